@@ -1,0 +1,161 @@
+//! What a node did: the records that travel in its batches, one Raft proposal for many calls.
+
+use std::net::IpAddr;
+
+use crate::decide::Reason;
+use crate::ids::{ApiKeyId, AuditIndex, CallId, DecisionId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId, ProjectId, Revision, RoleId, TenantId, UpstreamId};
+use crate::model::SealMode;
+use crate::time::TimestampMs;
+
+/// Carried by `(node, incarnation, sequence)`. `apply` takes `last + 1` only.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Batch {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    /// From 1 within an incarnation.
+    pub sequence: u64,
+    /// SHA3-256 of the records as first encoded; a duplicate with another digest stops the node.
+    pub digest: Digest,
+    pub records: Vec<Record>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Record {
+    Admission(Box<Admission>),
+    Completion(Completion),
+    Refusal(Box<Refusal>),
+    /// A login by key: once per MCP session.
+    SessionOpened(Box<SessionEvent>),
+    SessionClosed(Box<SessionEvent>),
+    /// Failed authentications of one second, summed up.
+    Unauthenticated(Unauthenticated),
+    /// A use of the key, at most once a minute and key.
+    KeyUsed { key: ApiKeyId, at: TimestampMs },
+    /// The node itself started or shut down, or says what it cut from a torn file.
+    NodeNotice { kind: NoticeKind, detail: String },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoticeKind {
+    Startup,
+    Shutdown,
+    /// Something the operator must look at.
+    Alarm,
+}
+
+/// What is done to an item of an upstream.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ItemKind {
+    Tool,
+    Prompt,
+    Resource,
+}
+
+/// Who calls, from where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    pub tenant: TenantId,
+    pub principal: PrincipalId,
+    pub key: Option<ApiKeyId>,
+    pub session: Option<McpSessionId>,
+    pub project: Option<ProjectId>,
+    pub ip: Option<IpAddr>,
+    pub user_agent: String,
+    pub request_id: String,
+}
+
+/// The admission of one call (P2): who, what, argument digest, decision, policy revision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Admission {
+    pub call: CallId,
+    pub caller: Caller,
+    pub kind: ItemKind,
+    /// Exposed name, `upstream__tool`.
+    pub item: String,
+    pub upstream: UpstreamId,
+    /// SHA3-256 of the arguments as the caller sent them.
+    pub argument_digest: Digest,
+    pub decision: DecisionId,
+    pub grant: GrantId,
+    /// From the granted role to the one that carries the permission.
+    pub role_path: Vec<RoleId>,
+    pub revision: Revision,
+    pub mode: SealMode,
+    pub observed_at: TimestampMs,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallOutcome {
+    Success,
+    /// The tool answered with `isError`.
+    ToolError,
+    /// The upstream answered with a JSON-RPC error.
+    UpstreamError,
+    /// The upstream could not be reached, died or broke the protocol.
+    UpstreamFailed,
+    TimedOut,
+    Cancelled,
+    /// Authority was reduced while the call ran; the result was withheld.
+    Withheld,
+    /// The node ended between admission and completion; found at its restart.
+    Unknown,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Completion {
+    pub call: CallId,
+    pub tenant: TenantId,
+    pub outcome: CallOutcome,
+    /// SHA3-256 of the result as the upstream sent it; zero where there was none.
+    pub result_digest: Digest,
+    pub result_bytes: u64,
+    pub duration_ms: u64,
+    pub observed_at: TimestampMs,
+}
+
+/// Refusals of one (tenant, principal, reason): one by one, or folded within a second.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    pub decision: DecisionId,
+    pub caller: Caller,
+    pub kind: ItemKind,
+    pub item: String,
+    pub reason: Reason,
+    pub revision: Revision,
+    /// 1 unless folded.
+    pub count: u32,
+    pub first_at: TimestampMs,
+    pub last_at: TimestampMs,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionEvent {
+    pub caller: Caller,
+    pub client_name: String,
+    pub client_version: String,
+    pub protocol_version: String,
+    pub observed_at: TimestampMs,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unauthenticated {
+    pub count: u64,
+    /// At most [`Unauthenticated::SOURCES_MAX`]; failures from elsewhere count in `count` alone.
+    pub sources: Vec<(IpAddr, u64)>,
+    pub first_at: TimestampMs,
+    pub last_at: TimestampMs,
+}
+
+impl Unauthenticated {
+    pub const SOURCES_MAX: usize = 16;
+}
+
+/// What `apply` says of one record of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordApplied {
+    /// `None` for records that leave no event of their own (`KeyUsed`).
+    pub audit: Option<(AuditIndex, Digest)>,
+    /// Authority was reduced between admission and apply (P4): the result must be withheld.
+    pub revoked_in_flight: bool,
+}

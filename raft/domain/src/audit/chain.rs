@@ -1,0 +1,104 @@
+//! The chain: `digest = SHA3-256(canonical bytes)`, `hash = SHA3-256(previous hash || index || digest)`.
+//! The index is 8 bytes, big-endian; the hash before the first event is all zero.
+
+use sha3::{Digest as _, Sha3_256};
+
+use crate::ids::{AuditIndex, Digest};
+
+/// Where the chain ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ChainHead {
+    /// Index of the last event; 0 before the first.
+    pub index: AuditIndex,
+    pub hash: Digest,
+}
+
+/// An event as it stands in the chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealedEvent {
+    pub index: AuditIndex,
+    /// Canonical bytes of the event.
+    pub bytes: Vec<u8>,
+    pub digest: Digest,
+    pub hash: Digest,
+}
+
+/// SHA3-256 of an event's canonical bytes.
+pub fn event_digest(canonical: &[u8]) -> Digest {
+    Digest(Sha3_256::digest(canonical).into())
+}
+
+/// The hash at `index`, given the one before it.
+pub fn link(previous: Digest, index: AuditIndex, digest: Digest) -> Digest {
+    let mut hasher = Sha3_256::new();
+    hasher.update(previous.0);
+    hasher.update(index.0.to_be_bytes());
+    hasher.update(digest.0);
+    Digest(hasher.finalize().into())
+}
+
+impl ChainHead {
+    /// Appends one event and moves the head onto it.
+    pub fn append(&mut self, bytes: Vec<u8>) -> SealedEvent {
+        let index = AuditIndex(self.index.0.saturating_add(1));
+        let digest = event_digest(&bytes);
+        let hash = link(self.hash, index, digest);
+        *self = Self { index, hash };
+        SealedEvent { index, bytes, digest, hash }
+    }
+}
+
+/// What a verifier found wrong, and where.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ChainFault {
+    #[error("event {found} follows event {previous}: events between them are missing, or one was inserted or moved")]
+    OutOfOrder { previous: u64, found: u64 },
+    #[error("event {index} was edited: its digest is not that of its bytes")]
+    DigestMismatch { index: u64 },
+    #[error("the chain breaks at event {index}: its hash does not follow from the one before")]
+    HashMismatch { index: u64 },
+    #[error("event {index} is not a readable event: {detail}")]
+    Unreadable { index: u64, detail: String },
+    #[error("the chain ends at event {found}; {expected} was promised")]
+    Truncated { expected: u64, found: u64 },
+    #[error("the chain holds another event {index} than the one promised: it was forked or rewritten")]
+    Forked { index: u64 },
+}
+
+/// Checks events one after the other, from a head that is trusted.
+#[derive(Clone, Debug, Default)]
+pub struct Verifier {
+    head: ChainHead,
+}
+
+impl Verifier {
+    /// Starts after `head`; `ChainHead::default()` is the beginning of time.
+    pub fn after(head: ChainHead) -> Self {
+        Self { head }
+    }
+
+    pub fn head(&self) -> ChainHead {
+        self.head
+    }
+
+    /// Takes the next event.
+    /// Errors: `ChainFault`; the verifier's head is unchanged.
+    pub fn push(&mut self, event: &SealedEvent) -> Result<(), ChainFault> {
+        let index = event.index.0;
+        if index != self.head.index.0.saturating_add(1) {
+            return Err(ChainFault::OutOfOrder { previous: self.head.index.0, found: index });
+        }
+        if event_digest(&event.bytes) != event.digest {
+            return Err(ChainFault::DigestMismatch { index });
+        }
+        let hash = link(self.head.hash, event.index, event.digest);
+        if hash != event.hash {
+            return Err(ChainFault::HashMismatch { index });
+        }
+        if let Err(error) = super::decode(&event.bytes) {
+            return Err(ChainFault::Unreadable { index, detail: error.to_string() });
+        }
+        self.head = ChainHead { index: event.index, hash };
+        Ok(())
+    }
+}

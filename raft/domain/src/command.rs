@@ -1,0 +1,146 @@
+//! Every change to the replicated state, as data. Salts, ids, key hashes and zone checks were computed by the
+//! proposer and travel as values. Each command is applied in the file of `apply/` that its section names.
+
+use std::net::IpAddr;
+
+use crate::activity::Batch;
+use crate::ids::{ApiKeyId, CommandId, Digest, GrantId, McpSessionId, NodeId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId};
+use crate::model::{
+    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRole, Principal, Role, TenantStatus, Tenant, ToolRestriction, Upstream,
+};
+use crate::time::TimestampMs;
+
+/// How an actor proved who it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Via {
+    ApiKey,
+    ClientCertificate,
+    /// The node's own local socket: whoever may open it is the host's administrator.
+    LocalSocket,
+    /// A cluster member acting for itself (activity, ticks, membership).
+    Node(NodeId),
+}
+
+/// Who proposes, as the admitting node authenticated it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Actor {
+    pub tenant: TenantId,
+    pub principal: PrincipalId,
+    pub key: Option<ApiKeyId>,
+    pub via: Via,
+    pub ip: Option<IpAddr>,
+    pub user_agent: String,
+    /// Correlates the event with logs and with the caller's own records.
+    pub request_id: String,
+}
+
+/// One log entry.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    pub actor: Actor,
+    /// Present on every administrative write; retrying under it is safe.
+    pub command_id: Option<CommandId>,
+    /// Digest of the client's request (not of generated values), so that a retry is recognised.
+    pub request_digest: Digest,
+    /// The proposer's wall clock.
+    pub observed_at: TimestampMs,
+    pub command: Command,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Command {
+    // apply/cluster.rs
+    FormCluster(FormCluster),
+    SetSettings { settings: ClusterSettings, if_revision: Option<u64> },
+    CreateJoinToken(JoinToken),
+    RegisterNode(RegisterNode),
+    /// Follows a membership change that consensus has carried out.
+    SetNodeRole { node: NodeId, role: NodeRole },
+    /// Bars id and certificate name. Refused while the node has journal records unposted, unless told to lose them.
+    RemoveNode { node: NodeId, lose_journal: bool },
+    /// What a node tells of itself at each start.
+    UpdateNode { node: NodeId, peer_address: String, admin_address: String, http_address: String, region: String, zone: String, version: String },
+    /// Carries only the proposer's clock.
+    Tick { node: NodeId },
+
+    // apply/activity.rs
+    OpenIncarnation { node: NodeId },
+    Activity(Batch),
+    /// The node has handed in its whole journal and may be removed.
+    SealJournal { node: NodeId },
+
+    // apply/tenant.rs
+    CreateTenant(Box<Tenant>),
+    UpdateTenant { tenant: Box<Tenant>, if_revision: Option<u64> },
+    SetTenantStatus { tenant: TenantId, status: TenantStatus, if_revision: Option<u64> },
+
+    // apply/principal.rs
+    CreatePrincipal(Principal),
+    UpdatePrincipal { principal: Principal, if_revision: Option<u64> },
+    DeletePrincipal { tenant: TenantId, principal: PrincipalId, if_revision: Option<u64> },
+    CreateApiKey(ApiKey),
+    /// The old key stays valid until `overlap_until`.
+    RotateApiKey { old: ApiKeyId, new: ApiKey, overlap_until: TimestampMs },
+    RevokeApiKey { tenant: TenantId, key: ApiKeyId },
+    /// From the local socket: a new `system` administrator key; all others of that principal are revoked.
+    RecoverAdmin { key: ApiKey },
+
+    // apply/role.rs
+    PutRole { role: Role, if_revision: Option<u64> },
+    DeleteRole { tenant: TenantId, role: RoleId, if_revision: Option<u64> },
+    CreateGrant(Grant),
+    RevokeGrant { tenant: TenantId, grant: GrantId },
+    PutRestriction { rule: ToolRestriction, if_revision: Option<u64> },
+    DeleteRestriction { tenant: TenantId, rule: RuleId },
+    PutDeny { rule: DenyRule, if_revision: Option<u64> },
+    DeleteDeny { tenant: TenantId, rule: RuleId },
+
+    // apply/upstream.rs
+    PutUpstream { upstream: Box<Upstream>, if_revision: Option<u64> },
+    DeleteUpstream { tenant: TenantId, upstream: UpstreamId },
+    SetUpstreamEnabled { tenant: TenantId, upstream: UpstreamId, enabled: bool },
+    SetToolEnabled { tenant: TenantId, upstream: UpstreamId, tool: String, enabled: bool },
+
+    // apply/session.rs
+    CloseMcpSession { tenant: TenantId, session: McpSessionId, expires_at: TimestampMs },
+}
+
+/// The first entry of a cluster.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FormCluster {
+    /// Random, chosen by the proposer; names the cluster in tokens and certificates.
+    pub cluster_id: Digest,
+    pub settings: ClusterSettings,
+    pub node: RegisterNode,
+    /// Principal and key of the first `system` administrator.
+    pub administrator: Principal,
+    pub administrator_key: ApiKey,
+    /// HMAC key under which API keys and join tokens are hashed. Secret.
+    pub key_hash_key: Secret32,
+    /// AEAD key of MCP session tokens. Secret.
+    pub session_key: Secret32,
+}
+
+/// A joiner, as its token and certificate describe it. Its id comes from the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegisterNode {
+    /// Token it consumes; the forming node has none.
+    pub token: Option<ApiKeyId>,
+    pub name: String,
+    pub peer_address: String,
+    pub admin_address: String,
+    pub http_address: String,
+    pub region: String,
+    pub zone: String,
+    pub version: String,
+}
+
+/// Key material that all nodes share. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret32(pub [u8; 32]);
+
+impl std::fmt::Debug for Secret32 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

@@ -1,0 +1,67 @@
+//! Why something was refused: stable codes that callers, audit and metrics share.
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $code:literal, $ask:literal;)*) => {
+        /// Why a request was refused. Numbers are persisted and codes are public: append only.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The public code, as in errors, audit events and metric labels.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What the caller can do about it.
+            pub fn ask(self) -> &'static str {
+                match self { $(Self::$name => $ask,)* }
+            }
+
+            /// The persisted number.
+            pub fn number(self) -> u32 {
+                match self { $(Self::$name => $number,)* }
+            }
+
+            pub fn from_number(number: u32) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    TenantUnknown = 1, "tenant_unknown", "check the tenant's name";
+    TenantSuspended = 2, "tenant_suspended", "ask the operators to activate the tenant";
+    PrincipalUnknown = 3, "principal_unknown", "ask an administrator of the tenant to create the principal";
+    PrincipalDisabled = 4, "principal_disabled", "ask an administrator of the tenant to enable the principal";
+    KeyUnknown = 5, "key_unknown", "use a valid API key";
+    KeyRevoked = 6, "key_revoked", "use a key that is not revoked";
+    KeyExpired = 7, "key_expired", "rotate the key or create a new one";
+    KeyScope = 8, "key_scope", "use a key whose scope covers the tool and the project";
+    CrossTenant = 9, "cross_tenant", "use a key of that tenant";
+    NoPermission = 10, "no_permission", "ask for a role with the permission";
+    ExplicitDeny = 11, "explicit_deny", "ask an administrator to lift the deny rule";
+    ToolRestricted = 12, "tool_restricted", "ask for one of the roles that the tool is restricted to";
+    OutsideTimeWindow = 13, "outside_time_window", "try again within the permitted hours";
+    IpNotAllowed = 14, "ip_not_allowed", "call from a permitted network";
+    MfaRequired = 15, "mfa_required", "sign in with a second factor, or have the service account's grant waive it";
+    ProjectNotAllowed = 16, "project_not_allowed", "name a project that you are permitted to act in";
+    GrantExpired = 17, "grant_expired", "ask for the grant to be renewed";
+    UpstreamUnknown = 18, "upstream_unknown", "check the name; list the tools that are offered";
+    UpstreamDisabled = 19, "upstream_disabled", "ask an administrator to enable the upstream";
+    ToolDisabled = 20, "tool_disabled", "ask an administrator to enable the tool";
+    /// A rule that cannot be evaluated refuses (P5).
+    BrokenRule = 21, "broken_rule", "ask an administrator to repair the rule";
+    /// The node's state is older than the bound (P4).
+    Stale = 22, "stale", "retry; the node cannot reach a quorum";
+    Draining = 23, "draining", "retry on another node";
+    Overloaded = 24, "overloaded", "retry later";
+    /// The admission could not be recorded.
+    AuditUnavailable = 25, "audit_unavailable", "retry; the node cannot record calls";
+    RevokedInFlight = 26, "revoked_in_flight", "ask for the authority that was withdrawn while the call ran";
+    SessionClosed = 27, "session_closed", "start a new MCP session";
+}

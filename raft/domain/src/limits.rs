@@ -1,0 +1,89 @@
+//! Every bound of the product in one place. Past a bound: a clear refusal, never growth.
+//! Each constant has a test on both sides, named after it.
+
+/// Slug identifiers (tenants, upstreams), in bytes.
+pub const SLUG_BYTES_MAX: usize = 32;
+/// Other identifiers, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Display names and short free text, in bytes.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// Descriptions, in bytes.
+pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
+/// A tool name or pattern, in bytes.
+pub const TOOL_NAME_BYTES_MAX: usize = 256;
+/// A resource URI, in bytes.
+pub const RESOURCE_URI_BYTES_MAX: usize = 2_048;
+/// Permissions of one role.
+pub const ROLE_PERMISSIONS_MAX: usize = 256;
+/// Roles one role inherits from directly.
+pub const ROLE_PARENTS_MAX: usize = 16;
+/// Roles reachable from one role along inheritance, itself included.
+pub const ROLE_CLOSURE_MAX: usize = 64;
+/// Inheritance depth, the granted role counting as 1.
+pub const ROLE_DEPTH_MAX: usize = 16;
+/// Inheritance paths from one role, over all its ancestors.
+pub const ROLE_PATHS_MAX: usize = 256;
+/// Roles of one tenant.
+pub const ROLES_PER_TENANT_MAX: usize = 20_000;
+/// Grants one principal holds.
+pub const GRANTS_PER_PRINCIPAL_MAX: usize = 64;
+/// API keys one principal holds, revoked ones not counted.
+pub const KEYS_PER_PRINCIPAL_MAX: usize = 32;
+/// Principals of one tenant.
+pub const PRINCIPALS_PER_TENANT_MAX: usize = 100_000;
+/// Tenants of one cluster.
+pub const TENANTS_MAX: usize = 10_000;
+/// Tool restrictions of one tenant, and, on their own, explicit denies.
+pub const RULES_PER_TENANT_MAX: usize = 1_000;
+/// Upstreams of one tenant.
+pub const UPSTREAMS_PER_TENANT_MAX: usize = 500;
+/// Networks of one IP allowlist.
+pub const NETWORKS_MAX: usize = 64;
+/// Entries of any other list inside a record (projects, allowed roles, attributes, disabled tools).
+pub const LIST_MAX: usize = 256;
+/// Attribute and tag values, in bytes.
+pub const ATTRIBUTE_BYTES_MAX: usize = 512;
+/// Arguments and environment entries of a stdio upstream.
+pub const UPSTREAM_ARGS_MAX: usize = 64;
+/// Voters and learners of a cluster, in all.
+pub const NODES_MAX: usize = 16;
+/// Unused join tokens at one time.
+pub const JOIN_TOKENS_MAX: usize = 64;
+/// Records of one activity batch.
+pub const BATCH_RECORDS_MAX: usize = 1_024;
+/// One activity batch, encoded, in bytes.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// One log entry, encoded, in bytes.
+pub const ENTRY_BYTES_MAX: usize = 2 << 20;
+/// One stored row, in bytes.
+pub const ROW_BYTES_MAX: usize = 64 << 10;
+/// Remembered batches per node, for answering duplicates.
+pub const BATCH_WINDOW_MAX: usize = 1_024;
+/// Remembered `command_id`s: at least this many are kept, older ones until their age passes the next bound.
+pub const COMMAND_IDS_MIN: usize = 100_000;
+/// How long a `command_id` is remembered, in milliseconds of log time.
+pub const COMMAND_ID_AGE_MS: u64 = 24 * 3_600 * 1_000;
+/// MCP session tombstones are kept this long, in milliseconds of log time: longer than any session lives.
+pub const TOMBSTONE_AGE_MS: u64 = 25 * 3_600 * 1_000;
+/// An MCP session's absolute life, in milliseconds.
+pub const MCP_SESSION_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// Refusals recorded one by one, per second and (tenant, principal, reason); more are folded.
+pub const REFUSALS_PER_SECOND_MAX: u32 = 10;
+/// A request body at the gateway, in bytes, by default.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// One message from an upstream, in bytes, by default.
+pub const UPSTREAM_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Nesting depth of a JSON body.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Rows of one page of an administrative list.
+pub const PAGE_ROWS_MAX: usize = 1_000;
+/// Text fields of an audit event (user agent, action, detail), in bytes; longer ones are cut and marked.
+pub const EVENT_TEXT_BYTES_MAX: usize = 512;
+/// Before and after states in an audit event, in bytes each; larger ones are replaced by their digest.
+pub const EVENT_STATE_BYTES_MAX: usize = 16 << 10;
+/// How old the state may be on which a call is admitted, in milliseconds, by default.
+pub const STALENESS_MS_DEFAULT: u64 = 2_000;
+/// How long a request waits for its node to become fresh, in milliseconds.
+pub const STALE_WAIT_MS_MAX: u64 = 5_000;
+/// Requests of one tenant waiting for freshness on one node.
+pub const STALE_WAITERS_PER_TENANT_MAX: usize = 1_024;

@@ -1,0 +1,49 @@
+//! Conditions under which a role, a grant or a tenant's access counts.
+//! Source: specification, `PolicyConstraints`.
+
+use crate::ids::ProjectId;
+
+/// Days of a week as a set; bit 0 is Monday.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Weekdays(pub u8);
+
+impl Weekdays {
+    pub const ALL: Self = Self(0b111_1111);
+
+    /// `weekday`: 1 is Monday, 7 is Sunday; any other number is in no set.
+    pub fn contains(self, weekday: u8) -> bool {
+        (1..=7).contains(&weekday) && self.0 & (1 << (weekday - 1)) != 0
+    }
+}
+
+/// From `start` inclusive to `end` exclusive, local time; `end` before `start` runs over midnight and belongs to the
+/// day it starts on; equal ends mean the whole day.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TimeWindow {
+    /// IANA name, checked by the proposer; a node that does not know it refuses.
+    pub zone: String,
+    pub days: Weekdays,
+    /// Units: minutes since midnight, 0 to 1,439.
+    pub start_minute: u16,
+    pub end_minute: u16,
+}
+
+/// All must hold. The two counting ones are stored and shown as not enforced yet.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Constraints {
+    pub time_window: Option<TimeWindow>,
+    /// `None`: anywhere. `Some(empty)`: nowhere. IPv4-mapped IPv6 addresses count as IPv4.
+    pub ip_allowlist: Option<Vec<ipnet::IpNet>>,
+    pub mfa_required: bool,
+    /// `None`: any project or none. Otherwise the request must name one of these.
+    pub allowed_projects: Option<Vec<ProjectId>>,
+    pub max_requests_per_hour: Option<u32>,
+    /// Units: pico-USD.
+    pub cost_limit_daily_pico_usd: Option<i128>,
+}
+
+impl Constraints {
+    pub fn is_unrestricted(&self) -> bool {
+        *self == Self::default()
+    }
+}

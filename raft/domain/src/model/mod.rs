@@ -1,0 +1,27 @@
+//! The records of the replicated state, one kind a file. Plain data: rules live in `apply` and `decide`.
+
+mod api_key;
+mod constraint;
+mod grant;
+mod node;
+mod permission;
+mod principal;
+mod role;
+mod rule;
+mod settings;
+mod tenant;
+mod upstream;
+
+pub use api_key::{ApiKey, JoinToken};
+pub use constraint::{Constraints, TimeWindow, Weekdays};
+pub use grant::Grant;
+pub use node::{NodeRecord, NodeRole};
+pub use permission::{Glob, GlobError, Permission};
+pub use principal::{Principal, PrincipalKind};
+pub use role::{BUILT_IN_ROLES, Role, built_in_roles};
+pub use rule::{DenyRule, DenySubject, RateLimit, RatePeriod, ToolRestriction};
+pub use settings::{ClusterSettings, SealMode};
+pub use tenant::{
+    BillingAccount, Branding, IsolationMode, NetworkConfig, Quota, ResourceQuotas, Tenant, TenantStatus, TenantTier,
+};
+pub use upstream::{HeaderSecret, SessionMode, Transport, Upstream};

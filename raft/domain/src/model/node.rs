@@ -1,0 +1,28 @@
+//! A member of the cluster, as the log knows it.
+
+use crate::ids::NodeId;
+use crate::time::TimestampMs;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeRole {
+    Learner,
+    Voter,
+    /// Gone for good: its id and its certificate's name are barred.
+    Removed,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeRecord {
+    pub id: NodeId,
+    /// The name in its certificate; binds peer connections to this record.
+    pub name: String,
+    /// Host and port other nodes reach it at.
+    pub peer_address: String,
+    pub admin_address: String,
+    pub http_address: String,
+    pub region: String,
+    pub zone: String,
+    pub version: String,
+    pub role: NodeRole,
+    pub joined_at: TimestampMs,
+}

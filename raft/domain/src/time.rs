@@ -1,0 +1,31 @@
+//! Time as data. Nothing here reads a clock.
+
+/// Milliseconds since the Unix epoch, UTC.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct TimestampMs(pub u64);
+
+impl TimestampMs {
+    pub fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to `self`; 0 when `earlier` is later.
+    pub fn since_ms(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A point on a wall calendar, as a time window needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LocalTime {
+    /// 1 is Monday, 7 is Sunday.
+    pub weekday: u8,
+    /// Units: minutes since local midnight, 0 to 1,439.
+    pub minute_of_day: u16,
+}
+
+/// Knows the IANA time zones; given from outside because zone tables change under a running cluster.
+pub trait Zones: Send + Sync {
+    /// The local time in `zone` at `at`, or `None` for an unknown zone.
+    fn local(&self, zone: &str, at: TimestampMs) -> Option<LocalTime>;
+}

@@ -1,0 +1,58 @@
+//! The Raft log's and vote's interface. Knows positions and bytes, nothing of Raft's rules.
+
+use bytes::Bytes;
+
+use crate::error::StorageError;
+
+/// Where a log entry stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct LogPosition {
+    pub term: u64,
+    /// The leader that wrote it.
+    pub node: u64,
+    pub index: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogRecord {
+    pub position: LogPosition,
+    pub payload: Bytes,
+}
+
+/// A vote as Raft saves it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SavedVote {
+    pub term: u64,
+    pub node: u64,
+    pub committed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogState {
+    pub vote: Option<SavedVote>,
+    pub last: Option<LogPosition>,
+    pub purged: Option<LogPosition>,
+    /// Last index known committed; a hint, may lag.
+    pub committed: Option<LogPosition>,
+}
+
+/// Called once, when the bytes are on disk or have failed to get there.
+pub type Flushed = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+
+pub trait RaftLog: Send + Sync + 'static {
+    fn state(&self) -> Result<LogState, StorageError>;
+    /// Durable at return.
+    fn save_vote(&self, vote: SavedVote) -> Result<(), StorageError>;
+    /// Readable at return; `flushed` is called, from any thread, when durable.
+    fn append(&self, records: Vec<LogRecord>, flushed: Flushed) -> Result<(), StorageError>;
+    /// A hint; need not be durable.
+    fn save_committed(&self, committed: LogPosition) -> Result<(), StorageError>;
+    /// Records with `from <= index < to`, without gaps.
+    fn read(&self, from: u64, to: u64) -> Result<Vec<LogRecord>, StorageError>;
+    /// Drops all after `last` (`None`: all). Durable at return.
+    fn truncate_after(&self, last: Option<LogPosition>) -> Result<(), StorageError>;
+    /// Drops all up to and including `upto`.
+    fn purge(&self, upto: LogPosition) -> Result<(), StorageError>;
+    /// What opening the log cut from its torn end, in words, if anything.
+    fn cut_at_open(&self) -> Option<String>;
+}
