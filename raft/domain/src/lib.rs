@@ -17,6 +17,7 @@ pub mod limits;
 pub mod model;
 pub mod outcome;
 pub mod row;
+pub mod secret;
 pub mod state;
 pub mod time;
 
