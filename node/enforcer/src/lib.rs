@@ -1,1 +1,29 @@
-//! Being built.
+//! Local enforcement: the compiled policy, freshness, the admission of calls and the batching of a node's activity.
+//!
+//! It opens no socket and no file: the cluster, the journal, clocks and randomness come in through `ports.rs`.
+//! Start at `enforcer.rs` (the way of one call), then `batcher.rs` (how records become durable and replicated).
+
+mod admitted;
+mod authenticate;
+mod batcher;
+mod enforcer;
+mod freshness;
+mod journal_record;
+mod metrics;
+mod minute;
+mod ports;
+mod recover;
+mod refusals;
+mod view;
+mod zones;
+
+pub use admitted::{Admitted, Receipt, Refused};
+pub use batcher::ActivityError;
+pub use enforcer::{CallFacts, Enforcer, Service};
+pub use freshness::Freshness;
+pub use metrics::{Metrics, MetricsSnapshot};
+pub use ports::{
+    BatchNote, Clock, ClusterPort, Entropy, Flushed, JournalPort, JournalRecordAt, Note, Parts, ProposeFailure,
+};
+pub use view::View;
+pub use zones::SystemZones;

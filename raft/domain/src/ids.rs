@@ -139,6 +139,13 @@ impl TenantId {
     }
 }
 
+impl PrincipalId {
+    /// The name under which a cluster member acts for itself.
+    pub fn of_node(node: NodeId) -> Self {
+        Self(format!("node-{node}").into())
+    }
+}
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

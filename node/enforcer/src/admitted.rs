@@ -1,0 +1,143 @@
+//! An admitted call: what holds its answer back (P2), and how its end is recorded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use only1mcp_domain::activity::{Admission, CallOutcome, Completion, Record};
+use only1mcp_domain::decide::Reason;
+use only1mcp_domain::ids::{AuditIndex, CallId, DecisionId, Digest, Revision};
+use only1mcp_domain::model::SealMode;
+use only1mcp_domain::time::TimestampMs;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::batcher::Progress;
+use crate::enforcer::Enforcer;
+
+/// Proof that a call was recorded; travels with its answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    pub call: CallId,
+    pub revision: Revision,
+    pub mode: SealMode,
+    /// Audit index and event hash; `None` while it stands on this node's disk only.
+    pub audit: Option<(AuditIndex, Digest)>,
+}
+
+/// A refusal, recorded already.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    pub reason: Reason,
+    pub decision: DecisionId,
+    pub revision: Revision,
+    /// For the caller: what decided it and what to ask for.
+    pub message: String,
+}
+
+/// Dropping it without [`Admitted::complete`] records the call as cancelled.
+pub struct Admitted {
+    enforcer: Arc<Enforcer>,
+    admission: Admission,
+    progress: watch::Receiver<Progress>,
+    started: Instant,
+    completed: AtomicBool,
+    counted: AtomicBool,
+}
+
+impl Admitted {
+    pub(crate) fn new(enforcer: Arc<Enforcer>, admission: Admission, progress: watch::Receiver<Progress>) -> Self {
+        let (completed, counted) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { enforcer, admission, progress, started: Instant::now(), completed, counted }
+    }
+
+    pub fn call(&self) -> CallId {
+        self.admission.call
+    }
+
+    /// Resolves when the call may be sent: at once, except in `before_dispatch` mode.
+    pub async fn may_dispatch(&self) -> Result<(), Refused> {
+        match self.admission.mode {
+            SealMode::BeforeDispatch => self.applied().await.map(drop),
+            SealMode::Journaled | SealMode::Sealed | SealMode::Completion => Ok(()),
+        }
+    }
+
+    /// Resolves when bytes that the upstream caused may leave the node.
+    /// INVARIANT: P2
+    pub async fn sealed(&self) -> Result<Receipt, Refused> {
+        let audit = match self.admission.mode {
+            SealMode::Journaled => match *self.progress.borrow() {
+                Progress::Applied(applied) => applied.audit,
+                Progress::Queued | Progress::Journaled | Progress::Failed => None,
+            },
+            SealMode::Sealed | SealMode::BeforeDispatch | SealMode::Completion => self.applied().await?,
+        };
+        Ok(Receipt { call: self.admission.call, revision: self.admission.revision, mode: self.admission.mode, audit })
+    }
+
+    async fn applied(&self) -> Result<Option<(AuditIndex, Digest)>, Refused> {
+        let mut progress = self.progress.clone();
+        let reached = progress.wait_for(|p| matches!(p, Progress::Applied(_) | Progress::Failed)).await;
+        let reached = reached.map(|progress| *progress).unwrap_or(Progress::Failed);
+        let Progress::Applied(applied) = reached else { return Err(self.refuse(Reason::AuditUnavailable)) };
+        if !self.counted.swap(true, Ordering::Relaxed) {
+            self.enforcer.metrics.committed(self.started.elapsed());
+        }
+        // INVARIANT: P4 (an admission that raced with a revoke: charged, recorded, its result withheld).
+        if applied.revoked_in_flight {
+            self.enforcer.metrics.revoked_in_flight();
+            return Err(self.refuse(Reason::RevokedInFlight));
+        }
+        Ok(applied.audit)
+    }
+
+    fn refuse(&self, reason: Reason) -> Refused {
+        Refused {
+            reason,
+            decision: self.admission.decision,
+            revision: self.admission.revision,
+            message: format!("the answer to {} is withheld ({}): {}", self.admission.item, reason.code(), reason.ask()),
+        }
+    }
+
+    /// Records how the call ended; the first time counts. In `completion` mode resolves when that is committed.
+    pub async fn complete(&self, outcome: CallOutcome, result_digest: Digest, result_bytes: u64) -> Result<(), Refused> {
+        if self.completed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let record = self.completion(outcome, result_digest, result_bytes);
+        if self.admission.mode != SealMode::Completion {
+            // An answer does not wait for this record: a restart finds the call open and records it as unknown.
+            let _ = self.enforcer.intake.tell(record);
+            return Ok(());
+        }
+        let Ok(mut progress) = self.enforcer.intake.follow(record, true) else {
+            return Err(self.refuse(Reason::AuditUnavailable));
+        };
+        match progress.wait_for(|p| matches!(p, Progress::Applied(_) | Progress::Failed)).await {
+            Ok(reached) if matches!(*reached, Progress::Applied(_)) => Ok(()),
+            _ => Err(self.refuse(Reason::AuditUnavailable)),
+        }
+    }
+
+    fn completion(&self, outcome: CallOutcome, result_digest: Digest, result_bytes: u64) -> Record {
+        Record::Completion(Completion {
+            call: self.admission.call,
+            tenant: self.admission.caller.tenant.clone(),
+            outcome,
+            result_digest,
+            result_bytes,
+            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            observed_at: TimestampMs(self.enforcer.parts.clock.now_ms()),
+        })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if !self.completed.swap(true, Ordering::AcqRel) {
+            let record = self.completion(CallOutcome::Cancelled, Digest::default(), 0);
+            let _ = self.enforcer.intake.tell(record);
+        }
+    }
+}

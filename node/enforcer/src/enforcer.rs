@@ -1,0 +1,398 @@
+//! The way of one call: freshness, decision, journal, commit.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use only1mcp_domain::activity::{Admission, Caller, ItemKind, Record, Refusal, SessionEvent};
+use only1mcp_domain::decide::{Action, Context, Decision, Denial, Evidence, Reason, Request};
+use only1mcp_domain::ids::{
+    ApiKeyId, CallId, DecisionId, Digest, McpSessionId, PrincipalId, ProjectId, TenantId, UpstreamId,
+};
+use only1mcp_domain::outcome::Effect;
+use only1mcp_domain::time::TimestampMs;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::admitted::{Admitted, Refused};
+use crate::batcher::{Batcher, Intake, Progress};
+use crate::freshness::{Freshness, NotFresh, stale_wait, staleness_ms_max};
+use crate::metrics::Metrics;
+use crate::minute::UsedThisMinute;
+use crate::ports::Parts;
+use crate::recover::recover;
+use crate::refusals::Fold;
+use crate::view::{View, ViewCell};
+
+const EFFECTS_MAX: usize = 1_024;
+
+/// What the gateway knows of one request.
+#[derive(Clone, Debug)]
+pub struct CallFacts {
+    /// The tenant whose item is used.
+    pub tenant: TenantId,
+    pub caller_tenant: TenantId,
+    pub principal: PrincipalId,
+    pub key: Option<ApiKeyId>,
+    pub session: Option<McpSessionId>,
+    pub project: Option<ProjectId>,
+    pub ip: Option<IpAddr>,
+    pub mfa: bool,
+    pub user_agent: String,
+    pub request_id: String,
+}
+
+impl CallFacts {
+    fn caller(&self) -> Caller {
+        Caller {
+            tenant: self.caller_tenant.clone(),
+            principal: self.principal.clone(),
+            key: self.key.clone(),
+            session: self.session,
+            project: self.project.clone(),
+            ip: self.ip,
+            user_agent: self.user_agent.clone(),
+            request_id: self.request_id.clone(),
+        }
+    }
+
+    fn request<'a>(&'a self, action: Action<'a>, context: Context<'a>) -> Request<'a> {
+        Request {
+            tenant: &self.tenant,
+            caller_tenant: &self.caller_tenant,
+            principal: &self.principal,
+            key: self.key.as_ref(),
+            action,
+            context,
+        }
+    }
+}
+
+/// Decides and records for one node. Cheap to share.
+pub struct Enforcer {
+    pub(crate) parts: Parts,
+    pub(crate) intake: Intake,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) fold: Fold,
+    view: ViewCell,
+    freshness: Freshness,
+    used: UsedThisMinute,
+    draining: AtomicBool,
+    effects: broadcast::Sender<Effect>,
+}
+
+impl Enforcer {
+    /// The state and policy that decisions are made on.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load()
+    }
+
+    /// Waits until decisions are made on everything up to `index`.
+    pub async fn wait_view(&self, index: u64) {
+        // The sender lives as long as `self`.
+        let _ = self.view.watch().wait_for(|applied| *applied >= index).await;
+    }
+
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
+    pub fn is_fresh(&self) -> bool {
+        self.freshness.is_fresh(staleness_ms_max(&self.view))
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Effects of applied entries, each sent once decisions reflect it.
+    pub fn effects(&self) -> broadcast::Receiver<Effect> {
+        self.effects.subscribe()
+    }
+
+    /// From now on calls are refused as `draining`.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// The evaluator on the current view. Records nothing.
+    pub fn decide(&self, facts: &CallFacts, action: Action<'_>) -> Decision {
+        self.decide_on(&self.view(), facts, action)
+    }
+
+    fn decide_on(&self, view: &View, facts: &CallFacts, action: Action<'_>) -> Decision {
+        let context = Context {
+            now: view.now(),
+            ip: facts.ip,
+            mfa: facts.mfa,
+            project: facts.project.as_ref(),
+            zones: &*self.parts.zones,
+        };
+        view.policy.decide(&facts.request(action, context))
+    }
+
+    /// Admits a call, or refuses it; either is recorded. At return the admission is on this node's disk.
+    /// INVARIANT: P2, P4, P5
+    pub async fn admit(
+        self: &Arc<Self>,
+        facts: &CallFacts,
+        kind: ItemKind,
+        item: &str,
+        upstream: &UpstreamId,
+        argument_digest: Digest,
+        deadline: Instant,
+    ) -> Result<Admitted, Refused> {
+        if self.is_draining() {
+            return Err(self.refuse(facts, kind, item, Reason::Draining, None));
+        }
+        let bound = staleness_ms_max(&self.view);
+        let until = deadline.min(Instant::now() + stale_wait(&self.view));
+        if let Err(not_fresh) = self.freshness.wait(&facts.tenant, bound, until).await {
+            let reason = match not_fresh {
+                NotFresh::Stale => Reason::Stale,
+                NotFresh::QueueFull => Reason::Overloaded,
+            };
+            return Err(self.refuse(facts, kind, item, reason, None));
+        }
+        let view = self.view();
+        let evidence = match self.decide_on(&view, facts, Action::Execute(item)) {
+            Decision::Allow(evidence) => evidence,
+            Decision::Deny(denial) => return Err(self.refuse(facts, kind, item, denial.reason, Some(&denial))),
+        };
+        let admission = self.admission(facts, kind, item, upstream, argument_digest, &evidence);
+        let record = Record::Admission(Box::new(admission.clone()));
+        let Ok(mut progress) = self.intake.follow(record, true) else {
+            return Err(self.refuse(facts, kind, item, Reason::Overloaded, None));
+        };
+        let admitted = Admitted::new(self.clone(), admission, progress.clone());
+        match progress.wait_for(|p| !matches!(p, Progress::Queued)).await {
+            Ok(reached) if !matches!(*reached, Progress::Failed) => {}
+            _ => return Err(self.refuse(facts, kind, item, Reason::AuditUnavailable, None)),
+        }
+        self.metrics.allowed();
+        self.key_used(facts);
+        Ok(admitted)
+    }
+
+    fn admission(
+        &self,
+        facts: &CallFacts,
+        kind: ItemKind,
+        item: &str,
+        upstream: &UpstreamId,
+        argument_digest: Digest,
+        evidence: &Evidence,
+    ) -> Admission {
+        Admission {
+            call: CallId(self.random()),
+            caller: facts.caller(),
+            kind,
+            item: item.to_owned(),
+            upstream: upstream.clone(),
+            argument_digest,
+            decision: DecisionId(self.random()),
+            grant: evidence.path.grant.clone(),
+            role_path: evidence.path.roles.clone(),
+            revision: evidence.revision,
+            mode: evidence.seal_mode,
+            observed_at: self.now(),
+        }
+    }
+
+    /// Records a refusal (folded, where there are many) and words it for the caller.
+    pub fn refuse(
+        &self,
+        facts: &CallFacts,
+        kind: ItemKind,
+        item: &str,
+        reason: Reason,
+        denial: Option<&Denial>,
+    ) -> Refused {
+        self.metrics.denied(reason);
+        let decision = DecisionId(self.random());
+        let revision = denial.map_or_else(|| self.view().policy.revision(), |denial| denial.revision);
+        let now = self.now();
+        let refusal = Refusal {
+            decision,
+            caller: facts.caller(),
+            kind,
+            item: item.to_owned(),
+            reason,
+            revision,
+            count: 1,
+            first_at: now,
+            last_at: now,
+        };
+        if let Some(record) = self.fold.refused(refusal) {
+            // A full queue drops the single event, never the count in the metrics; the caller is refused either way.
+            let _ = self.intake.tell(record);
+        }
+        let rule = denial.and_then(|d| d.rule.as_ref()).map(|rule| format!(" by rule {rule}")).unwrap_or_default();
+        let message = format!("{item} is refused ({}){rule}: {}", reason.code(), reason.ask());
+        Refused { reason, decision, revision, message }
+    }
+
+    /// Records a login by key: once per MCP session.
+    pub fn session_opened(&self, facts: &CallFacts, client_name: &str, client_version: &str, protocol_version: &str) {
+        self.key_used(facts);
+        let event = SessionEvent {
+            caller: facts.caller(),
+            client_name: client_name.to_owned(),
+            client_version: client_version.to_owned(),
+            protocol_version: protocol_version.to_owned(),
+            observed_at: self.now(),
+        };
+        let _ = self.intake.tell(Record::SessionOpened(Box::new(event)));
+    }
+
+    fn key_used(&self, facts: &CallFacts) {
+        let now = self.now();
+        if let Some(key) = &facts.key {
+            if self.used.first_use(key, now.0) {
+                let _ = self.intake.tell(Record::KeyUsed { key: key.clone(), at: now });
+            }
+        }
+    }
+
+    /// Records something about the node itself.
+    pub fn notice(&self, kind: only1mcp_domain::activity::NoticeKind, detail: String) {
+        let _ = self.intake.tell(Record::NodeNotice { kind, detail });
+    }
+
+    pub fn now(&self) -> TimestampMs {
+        TimestampMs(self.parts.clock.now_ms())
+    }
+
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.parts.entropy.fill(&mut bytes);
+        bytes
+    }
+}
+
+/// Everything that runs beside the enforcer. `stop` ends it once all activity is applied.
+pub struct Service {
+    enforcer: Arc<Enforcer>,
+    tasks: JoinSet<Result<(), String>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Service {
+    /// Recovers the journal, then serves. Returns when calls can be admitted.
+    /// Errors: the journal cannot be read or written, or the cluster refuses this node.
+    pub async fn start(parts: Parts) -> Result<Self, String> {
+        let metrics = Arc::new(Metrics::default());
+        let (batcher, intake) = Batcher::new(parts.clone(), metrics.clone());
+        let enforcer = Arc::new(Enforcer {
+            view: ViewCell::new(&*parts.cluster),
+            parts: parts.clone(),
+            intake,
+            metrics,
+            fold: Fold::default(),
+            freshness: Freshness::new(),
+            used: UsedThisMinute::default(),
+            draining: AtomicBool::new(false),
+            effects: broadcast::Sender::new(EFFECTS_MAX),
+        });
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn({
+            let enforcer = enforcer.clone();
+            async move {
+                let cluster = enforcer.parts.cluster.clone();
+                enforcer.view.follow(&*cluster, cluster.applied()).await;
+                Err("the state machine ended".to_owned())
+            }
+        });
+        tasks.spawn({
+            let enforcer = enforcer.clone();
+            async move {
+                let cluster = enforcer.parts.cluster.clone();
+                enforcer.freshness.keep(&*cluster, &enforcer.view).await;
+                Ok(())
+            }
+        });
+        tasks.spawn(forward_effects(enforcer.clone()));
+        tasks.spawn(flush_refusals(enforcer.clone()));
+        let carried = recover(&parts).await?;
+        tasks.spawn(batcher.run(carried, stop.subscribe()));
+        Ok(Self { enforcer, tasks, stop })
+    }
+
+    pub fn enforcer(&self) -> Arc<Enforcer> {
+        self.enforcer.clone()
+    }
+
+    /// Resolves when something failed that ends the node, and says what.
+    pub async fn failed(&mut self) -> String {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(why))) => return why,
+                Some(Err(error)) => return format!("a task of the enforcer ended: {error}"),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Stops taking calls and waits until all activity is applied, at most until `deadline`.
+    /// Errors: the deadline passed; what is left is in the journal and is sent at the next start.
+    pub async fn stop(mut self, deadline: Instant) -> Result<(), String> {
+        self.enforcer.drain();
+        for record in self.enforcer.fold.flush() {
+            let _ = self.enforcer.intake.tell(record);
+        }
+        self.stop.send_replace(true);
+        let finished = async {
+            // The batcher alone ends well; the others run until they are dropped.
+            while let Some(joined) = self.tasks.join_next().await {
+                match joined {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(why)) => return Err(why),
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout_at(deadline, finished)
+            .await
+            .unwrap_or_else(|_| Err("activity was not all applied in time; the journal keeps it".to_owned()))
+    }
+}
+
+async fn flush_refusals(enforcer: Arc<Enforcer>) -> Result<(), String> {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for record in enforcer.fold.flush() {
+            let _ = enforcer.intake.tell(record);
+        }
+    }
+}
+
+/// Passes effects on after the view has moved past them, so that whoever acts on one decides by the new policy.
+async fn forward_effects(enforcer: Arc<Enforcer>) -> Result<(), String> {
+    let mut notes = enforcer.parts.cluster.notes();
+    loop {
+        match notes.recv().await {
+            Ok(note) => {
+                if note.effects.is_empty() {
+                    continue;
+                }
+                enforcer.wait_view(note.log_index).await;
+                for effect in &note.effects {
+                    let _ = enforcer.effects.send(effect.clone());
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                let _ = enforcer.effects.send(Effect::PolicyChanged { tenant: None });
+            }
+            Err(broadcast::error::RecvError::Closed) => return Err("the state machine ended".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How old the state is that this node decides on (P4), by its own monotonic clock alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use only1mcp_domain::ids::TenantId;
+use only1mcp_domain::limits;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::ports::ClusterPort;
+use crate::view::ViewCell;
+
+/// Questions asked per bound: a node is fresh again well before it would turn stale.
+const QUESTIONS_PER_BOUND: u32 = 5;
+
+/// As of when this node's state is known to be the cluster's.
+#[derive(Debug)]
+pub struct Freshness {
+    /// The instant the answered question was sent; `None` before the first answer.
+    as_of: watch::Sender<Option<Instant>>,
+    waiters: Mutex<BTreeMap<TenantId, usize>>,
+}
+
+/// Why a request cannot be decided here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotFresh {
+    Stale,
+    /// Too many of the tenant's requests wait already.
+    QueueFull,
+}
+
+impl Freshness {
+    pub(crate) fn new() -> Self {
+        Self { as_of: watch::Sender::new(None), waiters: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Age of the state; `None` before the first answer of a quorum.
+    pub fn age(&self) -> Option<Duration> {
+        self.as_of.borrow().map(|as_of| Instant::now().saturating_duration_since(as_of))
+    }
+
+    pub fn is_fresh(&self, staleness_ms_max: u64) -> bool {
+        self.age().is_some_and(|age| age <= Duration::from_millis(staleness_ms_max))
+    }
+
+    /// Asks for read indexes until dropped. A question that is answered late makes the node fresh only as of when it
+    /// was sent. INVARIANT: P4
+    pub(crate) async fn keep(&self, cluster: &dyn ClusterPort, view: &ViewCell) {
+        let mut moved = view.watch();
+        loop {
+            let bound = staleness_ms_max(view);
+            let interval = Duration::from_millis(bound) / QUESTIONS_PER_BOUND;
+            let sent = Instant::now();
+            let deadline = sent + Duration::from_millis(bound);
+            if let Some(index) = cluster.read_index(deadline).await {
+                let reached = timeout_at(deadline, moved.wait_for(|applied| *applied >= index)).await;
+                if matches!(reached, Ok(Ok(_))) {
+                    self.as_of.send_replace(Some(sent));
+                }
+            }
+            // Never ask faster than the interval: a refusal that comes at once must not become a busy loop.
+            sleep(interval.saturating_sub(sent.elapsed()).max(Duration::from_millis(10))).await;
+        }
+    }
+
+    /// Waits until the node is fresh, at most until `deadline`; a failover delays a request, it does not refuse it.
+    pub(crate) async fn wait(&self, tenant: &TenantId, staleness_ms_max: u64, deadline: Instant) -> Result<(), NotFresh> {
+        if self.is_fresh(staleness_ms_max) {
+            return Ok(());
+        }
+        let _place = self.queue(tenant).ok_or(NotFresh::QueueFull)?;
+        let bound = Duration::from_millis(staleness_ms_max);
+        let mut as_of = self.as_of.subscribe();
+        let fresh = as_of.wait_for(|as_of| {
+            as_of.is_some_and(|as_of| Instant::now().saturating_duration_since(as_of) <= bound)
+        });
+        match timeout_at(deadline, fresh).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(NotFresh::Stale),
+        }
+    }
+
+    fn queue(&self, tenant: &TenantId) -> Option<Place<'_>> {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = waiters.entry(tenant.clone()).or_insert(0);
+        if *count >= limits::STALE_WAITERS_PER_TENANT_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Place { freshness: self, tenant: tenant.clone() })
+    }
+}
+
+/// A place in a tenant's queue, given back when dropped.
+struct Place<'a> {
+    freshness: &'a Freshness,
+    tenant: TenantId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waiters = self.freshness.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = waiters.get_mut(&self.tenant) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                waiters.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+/// The bound in force.
+pub(crate) fn staleness_ms_max(view: &ViewCell) -> u64 {
+    let view = view.load();
+    view.state.cluster.as_ref().map_or(limits::STALENESS_MS_DEFAULT, |c| c.settings.value.staleness_ms_max)
+}
+
+/// How long a request may wait for freshness.
+pub(crate) fn stale_wait(view: &ViewCell) -> Duration {
+    let view = view.load();
+    let ms = view.state.cluster.as_ref().map_or(limits::STALE_WAIT_MS_MAX, |c| c.settings.value.stale_wait_ms_max);
+    Duration::from_millis(ms.min(limits::STALE_WAIT_MS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_until_fresh_and_refuses_at_the_deadline() {
+        let freshness = Arc::new(Freshness::new());
+        let tenant = TenantId::new("acme").unwrap();
+        let deadline = Instant::now() + Duration::from_millis(500);
+        assert_eq!(freshness.wait(&tenant, 2_000, deadline).await, Err(NotFresh::Stale));
+
+        let waiting = tokio::spawn({
+            let (freshness, tenant) = (freshness.clone(), tenant.clone());
+            async move { freshness.wait(&tenant, 2_000, Instant::now() + Duration::from_secs(5)).await }
+        });
+        sleep(Duration::from_millis(100)).await;
+        // Answered late: the question was sent longer ago than the bound allows.
+        freshness.as_of.send_replace(Some(Instant::now() - Duration::from_millis(2_001)));
+        sleep(Duration::from_millis(100)).await;
+        assert!(!waiting.is_finished());
+        freshness.as_of.send_replace(Some(Instant::now()));
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_tenant_cannot_fill_the_queue_of_another() {
+        let freshness = Arc::new(Freshness::new());
+        let abuser = TenantId::new("abuser").unwrap();
+        let places: Vec<_> =
+            (0..limits::STALE_WAITERS_PER_TENANT_MAX).map(|_| freshness.queue(&abuser).unwrap()).collect();
+        let deadline = Instant::now() + Duration::from_millis(1);
+        assert_eq!(freshness.wait(&abuser, 2_000, deadline).await, Err(NotFresh::QueueFull));
+        let other = TenantId::new("other").unwrap();
+        assert_eq!(freshness.wait(&other, 2_000, deadline).await, Err(NotFresh::Stale));
+        drop(places);
+        assert_eq!(freshness.wait(&abuser, 2_000, deadline).await, Err(NotFresh::Stale));
+    }
+}

@@ -1,0 +1,189 @@
+//! A start: what the journal still holds of earlier lives is renumbered under a new incarnation and journaled in one
+//! record, before anything is sent. Calls found open are closed as `Unknown`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use only1mcp_domain::activity::{CallOutcome, Completion, NoticeKind, Record};
+use only1mcp_domain::command::Command;
+use only1mcp_domain::ids::{CallId, CommandId, Digest, Incarnation, TenantId};
+use only1mcp_domain::outcome::Outcome;
+use only1mcp_domain::time::TimestampMs;
+use only1mcp_domain::{State, limits};
+use only1mcp_proto::codec::{decode_records, encode_records};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use crate::batcher::node_entry;
+use crate::journal_record::{JournalRecord, Numbered};
+use crate::ports::{Parts, ProposeFailure};
+
+const PROPOSE_DEADLINE: Duration = Duration::from_secs(3);
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What a start hands to the batcher: journaled, numbered from 1, not yet sent.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub(crate) incarnation: Incarnation,
+    /// Journal position of the recovery record.
+    pub(crate) position: u64,
+    pub(crate) batches: Vec<(Bytes, Vec<Record>)>,
+}
+
+/// Opens this life's incarnation and carries over what earlier ones left. Waits for the cluster as long as it takes.
+/// Errors: the journal is unreadable or unwritable, or the cluster refuses the node; each ends the node.
+pub(crate) async fn recover(parts: &Parts) -> Result<Carried, String> {
+    let found = Found::read(&parts.journal.read_all()?)?;
+    let incarnation = open_incarnation(parts).await?;
+    let state = parts.cluster.state();
+    let mut batches = found.unposted(&state, parts)?;
+    let notices = found.notices(&state, parts);
+    if !notices.is_empty() {
+        batches.push((encode_records(&notices).into(), notices));
+    }
+    let record = JournalRecord::Recovery {
+        incarnation,
+        batches: batches.iter().map(|(bytes, _)| bytes.clone()).collect(),
+    };
+    let (sender, receiver) = oneshot::channel();
+    let position = parts
+        .journal
+        .append(record.encode(), Box::new(move |ok| drop(sender.send(ok))))
+        .ok_or("the journal takes no records")?;
+    match receiver.await {
+        Ok(true) => Ok(Carried { incarnation, position, batches }),
+        _ => Err("the journal could not be written".to_owned()),
+    }
+}
+
+/// Retried under one command id: an attempt whose end is unknown must not open two incarnations.
+async fn open_incarnation(parts: &Parts) -> Result<Incarnation, String> {
+    let node = parts.cluster.node();
+    let mut id = [0; 16];
+    parts.entropy.fill(&mut id);
+    let mut applied = parts.cluster.applied();
+    loop {
+        let mut entry = node_entry(parts, Command::OpenIncarnation { node });
+        entry.command_id = Some(CommandId(id));
+        entry.request_digest = Digest([1; 32]);
+        match parts.cluster.propose(entry, Instant::now() + PROPOSE_DEADLINE).await {
+            Ok(Ok(Outcome::IncarnationOpened { incarnation, .. })) => {
+                // Decide what was posted from this node's own state, once it stands past the opening.
+                loop {
+                    let state = parts.cluster.state();
+                    if state.activity.get(&node).is_some_and(|a| a.incarnation >= incarnation) {
+                        return Ok(incarnation);
+                    }
+                    if applied.changed().await.is_err() {
+                        return Err("the state machine ended".to_owned());
+                    }
+                }
+            }
+            Ok(Ok(other)) => return Err(format!("opening an incarnation gave {other:?}")),
+            Ok(Err(rejection)) => return Err(format!("the cluster refuses this node: {rejection}")),
+            Err(ProposeFailure::Stopped(why)) => return Err(why),
+            Err(ProposeFailure::NotReady | ProposeFailure::Unknown) => sleep(RETRY).await,
+        }
+    }
+}
+
+/// What the journal holds since the last recovery.
+#[derive(Debug, Default)]
+struct Found {
+    incarnation: Option<Incarnation>,
+    batches: BTreeMap<u64, Bytes>,
+}
+
+impl Found {
+    fn read(records: &[(u64, Bytes)]) -> Result<Self, String> {
+        let mut found = Self::default();
+        for (position, bytes) in records {
+            match JournalRecord::decode(bytes.clone()) {
+                Some(JournalRecord::Recovery { incarnation, batches }) => {
+                    let batches = (1..).zip(batches).collect();
+                    found = Self { incarnation: Some(incarnation), batches };
+                }
+                Some(JournalRecord::Batch(Numbered { incarnation, sequence, records })) => {
+                    if found.incarnation.is_none_or(|known| known != incarnation) {
+                        // Only a journal whose older part was discarded begins with batches.
+                        found = Self { incarnation: Some(incarnation), batches: BTreeMap::new() };
+                    }
+                    found.batches.insert(sequence, records);
+                }
+                None => return Err(format!("journal record {position} is not readable")),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Batches that the state has not seen, and completions for calls left open, ready to be numbered anew.
+    fn unposted(&self, state: &State, parts: &Parts) -> Result<Vec<(Bytes, Vec<Record>)>, String> {
+        let posted = self.posted(state, parts);
+        let mut open: BTreeMap<CallId, TenantId> = BTreeMap::new();
+        let mut closed = BTreeSet::new();
+        let mut unposted = Vec::new();
+        for (sequence, bytes) in &self.batches {
+            let records = decode_records(bytes).map_err(|e| format!("journal batch {sequence}: {e}"))?;
+            for record in &records {
+                match record {
+                    Record::Admission(a) => drop(open.insert(a.call, a.caller.tenant.clone())),
+                    Record::Completion(c) => drop(closed.insert(c.call)),
+                    _ => {}
+                }
+            }
+            if *sequence > posted {
+                unposted.push((bytes.clone(), records));
+            }
+        }
+        let now = TimestampMs(parts.clock.now_ms());
+        let unknown: Vec<Record> = open
+            .into_iter()
+            .filter(|(call, _)| !closed.contains(call))
+            .map(|(call, tenant)| {
+                Record::Completion(Completion {
+                    call,
+                    tenant,
+                    outcome: CallOutcome::Unknown,
+                    result_digest: Digest::default(),
+                    result_bytes: 0,
+                    duration_ms: 0,
+                    observed_at: now,
+                })
+            })
+            .collect();
+        for chunk in unknown.chunks(limits::BATCH_RECORDS_MAX) {
+            unposted.push((encode_records(chunk).into(), chunk.to_vec()));
+        }
+        Ok(unposted)
+    }
+
+    /// The last sequence of the journal's incarnation that the state has applied. The window remembers it: between an
+    /// incarnation's batches and its successor's recovery record nothing is sent.
+    fn posted(&self, state: &State, parts: &Parts) -> u64 {
+        let Some(activity) = state.activity.get(&parts.cluster.node()) else { return 0 };
+        let in_window = activity
+            .window
+            .iter()
+            .filter(|seen| Some(seen.incarnation) == self.incarnation)
+            .map(|seen| seen.sequence)
+            .max();
+        in_window.unwrap_or(0)
+    }
+
+    fn notices(&self, state: &State, parts: &Parts) -> Vec<Record> {
+        let mut notices = vec![Record::NodeNotice {
+            kind: NoticeKind::Startup,
+            detail: format!("version {}", env!("CARGO_PKG_VERSION")),
+        }];
+        let posted_before =
+            state.activity.get(&parts.cluster.node()).is_some_and(|activity| !activity.window.is_empty());
+        if posted_before && self.incarnation.is_none() {
+            notices.push(Record::NodeNotice {
+                kind: NoticeKind::Alarm,
+                detail: "the journal is empty although this node was active before: it was lost or replaced".to_owned(),
+            });
+        }
+        notices
+    }
+}

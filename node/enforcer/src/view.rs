@@ -1,0 +1,119 @@
+//! What this node decides on: one state and the policy compiled from it, swapped whole.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use only1mcp_domain::State;
+use only1mcp_domain::decide::CompiledPolicy;
+use only1mcp_domain::ids::TenantId;
+use only1mcp_domain::time::TimestampMs;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::ports::ClusterPort;
+
+/// A consistent pair of state and policy.
+#[derive(Debug)]
+pub struct View {
+    pub state: Arc<State>,
+    pub policy: Arc<CompiledPolicy>,
+    /// Index up to which both stand.
+    pub applied: u64,
+    /// When the state's log time was last seen to move, by this node's monotonic clock.
+    log_time_seen: Instant,
+}
+
+impl View {
+    /// Log time, plus what has passed here since it last moved.
+    pub fn now(&self) -> TimestampMs {
+        let passed = Instant::now().saturating_duration_since(self.log_time_seen).as_millis();
+        self.state.log_time.plus_ms(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
+/// Holds the current view and tells when it moves.
+pub(crate) struct ViewCell {
+    current: ArcSwap<View>,
+    moved: watch::Sender<u64>,
+}
+
+impl ViewCell {
+    pub(crate) fn new(cluster: &dyn ClusterPort) -> Self {
+        let state = cluster.state();
+        let view = View {
+            policy: Arc::new(CompiledPolicy::build(&state)),
+            applied: state.last_applied,
+            log_time_seen: Instant::now(),
+            state,
+        };
+        let moved = watch::Sender::new(view.applied);
+        Self { current: ArcSwap::from_pointee(view), moved }
+    }
+
+    pub(crate) fn load(&self) -> Arc<View> {
+        self.current.load_full()
+    }
+
+    /// The index the view stands at, for waiting on it.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    /// Follows the cluster until its watch closes. The policy is compiled before the view moves, so that whoever sees
+    /// an index decides with everything up to it. INVARIANT: P4
+    pub(crate) async fn follow(&self, cluster: &dyn ClusterPort, mut applied: watch::Receiver<u64>) {
+        loop {
+            self.advance(cluster.state());
+            if applied.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn advance(&self, state: Arc<State>) {
+        let old = self.current.load_full();
+        if state.last_applied == old.applied {
+            return;
+        }
+        let policy = if state.policy_revision == old.policy.revision() {
+            old.policy.clone()
+        } else {
+            Arc::new(old.policy.rebuild(&state, changed_tenants(&old.state, &state).as_deref()))
+        };
+        let log_time_seen =
+            if state.log_time == old.state.log_time { old.log_time_seen } else { Instant::now() };
+        let applied = state.last_applied;
+        self.current.store(Arc::new(View { state, policy, applied, log_time_seen }));
+        self.moved.send_replace(applied);
+    }
+}
+
+/// The tenants whose part of the policy differs; `None` when all may (the operators' own tenant reaches every other).
+/// Both states share structure, so this costs what changed, not what there is.
+fn changed_tenants(old: &State, new: &State) -> Option<Vec<TenantId>> {
+    let mut tenants = BTreeSet::new();
+    tenants.extend(changed_keys(&old.tenants, &new.tenants).cloned());
+    tenants.extend(changed_keys(&old.principals, &new.principals).map(|(tenant, _)| tenant.clone()));
+    tenants.extend(changed_keys(&old.roles, &new.roles).map(|(tenant, _)| tenant.clone()));
+    tenants.extend(changed_keys(&old.grants, &new.grants).map(|(tenant, _)| tenant.clone()));
+    tenants.extend(changed_keys(&old.restrictions, &new.restrictions).map(|(tenant, _)| tenant.clone()));
+    tenants.extend(changed_keys(&old.denies, &new.denies).map(|(tenant, _)| tenant.clone()));
+    tenants.extend(changed_keys(&old.upstreams, &new.upstreams).map(|(tenant, _)| tenant.clone()));
+    for key in changed_keys(&old.api_keys, &new.api_keys) {
+        let holder = new.api_keys.get(key).or_else(|| old.api_keys.get(key));
+        tenants.extend(holder.map(|record| record.value.tenant.clone()));
+    }
+    if tenants.iter().any(TenantId::is_system) { None } else { Some(tenants.into_iter().collect()) }
+}
+
+fn changed_keys<'a, K: Ord + Clone, V: Clone + PartialEq>(
+    old: &'a OrdMap<K, V>,
+    new: &'a OrdMap<K, V>,
+) -> impl Iterator<Item = &'a K> {
+    old.diff(new).map(|item| match item {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
+    })
+}
