@@ -1,0 +1,37 @@
+//! `bench NAME`: finds the benchmark wherever it lives in the workspace and runs it in release mode.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::run::{self, Cmd, say};
+use crate::workspace::{self, Target};
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// The benchmark's name; without one, those that exist are listed.
+    name: Option<String>,
+    /// Passed to the benchmark as it is.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Runs one benchmark; the exit code is its own.
+pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
+    let all: Vec<Target> =
+        workspace::targets()?.into_iter().filter(|target| target.kind == "bench").collect();
+    let names: Vec<&str> = all.iter().map(|target| target.name.as_str()).collect();
+    let Some(name) = &args.name else {
+        say(&format!("benchmarks: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(target) = all.iter().find(|target| target.name == *name) else {
+        bail!("there is no benchmark `{name}`; there are: {}", names.join(", "));
+    };
+    let status = Cmd::new(workspace::cargo())
+        .args(["bench", "--package", &target.package, "--bench", &target.name, "--"])
+        .args(&args.args)
+        .status()?;
+    Ok(run::code_of(status))
+}
