@@ -87,3 +87,23 @@ pub const STALENESS_MS_DEFAULT: u64 = 2_000;
 pub const STALE_WAIT_MS_MAX: u64 = 5_000;
 /// Requests of one tenant waiting for freshness on one node.
 pub const STALE_WAITERS_PER_TENANT_MAX: usize = 1_024;
+/// A stored row's key, in bytes.
+pub const ROW_KEY_BYTES_MAX: usize = 1_024;
+/// One Raft log record: an entry and what consensus wraps around it, in bytes.
+pub const LOG_RECORD_BYTES_MAX: usize = ENTRY_BYTES_MAX + (64 << 10);
+/// One journal record, in bytes.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 2 << 20;
+/// Journal records waiting for the disk, in bytes.
+pub const JOURNAL_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Journal records waiting for the disk, by number.
+pub const JOURNAL_QUEUE_RECORDS_MAX: usize = 65_536;
+/// A journal file, in bytes; one larger record makes a larger file.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 16 << 20;
+/// A file of the Raft log, in bytes; the newest one is also held in memory.
+pub const LOG_CHUNK_BYTES: usize = 32 << 20;
+/// Raft log payloads cached in memory besides the newest file's, in bytes.
+pub const LOG_CACHE_BYTES_MAX: usize = 64 << 20;
+/// sled's page cache, in bytes.
+pub const ENGINE_CACHE_BYTES_MAX: u64 = 64 << 20;
+/// Role paths told of in one explanation.
+pub const EXPLAIN_PATHS_MAX: usize = 256;

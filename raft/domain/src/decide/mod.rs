@@ -5,10 +5,21 @@
 mod compiled;
 mod evaluate;
 mod explain;
+mod guard;
+mod index;
+mod items;
+mod permissions;
 mod reason;
+mod remedy;
 mod request;
+mod roles;
+mod rules;
+mod scan;
+mod tenant;
 
-pub use compiled::{CompiledPolicy, CompiledTenant};
+pub use compiled::CompiledPolicy;
 pub use explain::{Explanation, PathReport, explain};
+pub use items::{split_item, upstream_in};
 pub use reason::Reason;
 pub use request::{Action, Context, Decision, Denial, Evidence, Request, RolePath};
+pub use tenant::CompiledTenant;

@@ -19,6 +19,16 @@ pub enum Action<'a> {
     Administer(&'a Permission),
 }
 
+impl<'a> Action<'a> {
+    /// The exposed name, where the action concerns an item.
+    pub fn item(self) -> Option<&'a str> {
+        match self {
+            Self::Execute(item) | Self::View(item) => Some(item),
+            Self::Administer(_) => None,
+        }
+    }
+}
+
 /// Facts about the request that no state holds. Judged once, by the admitting node.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {

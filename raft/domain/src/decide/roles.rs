@@ -1,0 +1,206 @@
+//! Role inheritance, unrolled: every path from a granted role to the roles it inherits from, found once at compile
+//! time and bounded, so that a decision only walks a list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::decide::guard::{Facts, Failures, Guard, sorted};
+use crate::decide::permissions::PermissionSet;
+use crate::ids::{RoleId, TenantId};
+use crate::limits;
+use crate::model::{BUILT_IN_ROLES, Role};
+use crate::state::State;
+
+/// The role that `id` means in `tenant`: built-in ids mean the built-in roles everywhere, others the tenant's own.
+pub(super) fn role_in<'s>(state: &'s State, tenant: &TenantId, id: &RoleId) -> Option<&'s Role> {
+    let home = if is_built_in(id) { TenantId::system() } else { tenant.clone() };
+    state.roles.get(&(home, id.clone())).map(|role| &role.value)
+}
+
+pub(super) fn is_built_in(id: &RoleId) -> bool {
+    BUILT_IN_ROLES.contains(&id.as_str())
+}
+
+/// A role's own part.
+#[derive(Clone, Debug)]
+pub(super) struct RoleNode {
+    pub(super) permissions: PermissionSet,
+    guard: Guard,
+    /// Sorted, without doubles.
+    parents: Box<[RoleId]>,
+}
+
+/// One way along inheritance from a granted role.
+#[derive(Clone, Debug)]
+pub(super) struct InheritancePath {
+    /// Granted role first; never empty.
+    pub(super) roles: Box<[RoleId]>,
+    /// The node of the last role; `None`: the path is broken there (no such role, a cycle, a bound passed).
+    pub(super) end: Option<usize>,
+    /// The nodes along the path that have constraints.
+    guarded: Box<[usize]>,
+}
+
+impl InheritancePath {
+    /// The role it leads to, unless it is broken.
+    pub(super) fn reaches(&self) -> Option<&RoleId> {
+        self.end.and_then(|_| self.roles.last())
+    }
+}
+
+/// Everything one granted role leads to.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    /// In the order of their roles' ids.
+    pub(super) paths: Box<[InheritancePath]>,
+    /// Sorted: every role id reachable at all, missing and cyclic ones included.
+    members: Box<[RoleId]>,
+    /// More are reachable than the bound: taken for a member of every role that a deny names (P5).
+    unbounded: bool,
+}
+
+impl Reach {
+    /// Membership as an explicit deny sees it: conditions disregarded.
+    pub(super) fn includes(&self, role: &RoleId) -> bool {
+        self.unbounded || self.members.binary_search(role).is_ok()
+    }
+}
+
+/// The roles of one tenant that its grants reach.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Roles {
+    nodes: Box<[RoleNode]>,
+}
+
+impl Roles {
+    pub(super) fn node(&self, at: usize) -> Option<&RoleNode> {
+        self.nodes.get(at)
+    }
+
+    /// What fails of the constraints of the roles along `path`.
+    pub(super) fn failures(&self, path: &InheritancePath, facts: &Facts<'_>) -> Failures {
+        path.guarded.iter().fold(Failures::NONE, |failed, at| {
+            failed.with(self.node(*at).map_or(Failures::BROKEN, |node| node.guard.failures(facts)))
+        })
+    }
+}
+
+/// Compiles roles as grants name them; what no grant reaches costs nothing.
+pub(super) struct RoleCompiler<'s> {
+    state: &'s State,
+    tenant: &'s TenantId,
+    nodes: Vec<RoleNode>,
+    found: BTreeMap<RoleId, Option<usize>>,
+    reaches: BTreeMap<RoleId, Arc<Reach>>,
+}
+
+impl<'s> RoleCompiler<'s> {
+    pub(super) fn new(state: &'s State, tenant: &'s TenantId) -> Self {
+        Self { state, tenant, nodes: Vec::new(), found: BTreeMap::new(), reaches: BTreeMap::new() }
+    }
+
+    pub(super) fn finish(self) -> Roles {
+        Roles { nodes: self.nodes.into() }
+    }
+
+    pub(super) fn reach(&mut self, role: &RoleId) -> Arc<Reach> {
+        if let Some(known) = self.reaches.get(role) {
+            return known.clone();
+        }
+        let reach = Arc::new(self.unroll(role));
+        self.reaches.insert(role.clone(), reach.clone());
+        reach
+    }
+
+    fn find(&mut self, id: &RoleId) -> Option<usize> {
+        if let Some(known) = self.found.get(id) {
+            return *known;
+        }
+        let at = role_in(self.state, self.tenant, id).map(|role| {
+            self.nodes.push(RoleNode {
+                permissions: PermissionSet::new(&role.permissions),
+                guard: Guard::new(&role.constraints),
+                parents: sorted(&role.inherits_from),
+            });
+            self.nodes.len() - 1
+        });
+        self.found.insert(id.clone(), at);
+        at
+    }
+
+    fn parents(&self, at: usize) -> Box<[RoleId]> {
+        self.nodes.get(at).map(|node| node.parents.clone()).unwrap_or_default()
+    }
+
+    fn unroll(&mut self, role: &RoleId) -> Reach {
+        let members = self.members(role);
+        let unbounded = members.len() > limits::ROLE_CLOSURE_MAX;
+        let mut paths = Vec::new();
+        let complete = !unbounded && self.extend(&mut vec![(role.clone(), None)], &mut paths);
+        if !complete {
+            paths = vec![broken(&[(role.clone(), None)])];
+        }
+        Reach { paths: paths.into(), members: members.into_iter().collect(), unbounded }
+    }
+
+    /// The closure; it stops growing one past its bound.
+    fn members(&mut self, role: &RoleId) -> BTreeSet<RoleId> {
+        let mut members = BTreeSet::from([role.clone()]);
+        let mut open = vec![role.clone()];
+        while let Some(id) = open.pop() {
+            let Some(at) = self.find(&id) else { continue };
+            for parent in self.parents(at) {
+                if members.len() <= limits::ROLE_CLOSURE_MAX && members.insert(parent.clone()) {
+                    open.push(parent);
+                }
+            }
+        }
+        members
+    }
+
+    /// Appends the path that `steps` is, then all that go on from it, depth first. False when there are too many.
+    /// `steps` are distinct but for the last, and at most one longer than the depth bound: the recursion ends.
+    fn extend(&mut self, steps: &mut Vec<(RoleId, Option<usize>)>, paths: &mut Vec<InheritancePath>) -> bool {
+        if paths.len() >= limits::ROLE_PATHS_MAX {
+            return false;
+        }
+        let Some(((id, node), before)) = steps.split_last_mut() else { return false };
+        *node = self.find(id);
+        let cyclic = before.iter().any(|(earlier, _)| earlier == id);
+        let too_deep = before.len() >= limits::ROLE_DEPTH_MAX;
+        let Some(at) = node.filter(|_| !cyclic && !too_deep) else {
+            paths.push(broken(steps));
+            return true;
+        };
+        paths.push(InheritancePath {
+            roles: steps.iter().map(|(id, _)| id.clone()).collect(),
+            end: Some(at),
+            guarded: steps.iter().filter_map(|(_, at)| *at).filter(|at| self.is_guarded(*at)).collect(),
+        });
+        for parent in self.parents(at) {
+            steps.push((parent, None));
+            let complete = self.extend(steps, paths);
+            steps.pop();
+            if !complete {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn is_guarded(&self, at: usize) -> bool {
+        self.nodes.get(at).is_none_or(|node| !node.guard.is_open())
+    }
+}
+
+fn broken(steps: &[(RoleId, Option<usize>)]) -> InheritancePath {
+    InheritancePath {
+        roles: steps.iter().map(|(id, _)| id.clone()).collect(),
+        end: None,
+        guarded: Box::default(),
+    }
+}
+
+#[cfg(test)]
+#[path = "roles_tests.rs"]
+mod tests;
