@@ -3,6 +3,19 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
+/// Messages that carry secrets: their `Debug` is written by hand in `src/redacted.rs` and shows none.
+const SECRET: &[&str] = &[
+    ".only1mcp.model.v1.HeaderSecret",
+    ".only1mcp.model.v1.EnvironmentVariable",
+    ".only1mcp.log.v1.FormCluster",
+    ".only1mcp.log.v1.MetaRow",
+    ".only1mcp.log.v1.StoredApiKey",
+    ".only1mcp.log.v1.StoredJoinToken",
+    ".only1mcp.log.v1.Payload",
+    ".only1mcp.peer.v1.JoinRequest",
+    ".only1mcp.peer.v1.Header",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("proto");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
@@ -17,6 +30,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     files.sort();
     let set = protox::compile(&files, [&root])?;
     std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(set)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .boxed(".only1mcp.log.v1.Record.kind.admission")
+        .boxed(".only1mcp.log.v1.Record.kind.refusal")
+        .skip_debug(SECRET)
+        .compile_fds(set)?;
     Ok(())
 }
