@@ -9,7 +9,7 @@ pub type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 pub trait Engine: Send + Sync + 'static {
     /// Writes all rows or none. When `durable`, they are on disk at return; otherwise a later durable write or
     /// [`Engine::sync`] makes them so, in order.
-    /// Errors: any I/O failure; the caller must stop using the engine.
+    /// Errors: `TooLarge` and `Refused` change nothing; after any other the engine is closed.
     fn write(&self, rows: Rows, durable: bool) -> Result<(), StorageError>;
 
     /// Makes everything written so far durable.
@@ -17,17 +17,19 @@ pub trait Engine: Send + Sync + 'static {
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// At most `limit` rows with `from <= key < to`, ascending.
+    /// At most `limit` rows with `from <= key < to`, ascending. Not a snapshot: a write at the same time may show in
+    /// part.
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError>;
 
     /// At most `limit` rows with `from <= key < to`, descending from `to`.
     fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError>;
 
-    /// Replaces everything by `rows`, durably; a crash in between leaves the store marked incomplete, and
-    /// [`Engine::is_complete`] false at the next start.
+    /// Replaces everything by `rows` (fastest when they ascend by key), durably. A crash in between leaves the old content as it
+    /// was, or the store marked incomplete: [`Engine::is_complete`] is false at the next start.
     fn replace_all(&self, rows: Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_>) -> Result<(), StorageError>;
 
-    /// False after an interrupted `replace_all`: the content must be rebuilt.
+    /// False after an interrupted `replace_all` and after content was discarded as damaged: the store is empty and
+    /// refuses writes until `replace_all`.
     fn is_complete(&self) -> Result<bool, StorageError>;
 
     /// Bytes used on disk, roughly.

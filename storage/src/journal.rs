@@ -12,10 +12,12 @@ pub struct JournalPosition(pub u64);
 /// An append-only file of checksummed records, written by one group commit for many callers.
 pub trait Journal: Send + Sync + 'static {
     /// Appends in call order. `flushed` is called, from any thread, when the record is on disk (one fdatasync serves
-    /// every record queued meanwhile).
+    /// every record queued meanwhile). On an error return it is not called.
+    /// Errors: `TooLarge` for one record past its bound, and, with `what` "journal queue", while the disk is behind:
+    /// the caller is overloaded. Nothing changed then.
     fn append(&self, record: Bytes, flushed: Flushed) -> Result<JournalPosition, StorageError>;
 
-    /// Every record after `after`, oldest first (read once, at start).
+    /// Every flushed record after `after`, oldest first (read once, at start). May hold records discarded before.
     fn read_after(&self, after: JournalPosition) -> Result<Vec<(JournalPosition, Bytes)>, StorageError>;
 
     /// Records up to `upto` are not needed any more; their space is reclaimed by whole files, in time.

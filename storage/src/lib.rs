@@ -1,15 +1,45 @@
-//! Bytes on disk: rows (sled), the Raft log and vote (raft-log), the node's journal, and in-memory versions of all
-//! three that keep only what was synced, for simulations.
+//! Bytes on disk: rows (sled), the Raft log and vote (raft-log), the node's journal, the folder they live in, and
+//! in-memory versions of all three that keep only what was synced, for simulations.
 //!
 //! It never decides anything and knows none of Raft's rules. Start at the three interfaces: `engine.rs`,
-//! `raft_log.rs`, `journal.rs`.
+//! `raft_log.rs`, `journal.rs`. Every implementation closes itself at its first failure: after that each call
+//! answers `StorageError::Closed`, and the node has to stop.
 
 pub mod engine;
 pub mod error;
+pub mod files;
+pub mod folder;
 pub mod journal;
+pub mod memory;
 pub mod raft_log;
+
+mod file_journal;
+mod file_raft_log;
+mod flushed;
+mod journal_files;
+mod journal_format;
+mod journal_writer;
+mod mem_engine;
+mod mem_journal;
+mod mem_log;
+mod mem_log_content;
+mod raft_log_codec;
+mod raft_log_scan;
+mod sled_engine;
+mod sled_rows;
+mod sled_store;
+mod torn;
 
 pub use engine::{Engine, Rows};
 pub use error::StorageError;
+pub use file_journal::{FileJournal, JournalOptions};
+pub use file_raft_log::{FileRaftLog, RaftLogOptions};
+pub use files::free_bytes;
+pub use folder::DataFolder;
 pub use journal::{Journal, JournalPosition};
+pub use mem_engine::MemEngine;
+pub use mem_journal::MemJournal;
+pub use mem_log::MemRaftLog;
+pub use memory::{Fault, MemDisk, MemOptions};
 pub use raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
+pub use sled_engine::SledEngine;

@@ -36,22 +36,26 @@ pub struct LogState {
     pub committed: Option<LogPosition>,
 }
 
-/// Called once, when the bytes are on disk or have failed to get there.
+/// Called once, when the bytes are on disk or have failed to get there; never where the call it was given to returned
+/// an error. Runs on the writer's thread: it must be quick and not wait for another write.
 pub type Flushed = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 
+/// What does not fit (an entry that does not follow the last one, a truncation into committed or purged entries) is
+/// `Refused` and changes nothing. An empty log takes any first entry.
 pub trait RaftLog: Send + Sync + 'static {
     fn state(&self) -> Result<LogState, StorageError>;
     /// Durable at return.
     fn save_vote(&self, vote: SavedVote) -> Result<(), StorageError>;
     /// Readable at return; `flushed` is called, from any thread, when durable.
     fn append(&self, records: Vec<LogRecord>, flushed: Flushed) -> Result<(), StorageError>;
-    /// A hint; need not be durable.
+    /// A hint; need not be durable. Ignored where it is older than the last one or past the end of the log.
     fn save_committed(&self, committed: LogPosition) -> Result<(), StorageError>;
-    /// Records with `from <= index < to`, without gaps.
+    /// Records with `from <= index < to` as far as they are there, without gaps.
     fn read(&self, from: u64, to: u64) -> Result<Vec<LogRecord>, StorageError>;
     /// Drops all after `last` (`None`: all). Durable at return.
     fn truncate_after(&self, last: Option<LogPosition>) -> Result<(), StorageError>;
-    /// Drops all up to and including `upto`.
+    /// Drops all up to and including `upto`, which may lie past the end of the log: the next entry then follows it.
+    /// Durable with the next write that is.
     fn purge(&self, upto: LogPosition) -> Result<(), StorageError>;
     /// What opening the log cut from its torn end, in words, if anything.
     fn cut_at_open(&self) -> Option<String>;

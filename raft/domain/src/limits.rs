@@ -107,3 +107,30 @@ pub const LOG_CACHE_BYTES_MAX: usize = 64 << 20;
 pub const ENGINE_CACHE_BYTES_MAX: u64 = 64 << 20;
 /// Role paths told of in one explanation.
 pub const EXPLAIN_PATHS_MAX: usize = 256;
+/// A host name, in bytes.
+/// Source: RFC 1035, 2.3.4, without the root's dot.
+pub const DOMAIN_BYTES_MAX: usize = 253;
+/// The name of an IANA time zone, in bytes.
+pub const ZONE_BYTES_MAX: usize = 64;
+/// The address of an upstream, in bytes.
+pub const URL_BYTES_MAX: usize = 2_048;
+/// One argument or environment value of a stdio upstream, in bytes.
+pub const ARGUMENT_BYTES_MAX: usize = 1_024;
+/// Secret headers of one upstream.
+pub const UPSTREAM_HEADERS_MAX: usize = 32;
+/// The value of one such header, in bytes.
+pub const HEADER_VALUE_BYTES_MAX: usize = 4_096;
+/// Calls in flight per node and upstream that may be asked for.
+pub const UPSTREAM_CONCURRENCY_MAX: u32 = 10_000;
+/// The longest time one call may be given, in milliseconds.
+pub const CALL_TIMEOUT_MS_MAX: u64 = 3_600_000;
+/// Bounds of the replicated timing settings, in milliseconds.
+pub const HEARTBEAT_MS_MIN: u64 = 10;
+pub const ELECTION_MS_MAX: u64 = 60_000;
+pub const STALENESS_MS_MAX: u64 = 60_000;
+/// The newest replicated behaviour this program knows.
+pub const FEATURE_LEVEL_MAX: u32 = 1;
+/// Remembered MCP session tombstones.
+pub const CLOSED_SESSIONS_MAX: usize = 1_000_000;
+/// What one entry forgets of each kind at most, so that a jump of log time costs no entry much.
+pub const FORGET_PER_ENTRY_MAX: usize = 256;

@@ -1,0 +1,220 @@
+//! Reads every file of the Raft log before raft-log does, cuts a torn tail, and refuses anything else.
+//!
+//! raft-log at open removes a last file whose first record is incomplete, whatever its settings, and takes any
+//! checksum failure as one kind of error. Both may hide rot as if it were a crash. So this decides first:
+//! a crash leaves only a record that runs past the end of the last file, or zeros where its sectors were not yet
+//! written, with no whole record after it. That is cut and reported. All other damage is `Corrupt`.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raft_log::codeq::Decode as _;
+use raft_log::{RaftLogAction, WALRecord};
+
+use crate::error::StorageError;
+use crate::files::sync_folder;
+use crate::raft_log::LogPosition;
+use crate::raft_log_codec::{Position, Record};
+use crate::torn::{has_unwritten_sector, is_zero};
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub(crate) struct Scanned {
+    pub files: usize,
+    pub records: usize,
+    /// What was cut, in words.
+    pub cut: Option<String>,
+}
+
+/// Checks all files in `folder`, cuts a torn tail, and makes what remains durable. `begun`: there was a log before.
+pub(crate) fn scan_and_cut(folder: &Path, begun: bool) -> Result<Scanned, StorageError> {
+    let mut chunks = chunks(folder)?;
+    let mut scanned = Scanned { files: chunks.len(), ..Scanned::default() };
+    if let Some((start, path)) = remove_unfinished_file(&mut chunks, begun)? {
+        scanned.cut = Some(format!("the file {} begun at {start} and not finished", path.display()));
+    }
+    let mut shape = Shape::default();
+    let mut end = None;
+    let last = chunks.len().saturating_sub(1);
+    for (i, (start, path)) in chunks.iter().enumerate() {
+        if end.is_some_and(|e| e != *start) {
+            return Err(StorageError::corrupt(path, "a file before this one is missing or cut"));
+        }
+        let bytes = read(path)?;
+        let (sound, records) = read_records(&bytes, |record| shape.apply(record, path))?;
+        scanned.records += records;
+        if records == 0 {
+            return Err(StorageError::corrupt(path, "holds no record"));
+        }
+        if sound < bytes.len() {
+            check_torn(path, &bytes, sound, i == last)?;
+            cut(path, sound)?;
+            let lost = bytes.len() - sound;
+            scanned.cut = Some(format!("{lost} bytes of an unfinished write at the end of {}", path.display()));
+        }
+        sync(path)?;
+        end = Some(start.saturating_add(sound as u64));
+    }
+    shape.check(folder)?;
+    sync_folder(folder)?;
+    Ok(scanned)
+}
+
+/// raft-log names the next file before it finishes the one before, and writes to it only after: an unfinished first
+/// record in the last file says that a crash came between. With a log begun before, one file always is finished.
+fn remove_unfinished_file(
+    chunks: &mut Vec<(u64, PathBuf)>,
+    begun: bool,
+) -> Result<Option<(u64, PathBuf)>, StorageError> {
+    let Some((_, path)) = chunks.last().filter(|_| chunks.len() > 1 || !begun) else { return Ok(None) };
+    let bytes = read(path)?;
+    let (_, records) = read_records(&bytes, |_| Ok(()))?;
+    if records > 0 {
+        return Ok(None);
+    }
+    check_torn(path, &bytes, 0, true)?;
+    std::fs::remove_file(path).map_err(|e| StorageError::io("remove", path, e))?;
+    Ok(chunks.pop())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StorageError> {
+    std::fs::read(path).map_err(|e| StorageError::io("read", path, e))
+}
+
+/// Files of the log with their offsets, in order.
+fn chunks(folder: &Path) -> Result<Vec<(u64, PathBuf)>, StorageError> {
+    let failed = |e| StorageError::io("list", folder, e);
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if let Some(start) = name.to_str().and_then(|n| raft_log::chunked_wal::Config::parse_chunk_file_name(n).ok())
+        {
+            out.push((start, folder.join(&name)));
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+/// Where the sound records end, and how many there are.
+fn read_records(
+    bytes: &[u8],
+    mut each: impl FnMut(&Record) -> Result<(), StorageError>,
+) -> Result<(usize, usize), StorageError> {
+    let mut rest = bytes;
+    let mut count = 0;
+    let mut sound = 0;
+    while !rest.is_empty() {
+        let Ok(record) = Record::decode(&mut rest) else { break };
+        each(&record)?;
+        count += 1;
+        sound = bytes.len() - rest.len();
+    }
+    Ok((sound, count))
+}
+
+/// Errors: `Corrupt` unless the bytes from `sound` on are what a crash leaves of an unfinished write.
+fn check_torn(path: &Path, bytes: &[u8], sound: usize, may_be_torn: bool) -> Result<(), StorageError> {
+    let corrupt = |detail: &str| Err(StorageError::corrupt(path, format!("damaged at byte {sound}: {detail}")));
+    let tail = bytes.get(sound..).unwrap_or_default();
+    if !may_be_torn {
+        return corrupt("not at the end of the log");
+    }
+    if record_in(tail) {
+        return corrupt("whole records follow");
+    }
+    let mut rest = tail;
+    let short = Record::decode(&mut rest).is_err_and(|e| e.kind() == io::ErrorKind::UnexpectedEof);
+    if short || tail.is_empty() || has_unwritten_sector(tail, sound) || is_zero(last_bytes(tail)) {
+        return Ok(());
+    }
+    corrupt("the last record is whole, its checksum does not match")
+}
+
+/// The last bytes of a record are its checksum: zero only where they were not written.
+fn last_bytes(tail: &[u8]) -> &[u8] {
+    tail.get(tail.len().saturating_sub(4)..).unwrap_or_default()
+}
+
+/// Whether a whole record starts anywhere after the first byte.
+fn record_in(tail: &[u8]) -> bool {
+    (1..tail.len()).any(|at| {
+        let mut rest = tail.get(at..).unwrap_or_default();
+        // Types are 0 to 5, big-endian: most places fail here, cheaply.
+        matches!(rest, [0, 0, 0, 0..=5, ..]) && Record::decode(&mut rest).is_ok()
+    })
+}
+
+fn cut(path: &Path, sound: usize) -> Result<(), StorageError> {
+    let file = OpenOptions::new().write(true).open(path).map_err(|e| StorageError::io("open", path, e))?;
+    file.set_len(sound as u64).map_err(|e| StorageError::io("truncate", path, e))
+}
+
+/// What a killed process wrote may be in memory only; from here on it counts as stored.
+fn sync(path: &Path) -> Result<(), StorageError> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| StorageError::io("fsync", path, e))
+}
+
+/// Which entries the records leave: finds a missing first file, which raft-log does not notice.
+#[derive(Default)]
+struct Shape {
+    first: Option<u64>,
+    last: Option<LogPosition>,
+    purged: Option<LogPosition>,
+    begun: bool,
+}
+
+impl Shape {
+    fn apply(&mut self, record: &Record, path: &Path) -> Result<(), StorageError> {
+        match record {
+            WALRecord::Action(RaftLogAction::Append(Position(at), _)) => {
+                if self.last.is_some_and(|l| at.index != l.index.saturating_add(1) || *at <= l) {
+                    return Err(StorageError::corrupt(path, format!("entry {} out of order", at.index)));
+                }
+                self.first.get_or_insert(at.index);
+                self.last = Some(*at);
+            }
+            WALRecord::Action(RaftLogAction::TruncateAfter(to)) => {
+                let to = to.map(|p| p.0);
+                if self.last > to {
+                    self.last = to;
+                }
+                if self.first.is_some_and(|f| to.is_none_or(|t| f > t.index)) {
+                    self.first = None;
+                }
+            }
+            WALRecord::Action(RaftLogAction::PurgeUpto(Position(upto))) => {
+                self.purged = self.purged.max(Some(*upto));
+                self.last = self.last.max(Some(*upto));
+                let kept = self.last.is_some_and(|l| l.index > upto.index);
+                self.first = self.first.filter(|_| kept).map(|f| f.max(upto.index.saturating_add(1)));
+            }
+            WALRecord::Checkpoint(state) => {
+                let last = state.last().map(|p| p.0);
+                if self.begun && last != self.last {
+                    return Err(StorageError::corrupt(path, "does not continue the file before it"));
+                }
+                self.last = last;
+                self.purged = state.purged().map(|p| p.0);
+            }
+            WALRecord::Action(RaftLogAction::SaveVote(_) | RaftLogAction::Commit(_)) => {}
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    fn check(&self, folder: &Path) -> Result<(), StorageError> {
+        let Some(last) = self.last.filter(|l| self.purged.is_none_or(|p| p.index < l.index)) else { return Ok(()) };
+        let reaches_back = match (self.first, self.purged) {
+            (Some(first), Some(purged)) => first <= purged.index.saturating_add(1),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if reaches_back {
+            return Ok(());
+        }
+        let detail = format!("entries after {:?} up to {} are missing", self.purged.map(|p| p.index), last.index);
+        Err(StorageError::corrupt(folder, detail))
+    }
+}

@@ -1,0 +1,286 @@
+//! [`Engine`] over sled, and which of the databases in a state folder is the current one.
+//!
+//! A state folder holds `current`, a small sealed file, and the database it names, `rows-<generation>/`.
+//! [`Engine::replace_all`] fills a new generation and then names it in `current`, so a crash leaves the old content
+//! or the new one, whole. Other generations are leftovers and are removed at open.
+//!
+//! Iteration in sled is not a snapshot: a scan that runs beside a write may show part of it. The writer is one, and
+//! whoever needs a consistent view scans before the next write.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::engine::{Engine, Rows};
+use crate::error::StorageError;
+use crate::files::{Sealed, sync_folder};
+use crate::flushed::lock;
+use crate::sled_rows::{TALLY_KEY, Tally, check_row, checked, open_value, stored_key, stored_value};
+use crate::sled_store::Store;
+
+const CURRENT: Sealed = Sealed { kind: "state", version: 1 };
+/// Rows per sled batch while replacing everything.
+const REPLACE_BATCH_ROWS: usize = 256;
+
+pub struct SledEngine {
+    folder: PathBuf,
+    store: RwLock<Arc<Store>>,
+    writer: Mutex<Writer>,
+    closed: AtomicBool,
+}
+
+struct Writer {
+    current: Current,
+    tally: Tally,
+}
+
+/// What the file `current` says.
+#[derive(Clone, Copy)]
+struct Current {
+    generation: u64,
+    complete: bool,
+}
+
+impl SledEngine {
+    /// Opens the rows in `folder`, reading and checking every one of them.
+    /// Errors: `Corrupt` when they cannot be trusted: then [`SledEngine::discard`] them and rebuild.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let folder = folder.as_ref().to_path_buf();
+        std::fs::create_dir_all(&folder).map_err(|e| StorageError::io("create folder", &folder, e))?;
+        let (current, store, tally) = match Current::read(&folder)? {
+            Some(current) if current.complete => {
+                let (store, tally) = Store::open(&rows_folder(&folder, current.generation))?;
+                (current, store, tally)
+            }
+            Some(current) => (current, make_empty(&folder, current.generation)?, Tally::default()),
+            None => {
+                refuse_unnamed_rows(&folder)?;
+                let current = Current { generation: 1, complete: true };
+                let store = make_empty(&folder, current.generation)?;
+                current.write(&folder)?;
+                (current, store, Tally::default())
+            }
+        };
+        remove_generations(&folder, Some(current.generation))?;
+        let writer = Mutex::new(Writer { current, tally });
+        Ok(Self { folder, store: RwLock::new(Arc::new(store)), writer, closed: AtomicBool::new(false) })
+    }
+
+    /// Throws away whatever rows `folder` holds, for content that is damaged or ahead of the log. The next open
+    /// gives an empty engine that is not complete, until [`Engine::replace_all`].
+    pub fn discard(folder: impl AsRef<Path>) -> Result<(), StorageError> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(|e| StorageError::io("create folder", folder, e))?;
+        let generation = generations(folder)?.into_iter().max().unwrap_or(0).saturating_add(1);
+        Current { generation, complete: false }.write(folder)?;
+        remove_generations(folder, None)
+    }
+
+    fn store(&self) -> Result<Arc<Store>, StorageError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StorageError::Closed);
+        }
+        self.store.read().map(|s| Arc::clone(&s)).map_err(|_| StorageError::Closed)
+    }
+
+    /// Runs one operation; any failure closes the engine.
+    fn run<T>(&self, operation: impl FnOnce(&Store) -> Result<T, StorageError>) -> Result<T, StorageError> {
+        let result = operation(&*self.store()?);
+        if result.as_ref().is_err_and(StorageError::closes) {
+            self.closed.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    fn replace(
+        &self,
+        writer: &mut Writer,
+        rows: Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_>,
+    ) -> Result<(), StorageError> {
+        let next = Current { generation: writer.current.generation.saturating_add(1), complete: true };
+        let store = make_empty(&self.folder, next.generation)?;
+        let mut tally = Tally::default();
+        let mut batch = sled::Batch::default();
+        let mut batched = 0;
+        let mut last: Option<Vec<u8>> = None;
+        for (key, value) in rows {
+            check_row(&key, &value)?;
+            let stored_key = stored_key(&key);
+            // An ascending key is a new one; any other may replace a row, which then leaves the tally.
+            if last.as_ref().is_some_and(|l| *l >= key) {
+                store.apply(std::mem::take(&mut batch))?;
+                batched = 0;
+                if let Some(old) = store.get(&stored_key)? {
+                    tally.remove(&old);
+                }
+            }
+            let stored = stored_value(&stored_key, &value);
+            tally.add(&stored);
+            batch.insert(stored_key, stored);
+            batched += 1;
+            if batched == REPLACE_BATCH_ROWS {
+                store.apply(std::mem::take(&mut batch))?;
+                batched = 0;
+            }
+            last = last.max(Some(key));
+        }
+        batch.insert(TALLY_KEY, tally.encode());
+        store.apply(batch)?;
+        store.sync()?;
+        // INVARIANT: P6
+        next.write(&self.folder)?;
+        *writer = Writer { current: next, tally };
+        let old = {
+            let mut current = self.store.write().map_err(|_| StorageError::Closed)?;
+            std::mem::replace(&mut *current, Arc::new(store))
+        };
+        let old_folder = old.folder().to_path_buf();
+        drop(old);
+        remove_folder(&old_folder)
+    }
+}
+
+impl Engine for SledEngine {
+    fn write(&self, rows: Rows, durable: bool) -> Result<(), StorageError> {
+        let rows = checked(rows)?;
+        let mut writer = lock(&self.writer)?;
+        if !writer.current.complete {
+            let detail = "the content is incomplete and has to be replaced first".to_owned();
+            return Err(StorageError::Refused { operation: "write", detail });
+        }
+        self.run(|store| {
+            let mut tally = writer.tally;
+            let mut batch = sled::Batch::default();
+            for (key, value) in &rows {
+                let key = stored_key(key);
+                if let Some(old) = store.get(&key)? {
+                    open_value(&key, &old)?;
+                    tally.remove(&old);
+                }
+                match value {
+                    Some(value) => {
+                        let stored = stored_value(&key, value);
+                        tally.add(&stored);
+                        batch.insert(key, stored);
+                    }
+                    None => batch.remove(key),
+                }
+            }
+            batch.insert(TALLY_KEY, tally.encode());
+            store.apply(batch)?;
+            writer.tally = tally;
+            if durable { store.sync() } else { Ok(()) }
+        })
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        let _one_at_a_time = lock(&self.writer)?;
+        self.run(Store::sync)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.run(|store| {
+            let key = stored_key(key);
+            let Some(stored) = store.get(&key)? else { return Ok(None) };
+            Ok(Some(open_value(&key, &stored)?.to_vec()))
+        })
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+        self.run(|store| store.scan(stored_key(from), stored_key(to), limit, false))
+    }
+
+    fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+        self.run(|store| store.scan(stored_key(from), stored_key(to), limit, true))
+    }
+
+    fn replace_all(
+        &self,
+        rows: Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_>,
+    ) -> Result<(), StorageError> {
+        let mut writer = lock(&self.writer)?;
+        self.run(|_| self.replace(&mut writer, rows))
+    }
+
+    fn is_complete(&self) -> Result<bool, StorageError> {
+        Ok(lock(&self.writer)?.current.complete)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.store().map_or(0, |s| s.size_bytes())
+    }
+}
+
+impl Current {
+    fn read(folder: &Path) -> Result<Option<Self>, StorageError> {
+        let path = folder.join("current");
+        let Some(content) = CURRENT.read(&path)? else { return Ok(None) };
+        let text = std::str::from_utf8(&content).unwrap_or_default().trim_end();
+        let parsed = text.split_once(' ').and_then(|(generation, complete)| {
+            let complete = match complete {
+                "complete" => true,
+                "incomplete" => false,
+                _ => return None,
+            };
+            Some(Self { generation: generation.parse().ok()?, complete })
+        });
+        parsed.map(Some).ok_or_else(|| StorageError::corrupt(&path, "cannot be read"))
+    }
+
+    fn write(self, folder: &Path) -> Result<(), StorageError> {
+        let word = if self.complete { "complete" } else { "incomplete" };
+        CURRENT.write(&folder.join("current"), format!("{} {word}\n", self.generation).as_bytes())
+    }
+}
+
+fn rows_folder(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("rows-{generation}"))
+}
+
+/// A new and empty database in the place of whatever an interrupted attempt left there.
+fn make_empty(folder: &Path, generation: u64) -> Result<Store, StorageError> {
+    let path = rows_folder(folder, generation);
+    remove_folder(&path)?;
+    let store = Store::create(&path)?;
+    sync_folder(folder)?;
+    Ok(store)
+}
+
+/// Before `current` is written for the first time no row is; rows without it mean that it was lost.
+fn refuse_unnamed_rows(folder: &Path) -> Result<(), StorageError> {
+    let unnamed = generations(folder)?;
+    let path = rows_folder(folder, 1);
+    let unfinished_start = match unnamed.as_slice() {
+        [] => true,
+        [1] => !Store::holds_rows(&path)?,
+        _ => false,
+    };
+    if unfinished_start {
+        return Ok(());
+    }
+    Err(StorageError::corrupt(folder.join("current"), "missing, but there are rows"))
+}
+
+fn generations(folder: &Path) -> Result<Vec<u64>, StorageError> {
+    let failed = |e| StorageError::io("list", folder, e);
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        out.extend(name.to_str().and_then(|n| n.strip_prefix("rows-")).and_then(|n| n.parse::<u64>().ok()));
+    }
+    Ok(out)
+}
+
+fn remove_generations(folder: &Path, keep: Option<u64>) -> Result<(), StorageError> {
+    for generation in generations(folder)?.into_iter().filter(|g| Some(*g) != keep) {
+        remove_folder(&rows_folder(folder, generation))?;
+    }
+    Ok(())
+}
+
+fn remove_folder(path: &Path) -> Result<(), StorageError> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io("remove", path, e)),
+        _ => Ok(()),
+    }
+}
