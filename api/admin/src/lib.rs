@@ -1,1 +1,31 @@
-//! Being built.
+//! The administrative interface: gRPC services over small ports.
+//!
+//! It owns the way of an administrative request (credentials, authority, consistency, command ids, pages, errors) and
+//! the services' messages. It decides nothing itself: authority is the evaluator's of `only1mcp-domain`, and every
+//! change is a command that the domain applies. It never sees consensus or storage. Start at `core.rs` (before and
+//! after every RPC), `authority.rs` (what each needs) and `write.rs` (how a change is made once).
+
+mod audit;
+mod audit_event;
+pub mod authority;
+mod call;
+mod cluster;
+mod core;
+mod credential;
+mod decisions;
+pub mod error;
+mod guard;
+mod health;
+mod hex;
+mod not_enforced;
+mod page;
+pub mod ports;
+mod principals;
+mod roles;
+mod routes;
+mod tenants;
+mod upstreams;
+mod wire;
+mod write;
+
+pub use routes::{SERVICES, routes};

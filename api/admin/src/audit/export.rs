@@ -1,0 +1,99 @@
+//! Every event of a range as a stream. Of other tenants only the places in the chain leave (P7), which suffices to
+//! verify that nothing of one's own is missing or moved.
+
+use std::sync::Arc;
+
+use only1mcp_domain::audit::SealedEvent;
+use only1mcp_proto::admin as pb;
+use pb::export_audit_response::{Header, Part};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::verify::before;
+use super::{Trail, scan};
+use crate::audit_event::{decoded, place, unreadable, whole};
+use crate::call::Call;
+use crate::core::Core;
+use crate::error::AdminError;
+
+pub(super) type Parts = mpsc::Receiver<Result<pb::ExportAuditResponse, Status>>;
+
+/// Messages made before the caller takes them.
+const AHEAD: usize = 64;
+
+pub(super) async fn export(
+    core: Arc<Core>,
+    call: Call,
+    message: pb::ExportAuditRequest,
+) -> Result<Parts, AdminError> {
+    let trail = Trail::named(&call, &message.tenant)?;
+    let view = core.read(&call, None, &trail.authority()).await?;
+    let walk = core.chain_walks.clone().try_acquire_owned().map_err(|_| AdminError::Overloaded)?;
+    let head = view.state.chain.index.0;
+    let from = message.from_index.max(1);
+    let to = if message.to_index == 0 { head } else { message.to_index };
+    if to > head || from > to.saturating_add(1) {
+        return Err(AdminError::invalid("to_index", format!("the chain ends at {head}")));
+    }
+    let start = before(&core, from).await?;
+    let cluster_id = view.state.cluster.as_ref().map(|cluster| cluster.id.0.to_vec()).unwrap_or_default();
+    let header = Header {
+        cluster_id: cluster_id.into(),
+        start_index: start.index.0,
+        start_hash: start.hash.0.to_vec().into(),
+        end_index: to,
+        tenant: match &trail {
+            Trail::Of(tenant) => tenant.to_string(),
+            Trail::Everyone => "*".to_owned(),
+        },
+        log_time_ms: view.state.log_time.0,
+    };
+    let (sender, parts) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let _walk = walk;
+        if let Err(error) = send(&core, &call, &trail, header, from..=to, &sender).await {
+            // A caller that went away needs no error.
+            let _ = sender.send(Err(error.into())).await;
+        }
+    });
+    Ok(parts)
+}
+
+async fn send(
+    core: &Core,
+    call: &Call,
+    trail: &Trail,
+    header: Header,
+    range: std::ops::RangeInclusive<u64>,
+    sender: &mpsc::Sender<Result<pb::ExportAuditResponse, Status>>,
+) -> Result<(), AdminError> {
+    let part = |part| Ok(pb::ExportAuditResponse { part: Some(part) });
+    if sender.send(part(Part::Header(header))).await.is_err() {
+        return Ok(());
+    }
+    let (mut next, to) = range.into_inner();
+    while next <= to {
+        core.authorize(call, &core.ports.cluster.view(), &trail.authority())?;
+        let events = scan(core, next, to, false).await?;
+        if events.is_empty() {
+            return Err(AdminError::AuditUnreadable);
+        }
+        for sealed in &events {
+            if sender.send(part(Part::Record(record(trail, sealed)))).await.is_err() {
+                return Ok(());
+            }
+            next = sealed.index.0 + 1;
+        }
+    }
+    Ok(())
+}
+
+fn record(trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {
+    match decoded(sealed) {
+        Some(event) if trail.holds(&event.tenant) => whole(sealed, &event),
+        Some(_) => place(sealed),
+        // Nobody's, because it cannot be read: to operators its bytes, for finding out why.
+        None if *trail == Trail::Everyone => unreadable(sealed),
+        None => place(sealed),
+    }
+}

@@ -1,0 +1,67 @@
+//! gRPC face of the Audit service.
+
+use std::sync::Arc;
+
+use only1mcp_proto::admin as pb;
+use only1mcp_proto::admin::audit_server::Audit;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{export, query, verify, watch};
+use crate::core::Core;
+
+pub(crate) struct AuditService(pub(crate) Arc<Core>);
+
+#[tonic::async_trait]
+impl Audit for AuditService {
+    type ExportAuditStream = ReceiverStream<Result<pb::ExportAuditResponse, Status>>;
+    type WatchAuditStream = ReceiverStream<Result<pb::WatchAuditResponse, Status>>;
+
+    async fn query_audit(
+        &self,
+        request: Request<pb::QueryAuditRequest>,
+    ) -> Result<Response<pb::QueryAuditResponse>, Status> {
+        let (call, message) = self.0.open("Audit/QueryAudit", request).await?;
+        Ok(Response::new(query::query(&self.0, &call, message).await?))
+    }
+
+    async fn verify_audit(
+        &self,
+        request: Request<pb::VerifyAuditRequest>,
+    ) -> Result<Response<pb::VerifyAuditResponse>, Status> {
+        let (call, message) = self.0.open("Audit/VerifyAudit", request).await?;
+        Ok(Response::new(verify::verify(&self.0, &call, message).await?))
+    }
+
+    async fn export_audit(
+        &self,
+        request: Request<pb::ExportAuditRequest>,
+    ) -> Result<Response<Self::ExportAuditStream>, Status> {
+        let (call, message) = self.0.open("Audit/ExportAudit", request).await?;
+        let parts = export::export(self.0.clone(), call, message).await?;
+        Ok(Response::new(ReceiverStream::new(parts)))
+    }
+
+    async fn get_audit_head(
+        &self,
+        request: Request<pb::GetAuditHeadRequest>,
+    ) -> Result<Response<pb::GetAuditHeadResponse>, Status> {
+        let (call, message) = self.0.open("Audit/GetAuditHead", request).await?;
+        let view = self.0.read(&call, message.consistency, &call.identity.tenant).await?;
+        let chain = view.state.chain;
+        Ok(Response::new(pb::GetAuditHeadResponse {
+            read: self.0.read_info(&view),
+            index: chain.index.0,
+            hash: chain.hash.0.to_vec().into(),
+        }))
+    }
+
+    async fn watch_audit(
+        &self,
+        request: Request<pb::WatchAuditRequest>,
+    ) -> Result<Response<Self::WatchAuditStream>, Status> {
+        let (call, message) = self.0.open("Audit/WatchAudit", request).await?;
+        let records = watch::watch(self.0.clone(), call, message).await?;
+        Ok(Response::new(ReceiverStream::new(records)))
+    }
+}

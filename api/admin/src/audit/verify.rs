@@ -1,0 +1,63 @@
+//! Recomputes the chain on this node, event by event, up to the head its state stands at.
+
+use only1mcp_domain::audit::{ChainFault, ChainHead, Verifier};
+use only1mcp_domain::ids::AuditIndex;
+use only1mcp_proto::admin as pb;
+
+use super::scan;
+use crate::call::Call;
+use crate::core::Core;
+use crate::error::AdminError;
+
+pub(super) async fn verify(
+    core: &Core,
+    call: &Call,
+    message: pb::VerifyAuditRequest,
+) -> Result<pb::VerifyAuditResponse, AdminError> {
+    let view = core.read(call, None, &call.identity.tenant).await?;
+    let _walk = core.chain_walks.try_acquire().map_err(|_| AdminError::Overloaded)?;
+    let head = view.state.chain;
+    let from = message.from_index.max(1);
+    let to = if message.to_index == 0 { head.index.0 } else { message.to_index };
+    if to > head.index.0 || from > to.saturating_add(1) {
+        return Err(AdminError::invalid("to_index", format!("the chain ends at {}", head.index)));
+    }
+    let mut verifier = Verifier::after(before(core, from).await?);
+    let mut fault = None;
+    let mut next = from;
+    while next <= to && fault.is_none() {
+        let events = scan(core, next, to, false).await?;
+        if events.is_empty() {
+            fault = Some((next, ChainFault::Truncated { expected: to, found: next - 1 }));
+        }
+        for sealed in &events {
+            if let Err(found) = verifier.push(sealed) {
+                fault = Some((sealed.index.0, found));
+                break;
+            }
+            next = sealed.index.0 + 1;
+        }
+        tokio::task::yield_now().await;
+    }
+    if fault.is_none() && to == head.index.0 && verifier.head() != head {
+        fault = Some((to, ChainFault::Forked { index: to }));
+    }
+    Ok(pb::VerifyAuditResponse {
+        valid: fault.is_none(),
+        events: next - from,
+        from_index: from,
+        to_index: next - 1,
+        hash: verifier.head().hash.0.to_vec().into(),
+        fault_index: fault.as_ref().map_or(0, |(index, _)| *index),
+        fault: fault.map(|(_, fault)| fault.to_string()).unwrap_or_default(),
+        read: core.read_info(&view),
+    })
+}
+
+/// Where the chain stands before event `from`.
+pub(super) async fn before(core: &Core, from: u64) -> Result<ChainHead, AdminError> {
+    let Some(previous) = from.checked_sub(1).filter(|index| *index > 0) else { return Ok(ChainHead::default()) };
+    let events = scan(core, previous, previous, false).await?;
+    let event = events.first().ok_or(AdminError::AuditUnreadable)?;
+    Ok(ChainHead { index: AuditIndex(previous), hash: event.hash })
+}

@@ -1,0 +1,37 @@
+//! Audit events as the services give them: with their content, or their place in the chain alone.
+
+use only1mcp_domain::audit::{self, AuditEvent, EventOutcome, SealedEvent};
+use only1mcp_proto::admin as pb;
+use only1mcp_proto::model as m;
+
+pub(crate) fn outcome_name(outcome: EventOutcome) -> &'static str {
+    match outcome {
+        EventOutcome::Success => "success",
+        EventOutcome::Failure => "failure",
+        EventOutcome::Denied => "denied",
+        EventOutcome::Unknown => "unknown",
+    }
+}
+
+/// The event with its content.
+pub(crate) fn whole(sealed: &SealedEvent, event: &AuditEvent) -> pb::AuditRecord {
+    pb::AuditRecord { sealed: Some(sealed.into()), event: Some(event.into()) }
+}
+
+/// The event with its bytes, which nobody can read.
+pub(crate) fn unreadable(sealed: &SealedEvent) -> pb::AuditRecord {
+    pb::AuditRecord { sealed: Some(sealed.into()), event: None }
+}
+
+/// The event's place in the chain alone.
+pub(crate) fn place(sealed: &SealedEvent) -> pb::AuditRecord {
+    let place = m::SealedEvent { canonical: Default::default(), ..sealed.into() };
+    pb::AuditRecord { sealed: Some(place), event: None }
+}
+
+/// The content of a sealed event, or `None` and a line in the log when its bytes cannot be read.
+pub(crate) fn decoded(sealed: &SealedEvent) -> Option<AuditEvent> {
+    audit::decode(&sealed.bytes)
+        .inspect_err(|error| tracing::error!(index = sealed.index.0, %error, "unreadable audit event"))
+        .ok()
+}
