@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary `only1mcp`; see `cli.rs`.
+
+fn main() -> std::process::ExitCode {
+    only1mcp_node::cli::main()
+}

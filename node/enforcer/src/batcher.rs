@@ -162,6 +162,7 @@ impl Batcher {
                 },
                 Some(done) = self.flushed.1.recv() => self.on_flushed(done)?,
                 note = notes.recv() => match note {
+                    Ok(note) if note.resync => self.on_lagged(),
                     Ok(note) => self.on_note(&note),
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
                         warn!(missed, "fell behind the state machine: answers under way are withheld");

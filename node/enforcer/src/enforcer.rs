@@ -380,6 +380,10 @@ async fn forward_effects(enforcer: Arc<Enforcer>) -> Result<(), String> {
     let mut notes = enforcer.parts.cluster.notes();
     loop {
         match notes.recv().await {
+            Ok(note) if note.resync => {
+                enforcer.wait_view(note.log_index).await;
+                let _ = enforcer.effects.send(Effect::PolicyChanged { tenant: None });
+            }
             Ok(note) => {
                 if note.effects.is_empty() {
                     continue;

@@ -21,7 +21,7 @@ pub use admitted::{Admitted, Receipt, Refused};
 pub use batcher::ActivityError;
 pub use enforcer::{CallFacts, Enforcer, Service};
 pub use freshness::Freshness;
-pub use metrics::{Metrics, MetricsSnapshot};
+pub use metrics::{Buckets, BucketsSnapshot, Metrics, MetricsSnapshot};
 pub use ports::{
     BatchNote, Clock, ClusterPort, Entropy, Flushed, JournalPort, JournalRecordAt, Note, Parts, ProposeFailure,
 };

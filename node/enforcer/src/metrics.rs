@@ -6,17 +6,72 @@ use std::sync::{Mutex, PoisonError};
 
 use only1mcp_domain::decide::Reason;
 
-#[derive(Debug, Default)]
+/// Counts in fixed buckets. The last bucket takes everything above the others.
+#[derive(Debug)]
+pub struct Buckets<const N: usize> {
+    upper: [u64; N],
+    counts: [AtomicU64; N],
+    above: AtomicU64,
+    sum: AtomicU64,
+}
+
+/// A copy of [`Buckets`]: upper bound and count of each, not summed up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BucketsSnapshot {
+    pub counts: Vec<(u64, u64)>,
+    pub above: u64,
+    pub sum: u64,
+}
+
+impl<const N: usize> Buckets<N> {
+    /// `upper`: inclusive upper bounds, ascending.
+    pub fn new(upper: [u64; N]) -> Self {
+        Self { upper, counts: std::array::from_fn(|_| AtomicU64::new(0)), above: AtomicU64::new(0), sum: AtomicU64::new(0) }
+    }
+
+    pub fn observe(&self, value: u64) {
+        let bucket = self.upper.iter().zip(&self.counts).find(|(upper, _)| value <= **upper);
+        bucket.map_or(&self.above, |(_, count)| count).fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+
+    pub fn snapshot(&self) -> BucketsSnapshot {
+        let counts = self.upper.iter().zip(&self.counts);
+        BucketsSnapshot {
+            counts: counts.map(|(upper, count)| (*upper, count.load(Ordering::Relaxed))).collect(),
+            above: self.above.load(Ordering::Relaxed),
+            sum: self.sum.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Units: microseconds.
+pub const COMMIT_US_BUCKETS: [u64; 10] = [250, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 250_000, 1_000_000, 5_000_000];
+/// Units: records.
+pub const BATCH_BUCKETS: [u64; 8] = [1, 2, 5, 10, 50, 100, 500, 1_024];
+
+#[derive(Debug)]
 pub struct Metrics {
     allowed: AtomicU64,
     denied: Mutex<BTreeMap<Reason, u64>>,
     unauthenticated: AtomicU64,
-    batches: AtomicU64,
-    batch_records: AtomicU64,
-    /// Time from taking a record to its being applied, summed. Units: microseconds.
-    commit_us: AtomicU64,
-    commits: AtomicU64,
+    batch_records: Buckets<{ BATCH_BUCKETS.len() }>,
+    /// From admission to its being applied here.
+    commit_us: Buckets<{ COMMIT_US_BUCKETS.len() }>,
     revoked_in_flight: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            allowed: AtomicU64::default(),
+            denied: Mutex::default(),
+            unauthenticated: AtomicU64::default(),
+            batch_records: Buckets::new(BATCH_BUCKETS),
+            commit_us: Buckets::new(COMMIT_US_BUCKETS),
+            revoked_in_flight: AtomicU64::default(),
+        }
+    }
 }
 
 /// A copy at one instant.
@@ -25,10 +80,8 @@ pub struct MetricsSnapshot {
     pub allowed: u64,
     pub denied: BTreeMap<Reason, u64>,
     pub unauthenticated: u64,
-    pub batches: u64,
-    pub batch_records: u64,
-    pub commit_us: u64,
-    pub commits: u64,
+    pub batch_records: BucketsSnapshot,
+    pub commit_us: BucketsSnapshot,
     pub revoked_in_flight: u64,
 }
 
@@ -48,13 +101,11 @@ impl Metrics {
     }
 
     pub(crate) fn batch(&self, records: usize) {
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.batch_records.fetch_add(records as u64, Ordering::Relaxed);
+        self.batch_records.observe(records as u64);
     }
 
     pub(crate) fn committed(&self, took: std::time::Duration) {
-        self.commit_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.commit_us.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn revoked_in_flight(&self) {
@@ -66,11 +117,24 @@ impl Metrics {
             allowed: self.allowed.load(Ordering::Relaxed),
             denied: self.denied.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             unauthenticated: self.unauthenticated.load(Ordering::Relaxed),
-            batches: self.batches.load(Ordering::Relaxed),
-            batch_records: self.batch_records.load(Ordering::Relaxed),
-            commit_us: self.commit_us.load(Ordering::Relaxed),
-            commits: self.commits.load(Ordering::Relaxed),
+            batch_records: self.batch_records.snapshot(),
+            commit_us: self.commit_us.snapshot(),
             revoked_in_flight: self.revoked_in_flight.load(Ordering::Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_falls_into_the_first_bucket_that_takes_it() {
+        let buckets = Buckets::new([10, 20]);
+        for value in [0, 10, 11, 20, 21] {
+            buckets.observe(value);
+        }
+        let expected = BucketsSnapshot { counts: vec![(10, 2), (20, 2)], above: 1, sum: 62 };
+        assert_eq!(buckets.snapshot(), expected);
     }
 }

@@ -27,6 +27,8 @@ pub struct Note {
     pub log_index: u64,
     pub effects: Vec<Effect>,
     pub batch: Option<BatchNote>,
+    /// The whole state was replaced by a snapshot: notes of the entries it covers were never sent.
+    pub resync: bool,
 }
 
 /// The result of an activity batch, of whichever node.

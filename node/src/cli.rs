@@ -1,0 +1,147 @@
+//! What can be run: `only1mcp <command>`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config::NodeConfig;
+use crate::serve::control::{ControlAnswer, ControlRequest};
+use crate::{audit_file, ctl, demo, dev, pki, print, serve};
+
+/// A clustered gateway for MCP: it knows who calls, decides by role down to the single tool, and records every call in
+/// a replicated hash chain.
+///
+/// Try `only1mcp dev --tour`: a three-node cluster on this machine, and a walk through what it does.
+#[derive(Debug, Parser)]
+#[command(name = "only1mcp", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a cluster of real processes on this machine, with a demo MCP server behind it.
+    Dev(dev::DevArgs),
+    /// Run one node.
+    Serve(ServeArgs),
+    /// Form the cluster on the node that runs on this host; prints the first administrator key, once.
+    Init(InitArgs),
+    /// Replace a lost administrator key, through the local socket of a node on this host.
+    RecoverAdmin(InitArgs),
+    /// Have the node on this host hand in its journal and leave the cluster for good.
+    Leave(ControlArgs),
+    /// Make a private CA, node and client certificates, and rotate them.
+    Pki(pki::PkiArgs),
+    /// Administer a cluster over gRPC.
+    Ctl(ctl::CtlArgs),
+    /// Check exported audit files; needs no server.
+    Audit(audit_file::AuditArgs),
+    /// Run the demo MCP server that `dev` puts behind the gateway.
+    Demo(demo::DemoArgs),
+    /// Print the completion script of a shell.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
+    /// The node's configuration.
+    #[arg(long, value_name = "FILE", env = "ONLY1MCP_CONFIG")]
+    config: PathBuf,
+    /// End when standard input closes: for a parent process that must not leave nodes behind.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ControlArgs {
+    /// The configuration of the node on this host.
+    #[arg(long, value_name = "FILE", env = "ONLY1MCP_CONFIG")]
+    config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct InitArgs {
+    #[command(flatten)]
+    control: ControlArgs,
+    /// The administrator's principal id in the tenant `system`.
+    #[arg(long, default_value = "root")]
+    administrator: String,
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return print::failure(&anyhow::anyhow!("no runtime: {error}")),
+    };
+    let done = runtime.block_on(run(cli.command));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    done.unwrap_or_else(|error| print::failure(&error))
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev(args) => dev::run(args).await,
+        Command::Serve(args) => {
+            let config = NodeConfig::load(&args.config)?;
+            serve::run(config, args.until_stdin_closes).await.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Init(args) => {
+            let administrator = args.administrator;
+            control(&args.control, ControlRequest::Init { administrator }).await
+        }
+        Command::RecoverAdmin(args) => {
+            let administrator = args.administrator;
+            control(&args.control, ControlRequest::RecoverAdmin { administrator }).await
+        }
+        Command::Leave(args) => control(&args, ControlRequest::Leave).await,
+        Command::Pki(args) => pki::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Ctl(args) => Ok(ctl::run(args).await),
+        Command::Audit(args) => Ok(audit_file::run(args)),
+        Command::Demo(args) => {
+            demo::run(args, serve::signals::ended()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "only1mcp", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Asks the node on this host and prints its answer: the result on standard output, the rest on standard error.
+async fn control(args: &ControlArgs, request: ControlRequest) -> anyhow::Result<ExitCode> {
+    let config = NodeConfig::load(&args.config)?;
+    match serve::control::request(&config.control_socket(), &request).await? {
+        ControlAnswer::AdministratorKey { key, cluster_id, node } => {
+            print::progress(format!("cluster {cluster_id}, node {node}. The administrator key is shown this once:"));
+            println!("{key}");
+            Ok(ExitCode::SUCCESS)
+        }
+        ControlAnswer::Left => {
+            print::progress("the node has left the cluster; its data folder can be removed");
+            Ok(ExitCode::SUCCESS)
+        }
+        ControlAnswer::Status { phase, node, ready, why_not } => {
+            println!("phase: {phase}, node: {node:?}, ready: {ready}, {}", why_not.unwrap_or_default());
+            Ok(ExitCode::SUCCESS)
+        }
+        ControlAnswer::Failed { code, message } => anyhow::bail!("{message} ({code})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

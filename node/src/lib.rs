@@ -1,0 +1,7 @@
+//! The node: configuration, composition, TLS, telemetry, and the commands of the binary `only1mcp`.
+//!
+//! No rule lives here. Start at `cli.rs` (what can be run) and `serve/` (how a node is put together).
+
+pub mod cli;
+pub mod config;
+mod print;
