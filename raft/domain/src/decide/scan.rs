@@ -45,14 +45,15 @@ mod tests {
 
     #[test]
     fn a_tenants_records_are_exactly_its_own() {
-        let tenant = |text| TenantId::new(text).unwrap();
+        let tenant = |text: &str| TenantId::new(text).unwrap();
         let mut map = OrdMap::new();
         for (owner, role) in [("a", "z"), ("b", "0"), ("b", "x"), ("b-b", "x"), ("c", "0")] {
             let key = (tenant(owner), RoleId::new(role).unwrap());
             map.insert(key, Versioned { revision: 1, value: () });
         }
         let found = |owner: &str| -> Vec<String> {
-            of_tenant(&map, &tenant(owner)).map(|(id, ())| id.as_str().to_owned()).collect()
+            let owner = tenant(owner);
+            of_tenant(&map, &owner).map(|(id, ())| id.as_str().to_owned()).collect()
         };
         assert_eq!(found("b"), ["0", "x"]);
         assert_eq!(found("a"), ["z"]);

@@ -1,0 +1,16 @@
+//! The domain's rules, from outside: one binary, so that it links once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may fail loudly"
+)]
+
+mod matrix;
+mod oracle;
+mod oracle_agreement;
+mod oracle_records;
+mod oracle_world;
