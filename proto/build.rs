@@ -5,15 +5,23 @@ use prost::Message as _;
 
 /// Messages that carry secrets: their `Debug` is written by hand in `src/redacted.rs` and shows none.
 const SECRET: &[&str] = &[
-    ".only1mcp.model.v1.HeaderSecret",
-    ".only1mcp.model.v1.EnvironmentVariable",
+    ".only1mcp.admin.v1.CreateJoinTokenResponse",
+    ".only1mcp.admin.v1.CreateKeyResponse",
+    ".only1mcp.admin.v1.RotateKeyResponse",
     ".only1mcp.log.v1.FormCluster",
     ".only1mcp.log.v1.MetaRow",
+    ".only1mcp.log.v1.Payload",
     ".only1mcp.log.v1.StoredApiKey",
     ".only1mcp.log.v1.StoredJoinToken",
-    ".only1mcp.log.v1.Payload",
-    ".only1mcp.peer.v1.JoinRequest",
+    ".only1mcp.model.v1.EnvironmentVariable",
+    ".only1mcp.model.v1.HeaderSecret",
+    ".only1mcp.peer.v1.ForwardMcpRequest",
     ".only1mcp.peer.v1.Header",
+    ".only1mcp.peer.v1.InstallSnapshotRequest",
+    ".only1mcp.peer.v1.JoinRequest",
+    ".only1mcp.peer.v1.ProposeRequest",
+    ".only1mcp.peer.v1.SnapshotPart",
+    ".only1mcp.snapshot.v1.Row",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,6 +3,7 @@
 //! It owns the bytes of the Raft log, of stored rows, and of what nodes and clients say to each other. It knows no rule
 //! and opens no socket. Start at `proto/model.proto` and `codec/mod.rs`.
 
+pub mod codec;
 mod generated;
 mod redacted;
 

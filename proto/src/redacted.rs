@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{log, model, peer};
+use crate::{admin, log, model, peer, snapshot};
 
 macro_rules! redacted {
     ($($ty:ty { $($shown:ident),* })*) => {
@@ -15,24 +15,32 @@ macro_rules! redacted {
 }
 
 redacted! {
-    model::HeaderSecret { name }
-    model::EnvironmentVariable { name }
+    admin::CreateJoinTokenResponse { result, token_id, expires_at_ms }
+    admin::CreateKeyResponse { result, key_id, expires_at_ms }
+    admin::RotateKeyResponse { result, key_id, expires_at_ms }
     log::FormCluster { cluster_id, settings, node, administrator }
     log::MetaRow { cluster_id, settings_revision, settings, next_node }
+    log::Payload { kind }
     log::StoredApiKey { info }
     log::StoredJoinToken { info }
-    peer::JoinRequest { name, addresses, region, zone, version }
+    model::EnvironmentVariable { name }
+    model::HeaderSecret { name }
+    peer::ForwardMcpRequest { from, method, source, tenant }
     peer::Header { name }
+    peer::InstallSnapshotRequest { from, to, vote }
+    peer::JoinRequest { name, addresses, region, zone, version }
+    peer::ProposeRequest { from, wait_ms }
+    peer::SnapshotPart { }
+    snapshot::Row { key }
 }
 
 /// An entry's bytes may hold any of the above.
-impl fmt::Debug for log::Payload {
+impl fmt::Debug for log::payload::Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            None => f.write_str("Payload(nothing)"),
-            Some(log::payload::Kind::Blank(_)) => f.write_str("Payload(blank)"),
-            Some(log::payload::Kind::Entry(bytes)) => write!(f, "Payload(entry of {} bytes)", bytes.len()),
-            Some(log::payload::Kind::Membership(membership)) => write!(f, "Payload({membership:?})"),
+        match self {
+            Self::Blank(_) => f.write_str("blank"),
+            Self::Entry(bytes) => write!(f, "entry of {} bytes", bytes.len()),
+            Self::Membership(membership) => membership.fmt(f),
         }
     }
 }

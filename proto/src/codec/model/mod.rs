@@ -1,0 +1,13 @@
+//! Records of the state, one kind a file: `From<&domain>` for the message, `TryFrom<message>` for the domain's type.
+
+mod api_key;
+mod constraint;
+mod event;
+mod grant;
+mod node;
+mod principal;
+mod role;
+mod rule;
+mod settings;
+mod tenant;
+mod upstream;
