@@ -55,6 +55,8 @@ pub const BATCH_RECORDS_MAX: usize = 1_024;
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// One log entry, encoded, in bytes.
 pub const ENTRY_BYTES_MAX: usize = 2 << 20;
+/// One outcome as a node tells it to another, in bytes.
+pub const OUTCOME_BYTES_MAX: usize = 256 << 10;
 /// One stored row, in bytes.
 pub const ROW_BYTES_MAX: usize = 64 << 10;
 /// Remembered batches per node, for answering duplicates.
@@ -134,3 +136,15 @@ pub const FEATURE_LEVEL_MAX: u32 = 1;
 pub const CLOSED_SESSIONS_MAX: usize = 1_000_000;
 /// What one entry forgets of each kind at most, so that a jump of log time costs no entry much.
 pub const FORGET_PER_ENTRY_MAX: usize = 256;
+/// Entries of one append between members, in bytes; one entry always goes, whatever its size.
+pub const APPEND_BYTES_MAX: usize = 4 << 20;
+/// One message between members, in bytes: an append's entries and one entry more, with their frames.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// Rows of one snapshot frame, in bytes; one row always goes.
+pub const SNAPSHOT_FRAME_BYTES_MAX: usize = 512 << 10;
+/// A snapshot as a joiner holds it in memory while receiving, in bytes.
+pub const SNAPSHOT_BYTES_MAX: usize = 2 << 30;
+/// Entries applied in one write to the row store.
+pub const APPLY_ENTRIES_MAX: usize = 64;
+/// Notes of applied entries a slow receiver may fall behind by.
+pub const APPLIED_NOTES_MAX: usize = 4_096;
