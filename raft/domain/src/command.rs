@@ -53,6 +53,7 @@ pub enum Command {
     FormCluster(FormCluster),
     SetSettings { settings: ClusterSettings, if_revision: Option<u64> },
     CreateJoinToken(JoinToken),
+    // apply/member.rs
     RegisterNode(RegisterNode),
     /// Follows a membership change that consensus has carried out.
     SetNodeRole { node: NodeId, role: NodeRole },
@@ -78,6 +79,7 @@ pub enum Command {
     CreatePrincipal(Principal),
     UpdatePrincipal { principal: Principal, if_revision: Option<u64> },
     DeletePrincipal { tenant: TenantId, principal: PrincipalId, if_revision: Option<u64> },
+    // apply/key.rs
     CreateApiKey(ApiKey),
     /// The old key stays valid until `overlap_until`.
     RotateApiKey { old: ApiKeyId, new: ApiKey, overlap_until: TimestampMs },
@@ -88,8 +90,10 @@ pub enum Command {
     // apply/role.rs
     PutRole { role: Role, if_revision: Option<u64> },
     DeleteRole { tenant: TenantId, role: RoleId, if_revision: Option<u64> },
+    // apply/grant.rs
     CreateGrant(Grant),
     RevokeGrant { tenant: TenantId, grant: GrantId },
+    // apply/rule.rs
     PutRestriction { rule: ToolRestriction, if_revision: Option<u64> },
     DeleteRestriction { tenant: TenantId, rule: RuleId },
     PutDeny { rule: DenyRule, if_revision: Option<u64> },

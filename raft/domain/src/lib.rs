@@ -8,12 +8,13 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod activity;
-mod apply;
+pub mod apply;
 pub mod audit;
 pub mod command;
 pub mod decide;
 pub mod ids;
 pub mod limits;
+pub mod lookup;
 pub mod model;
 pub mod outcome;
 pub mod row;

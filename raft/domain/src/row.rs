@@ -2,9 +2,13 @@
 
 use crate::audit::SealedEvent;
 use crate::command::Secret32;
-use crate::ids::{CommandId, Digest, McpSessionId, NodeId};
+use crate::ids::{
+    ApiKeyId, AuditIndex, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId, RoleId,
+    RuleId, TenantId, UpstreamId,
+};
 use crate::model::{
-    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant, ToolRestriction, Upstream,
+    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
+    ToolRestriction, Upstream,
 };
 use crate::state::{BatchSeen, CommandSeen, Versioned};
 use crate::time::TimestampMs;
@@ -33,6 +37,37 @@ pub enum Table {
     Audit = 17,
 }
 
+impl Table {
+    pub const ALL: [Self; 17] = [
+        Self::Meta,
+        Self::Tenants,
+        Self::Principals,
+        Self::ApiKeys,
+        Self::Roles,
+        Self::Grants,
+        Self::Restrictions,
+        Self::Denies,
+        Self::Upstreams,
+        Self::Nodes,
+        Self::JoinTokens,
+        Self::Activity,
+        Self::Batches,
+        Self::Commands,
+        Self::ClosedSessions,
+        Self::Clocks,
+        Self::Audit,
+    ];
+
+    /// The first byte of the table's keys.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.number() == number)
+    }
+}
+
 /// One row to write, or to delete where `value` is `None`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RowChange {
@@ -43,6 +78,115 @@ pub struct RowChange {
 /// Table number, then the record's key: text parts end in a zero byte, numbers are big-endian.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RowKey(pub Vec<u8>);
+
+/// Ends a text part of a key; no id holds it.
+const END_OF_TEXT: u8 = 0;
+/// The two rows of `Table::Meta`.
+const META: u8 = 1;
+const HEAD: u8 = 2;
+
+impl RowKey {
+    /// The table a key belongs to; `None` when it belongs to none.
+    pub fn table(&self) -> Option<Table> {
+        self.0.first().copied().and_then(Table::from_number)
+    }
+
+    /// The audit index a key of `Table::Audit` stands for.
+    pub fn audit_index(&self) -> Option<AuditIndex> {
+        let (table, number) = self.0.split_first()?;
+        let number = (*table == Table::Audit.number()).then_some(number)?;
+        number.try_into().ok().map(|bytes| AuditIndex(u64::from_be_bytes(bytes)))
+    }
+
+    pub fn meta() -> Self {
+        Self::of(Table::Meta).bytes(&[META])
+    }
+
+    pub fn head() -> Self {
+        Self::of(Table::Meta).bytes(&[HEAD])
+    }
+
+    pub fn tenant(id: &TenantId) -> Self {
+        Self::of(Table::Tenants).text(id)
+    }
+
+    pub fn principal(tenant: &TenantId, id: &PrincipalId) -> Self {
+        Self::of(Table::Principals).text(tenant).text(id)
+    }
+
+    pub fn api_key(id: &ApiKeyId) -> Self {
+        Self::of(Table::ApiKeys).text(id)
+    }
+
+    pub fn role(tenant: &TenantId, id: &RoleId) -> Self {
+        Self::of(Table::Roles).text(tenant).text(id)
+    }
+
+    pub fn grant(tenant: &TenantId, id: &GrantId) -> Self {
+        Self::of(Table::Grants).text(tenant).text(id)
+    }
+
+    pub fn restriction(tenant: &TenantId, id: &RuleId) -> Self {
+        Self::of(Table::Restrictions).text(tenant).text(id)
+    }
+
+    pub fn deny(tenant: &TenantId, id: &RuleId) -> Self {
+        Self::of(Table::Denies).text(tenant).text(id)
+    }
+
+    pub fn upstream(tenant: &TenantId, id: &UpstreamId) -> Self {
+        Self::of(Table::Upstreams).text(tenant).text(id)
+    }
+
+    pub fn node(id: NodeId) -> Self {
+        Self::of(Table::Nodes).number(id.0)
+    }
+
+    pub fn join_token(id: &ApiKeyId) -> Self {
+        Self::of(Table::JoinTokens).text(id)
+    }
+
+    pub fn activity(node: NodeId) -> Self {
+        Self::of(Table::Activity).number(node.0)
+    }
+
+    pub fn batch(node: NodeId, incarnation: Incarnation, sequence: u64) -> Self {
+        Self::of(Table::Batches).number(node.0).number(incarnation.0).number(sequence)
+    }
+
+    pub fn command(id: CommandId) -> Self {
+        Self::of(Table::Commands).bytes(&id.0)
+    }
+
+    pub fn closed_session(id: McpSessionId) -> Self {
+        Self::of(Table::ClosedSessions).bytes(&id.0)
+    }
+
+    pub fn clock(node: NodeId) -> Self {
+        Self::of(Table::Clocks).number(node.0)
+    }
+
+    pub fn audit(index: AuditIndex) -> Self {
+        Self::of(Table::Audit).number(index.0)
+    }
+
+    fn of(table: Table) -> Self {
+        Self(vec![table.number()])
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn text(self, text: impl AsRef<str>) -> Self {
+        self.bytes(text.as_ref().as_bytes()).bytes(&[END_OF_TEXT])
+    }
+
+    fn number(self, number: u64) -> Self {
+        self.bytes(&number.to_be_bytes())
+    }
+}
 
 /// The small, always present record: what is not in any other table.
 #[derive(Clone, PartialEq, Debug)]
@@ -95,9 +239,106 @@ pub enum RowValue {
     Audit(SealedEvent),
 }
 
+impl RowValue {
+    /// Where this row stands.
+    pub fn key(&self) -> RowKey {
+        match self {
+            Self::Meta(_) => RowKey::meta(),
+            Self::Head(_) => RowKey::head(),
+            Self::Tenant(row) => RowKey::tenant(&row.value.id),
+            Self::Principal(row) => RowKey::principal(&row.value.tenant, &row.value.id),
+            Self::ApiKey(row) => RowKey::api_key(&row.value.id),
+            Self::Role(row) => RowKey::role(&row.value.tenant, &row.value.id),
+            Self::Grant(row) => RowKey::grant(&row.value.tenant, &row.value.id),
+            Self::Restriction(row) => RowKey::restriction(&row.value.tenant, &row.value.id),
+            Self::Deny(row) => RowKey::deny(&row.value.tenant, &row.value.id),
+            Self::Upstream(row) => RowKey::upstream(&row.value.tenant, &row.value.id),
+            Self::Node(row) => RowKey::node(row.value.id),
+            Self::JoinToken(row) => RowKey::join_token(&row.id),
+            Self::Activity(row) => RowKey::activity(row.node),
+            Self::Batch { node, seen } => RowKey::batch(*node, seen.incarnation, seen.sequence),
+            Self::Command { id, .. } => RowKey::command(*id),
+            Self::ClosedSession { id, .. } => RowKey::closed_session(*id),
+            Self::Clock { node, .. } => RowKey::clock(*node),
+            Self::Audit(event) => RowKey::audit(event.index),
+        }
+    }
+}
+
+impl From<RowValue> for RowChange {
+    /// The row, to be written where it stands.
+    fn from(value: RowValue) -> Self {
+        Self { key: value.key(), value: Some(value) }
+    }
+}
+
 /// A row that cannot stand in a state.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("row does not fit: {detail}")]
 pub struct RowFault {
     pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_its_table() {
+        for table in Table::ALL {
+            assert_eq!(RowKey::of(table).table(), Some(table));
+            assert_eq!(Table::from_number(table.number()), Some(table));
+        }
+        assert_eq!(RowKey(Vec::new()).table(), None);
+        assert_eq!(RowKey(vec![0]).table(), None);
+        assert_eq!(RowKey(vec![18]).table(), None);
+    }
+
+    #[test]
+    fn audit_keys_read_back_and_sort_by_index() {
+        let indexes = [0, 1, 255, 256, u64::from(u32::MAX), u64::MAX];
+        for pair in indexes.windows(2) {
+            assert!(RowKey::audit(AuditIndex(pair[0])) < RowKey::audit(AuditIndex(pair[1])));
+        }
+        for index in indexes {
+            assert_eq!(RowKey::audit(AuditIndex(index)).audit_index(), Some(AuditIndex(index)));
+        }
+        assert_eq!(RowKey::node(NodeId(1)).audit_index(), None);
+        assert_eq!(RowKey(vec![Table::Audit.number(), 1]).audit_index(), None);
+    }
+
+    #[test]
+    fn text_keys_sort_as_their_parts_do_and_never_meet() {
+        let tenants = ["a", "a-b", "aa", "b"].map(|t| TenantId::new(t).unwrap());
+        let roles = ["a", "a.b", "aa", "b"].map(|r| RoleId::new(r).unwrap());
+        let mut parts: Vec<_> =
+            tenants.iter().flat_map(|t| roles.iter().map(move |r| (t.clone(), r.clone()))).collect();
+        parts.sort();
+        let keys: Vec<RowKey> = parts.iter().map(|(t, r)| RowKey::role(t, r)).collect();
+        assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn keys_are_short_enough() {
+        let tenant = TenantId::new("t".repeat(crate::limits::SLUG_BYTES_MAX)).unwrap();
+        let principal = PrincipalId::new("p".repeat(crate::limits::NAME_BYTES_MAX)).unwrap();
+        assert!(RowKey::principal(&tenant, &principal).0.len() <= crate::limits::ROW_KEY_BYTES_MAX);
+    }
+
+    /// Persisted: never edit an expected value.
+    #[test]
+    fn known_keys() {
+        let tenant = TenantId::new("ab").unwrap();
+        let hex = |key: RowKey| key.0.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        assert_eq!(hex(RowKey::meta()), "0101");
+        assert_eq!(hex(RowKey::head()), "0102");
+        assert_eq!(hex(RowKey::tenant(&tenant)), "02616200");
+        assert_eq!(hex(RowKey::grant(&tenant, &GrantId::new("g").unwrap())), "066162006700");
+        assert_eq!(hex(RowKey::clock(NodeId(258))), "100000000000000102");
+        assert_eq!(
+            hex(RowKey::batch(NodeId(1), Incarnation(2), 3)),
+            "0d000000000000000100000000000000020000000000000003"
+        );
+        assert_eq!(hex(RowKey::command(CommandId([0xab; 16]))), format!("0e{}", "ab".repeat(16)));
+    }
 }

@@ -8,6 +8,7 @@ use crate::ids::{
     ApiKeyId, AuditIndex, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId, Revision, RoleId, RuleId,
     TenantId, UpstreamId,
 };
+use crate::lookup::Lookup;
 use crate::model::{
     ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant, ToolRestriction, Upstream,
 };
@@ -82,6 +83,8 @@ pub struct State {
     pub policy_revision: Revision,
     /// Index of the last entry applied.
     pub last_applied: u64,
+    /// Derived from the records above; never stored.
+    pub lookup: Lookup,
 }
 
 /// What is set once, when the cluster is formed, and its settings.

@@ -79,6 +79,24 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    pub const ALL: [Self; 4] = [Self::Info, Self::Notice, Self::Warning, Self::Critical];
+
+    /// The persisted number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Info => 1,
+            Self::Notice => 2,
+            Self::Warning => 3,
+            Self::Critical => 4,
+        }
+    }
+
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.number() == number)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EventOutcome {
     Success,
@@ -86,6 +104,24 @@ pub enum EventOutcome {
     Denied,
     /// The call was sent and nothing is known of its end.
     Unknown,
+}
+
+impl EventOutcome {
+    pub const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Denied, Self::Unknown];
+
+    /// The persisted number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Success => 1,
+            Self::Failure => 2,
+            Self::Denied => 3,
+            Self::Unknown => 4,
+        }
+    }
+
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|o| o.number() == number)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -121,7 +157,7 @@ pub struct AuditEvent {
     pub call: Option<CallId>,
     pub decision: Option<DecisionId>,
     pub revision: Option<Revision>,
-    /// Node that did or proposed it.
+    /// Node that did it; 0 where a person or service did, through whichever node.
     pub node: NodeId,
     pub observed_at: TimestampMs,
     pub log_time: TimestampMs,
@@ -134,7 +170,7 @@ pub struct AuditEvent {
     pub before_state: Option<String>,
     pub after_state: Option<String>,
     pub diff: Option<String>,
-    /// Further facts (digests, durations, role path), sorted by name.
+    /// Further facts (digests, durations, role path), sorted, without doubles.
     pub details: Vec<(String, String)>,
     /// Signature of a critical event; none are signed yet.
     pub signature: Option<Vec<u8>>,

@@ -1,0 +1,235 @@
+//! The audit event of each kind of activity record.
+
+use crate::activity::{
+    Admission, CallOutcome, Caller, Completion, ItemKind, NoticeKind, Refusal, SessionEvent, Unauthenticated,
+};
+use crate::apply::audit::cut;
+use crate::apply::change::Change;
+use crate::apply::describe::seal_mode;
+use crate::audit::{AuditEvent, EventActor, EventKind, EventOutcome, EventResource, Severity};
+use crate::decide::Reason;
+use crate::ids::{NodeId, TenantId};
+use crate::time::TimestampMs;
+
+/// What the state says of an admission when it is applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    Stands,
+    Revoked,
+    /// Revoked, but its answer may be out already.
+    RevokedLate,
+}
+
+pub(super) fn admission(
+    change: &Change<'_>,
+    node: NodeId,
+    admission: &Admission,
+    standing: Standing,
+) -> AuditEvent {
+    let event = by_caller(change, node, &admission.caller, admission.observed_at);
+    let path: Vec<&str> = admission.role_path.iter().map(|role| role.as_str()).collect();
+    let mut details = vec![
+        detail("argument_digest", admission.argument_digest.to_string()),
+        detail("grant", admission.grant.as_str()),
+        detail("role_path", path.join(" > ")),
+        detail("seal_mode", seal_mode(admission.mode)),
+        detail("upstream", admission.upstream.as_str()),
+    ];
+    details.extend(admission.caller.project.as_ref().map(|project| detail("project", project.as_str())));
+    if standing == Standing::RevokedLate {
+        details.push(detail("revoked_in_flight", "late"));
+    }
+    let event = AuditEvent {
+        kind: EventKind::AccessGranted,
+        action: action(admission.kind).to_owned(),
+        resource: item(admission.kind, &admission.item),
+        call: Some(admission.call),
+        decision: Some(admission.decision),
+        revision: Some(admission.revision),
+        details,
+        ..event
+    };
+    if standing != Standing::Revoked {
+        return event;
+    }
+    AuditEvent {
+        severity: Severity::Warning,
+        outcome: EventOutcome::Denied,
+        reason: Reason::RevokedInFlight.code().to_owned(),
+        ..event
+    }
+}
+
+pub(super) fn completion(change: &Change<'_>, node: NodeId, completion: &Completion) -> AuditEvent {
+    let (outcome, reason) = match completion.outcome {
+        CallOutcome::Success => (EventOutcome::Success, "success"),
+        CallOutcome::ToolError => (EventOutcome::Failure, "tool_error"),
+        CallOutcome::UpstreamError => (EventOutcome::Failure, "upstream_error"),
+        CallOutcome::UpstreamFailed => (EventOutcome::Failure, "upstream_failed"),
+        CallOutcome::TimedOut => (EventOutcome::Failure, "timed_out"),
+        CallOutcome::Cancelled => (EventOutcome::Failure, "cancelled"),
+        CallOutcome::Withheld => (EventOutcome::Denied, "withheld"),
+        CallOutcome::Unknown => (EventOutcome::Unknown, "unknown"),
+    };
+    AuditEvent {
+        kind: EventKind::DataAccess,
+        tenant: completion.tenant.clone(),
+        action: "call.complete".to_owned(),
+        resource: EventResource { kind: "call".to_owned(), id: completion.call.to_string() },
+        outcome,
+        reason: reason.to_owned(),
+        call: Some(completion.call),
+        details: vec![
+            detail("duration_ms", completion.duration_ms.to_string()),
+            detail("result_bytes", completion.result_bytes.to_string()),
+            detail("result_digest", completion.result_digest.to_string()),
+        ],
+        ..by_node(change, node, completion.observed_at)
+    }
+}
+
+pub(super) fn refusal(change: &Change<'_>, node: NodeId, refusal: &Refusal) -> AuditEvent {
+    let mut details = vec![detail("count", refusal.count.to_string())];
+    if refusal.count > 1 {
+        details.push(detail("first_at_ms", refusal.first_at.0.to_string()));
+        details.push(detail("last_at_ms", refusal.last_at.0.to_string()));
+    }
+    details.extend(refusal.caller.project.as_ref().map(|project| detail("project", project.as_str())));
+    AuditEvent {
+        kind: EventKind::AccessDenied,
+        severity: Severity::Warning,
+        action: action(refusal.kind).to_owned(),
+        resource: item(refusal.kind, &refusal.item),
+        outcome: EventOutcome::Denied,
+        reason: refusal.reason.code().to_owned(),
+        decision: Some(refusal.decision),
+        revision: Some(refusal.revision),
+        details,
+        ..by_caller(change, node, &refusal.caller, refusal.last_at)
+    }
+}
+
+pub(super) fn session(change: &Change<'_>, node: NodeId, session: &SessionEvent, opened: bool) -> AuditEvent {
+    let kind = if opened { EventKind::LoginSuccess } else { EventKind::LogoutUser };
+    let id = session.caller.session.map(|id| id.to_string()).unwrap_or_default();
+    AuditEvent {
+        kind,
+        action: if opened { "session.open" } else { "session.end" }.to_owned(),
+        resource: EventResource { kind: "session".to_owned(), id },
+        details: vec![
+            detail("client", cut(&session.client_name)),
+            detail("client_version", cut(&session.client_version)),
+            detail("protocol_version", cut(&session.protocol_version)),
+        ],
+        ..by_caller(change, node, &session.caller, session.observed_at)
+    }
+}
+
+/// Nobody is known: the trail is the operators'.
+pub(super) fn unauthenticated(change: &Change<'_>, node: NodeId, failures: &Unauthenticated) -> AuditEvent {
+    let mut details = vec![
+        detail("count", failures.count.to_string()),
+        detail("first_at_ms", failures.first_at.0.to_string()),
+        detail("last_at_ms", failures.last_at.0.to_string()),
+    ];
+    let sources = failures.sources.iter();
+    details.extend(sources.map(|(source, count)| (format!("source {source}"), count.to_string())));
+    AuditEvent {
+        kind: EventKind::LoginFailure,
+        severity: Severity::Warning,
+        action: "authenticate".to_owned(),
+        resource: EventResource { kind: "session".to_owned(), id: String::new() },
+        outcome: EventOutcome::Failure,
+        reason: "unauthenticated".to_owned(),
+        details,
+        ..by_node(change, node, failures.last_at)
+    }
+}
+
+pub(super) fn notice(change: &Change<'_>, node: NodeId, kind: NoticeKind, text: &str) -> AuditEvent {
+    let (kind, severity, action) = match kind {
+        NoticeKind::Startup => (EventKind::SystemStartup, Severity::Info, "node.start"),
+        NoticeKind::Shutdown => (EventKind::SystemShutdown, Severity::Info, "node.stop"),
+        NoticeKind::Alarm => (EventKind::SecurityAlert, Severity::Critical, "node.alarm"),
+    };
+    AuditEvent {
+        kind,
+        severity,
+        action: action.to_owned(),
+        details: vec![detail("detail", cut(text))],
+        ..by_node(change, node, change.entry.observed_at)
+    }
+}
+
+fn detail(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), cut(&value.into()))
+}
+
+fn action(kind: ItemKind) -> &'static str {
+    match kind {
+        ItemKind::Tool => "tools/call",
+        ItemKind::Prompt => "prompts/get",
+        ItemKind::Resource => "resources/read",
+    }
+}
+
+fn item(kind: ItemKind, name: &str) -> EventResource {
+    let kind = match kind {
+        ItemKind::Tool => "tool",
+        ItemKind::Prompt => "prompt",
+        ItemKind::Resource => "resource",
+    };
+    EventResource { kind: kind.to_owned(), id: name.to_owned() }
+}
+
+fn by_caller(change: &Change<'_>, node: NodeId, caller: &Caller, at: TimestampMs) -> AuditEvent {
+    let via = caller.key.as_ref().map_or_else(|| "session".to_owned(), |key| format!("key:{key}"));
+    AuditEvent {
+        tenant: caller.tenant.clone(),
+        actor: EventActor {
+            tenant: caller.tenant.as_str().to_owned(),
+            id: caller.principal.as_str().to_owned(),
+            via,
+        },
+        request_id: cut(&caller.request_id),
+        session_id: caller.session.map(|id| id.to_string()).unwrap_or_default(),
+        ip_address: caller.ip,
+        user_agent: cut(&caller.user_agent),
+        ..by_node(change, node, at)
+    }
+}
+
+/// What the node says of its own.
+fn by_node(change: &Change<'_>, node: NodeId, at: TimestampMs) -> AuditEvent {
+    AuditEvent {
+        kind: EventKind::DataAccess,
+        severity: Severity::Info,
+        tenant: TenantId::system(),
+        actor: EventActor {
+            tenant: TenantId::system().as_str().to_owned(),
+            id: format!("node-{node}"),
+            via: format!("node:{node}"),
+        },
+        impersonator: None,
+        action: String::new(),
+        resource: EventResource { kind: "node".to_owned(), id: node.to_string() },
+        outcome: EventOutcome::Success,
+        reason: String::new(),
+        call: None,
+        decision: None,
+        revision: None,
+        node,
+        observed_at: at,
+        log_time: change.now(),
+        request_id: String::new(),
+        session_id: String::new(),
+        ip_address: None,
+        user_agent: String::new(),
+        geo_location: None,
+        before_state: None,
+        after_state: None,
+        diff: None,
+        details: Vec::new(),
+        signature: None,
+    }
+}

@@ -1,0 +1,255 @@
+//! One entry's change in the making: every write goes to the state and, as a row, beside it.
+
+use crate::audit::{AuditEvent, SealedEvent, encode};
+use crate::command::{Actor, Entry};
+use crate::ids::{
+    ApiKeyId, CommandId, GrantId, McpSessionId, NodeId, PrincipalId, Revision, RoleId, RuleId, TenantId,
+    UpstreamId,
+};
+use crate::model::{
+    ApiKey, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant, ToolRestriction, Upstream,
+};
+use crate::outcome::{Applied, Effect, Outcome, Rejection};
+use crate::row::{RowChange, RowKey, RowValue};
+use crate::state::{BatchSeen, Cluster, CommandSeen, NodeActivity, State, Versioned};
+use crate::time::TimestampMs;
+
+pub(super) struct Change<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) entry: &'a Entry,
+    pub(super) log_index: u64,
+    rows: Vec<RowChange>,
+    effects: Vec<Effect>,
+    audit: Vec<SealedEvent>,
+}
+
+/// Where a change can be taken back to.
+pub(super) struct Mark {
+    state: State,
+    rows: usize,
+    effects: usize,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(state: &'a mut State, entry: &'a Entry, log_index: u64) -> Self {
+        state.last_applied = log_index;
+        Self { state, entry, log_index, rows: Vec::new(), effects: Vec::new(), audit: Vec::new() }
+    }
+
+    pub(super) fn actor(&self) -> &'a Actor {
+        &self.entry.actor
+    }
+
+    /// Log time as of this entry.
+    pub(super) fn now(&self) -> TimestampMs {
+        self.state.log_time
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { state: self.state.clone(), rows: self.rows.len(), effects: self.effects.len() }
+    }
+
+    /// Takes back everything since `mark`; events must not have been sealed since.
+    pub(super) fn take_back(&mut self, mark: Mark) {
+        *self.state = mark.state;
+        self.rows.truncate(mark.rows);
+        self.effects.truncate(mark.effects);
+    }
+
+    /// The state's head is written with every entry.
+    pub(super) fn finish(mut self, outcome: Result<Outcome, Rejection>) -> Applied {
+        self.write(RowValue::Head(self.state.head_row()));
+        Applied { outcome, effects: self.effects, rows: self.rows, audit: self.audit }
+    }
+
+    /// Appends `event` to the chain. INVARIANT: P3
+    pub(super) fn seal(&mut self, event: &AuditEvent) -> SealedEvent {
+        let sealed = self.state.chain.append(encode(event));
+        self.write(RowValue::Audit(sealed.clone()));
+        self.audit.push(sealed.clone());
+        sealed
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Decisions in `tenant` (`None`: in all) depend on what this entry changed.
+    pub(super) fn policy_changed(&mut self, tenant: Option<&TenantId>) {
+        self.state.policy_revision = Revision(self.log_index);
+        self.effect(Effect::PolicyChanged { tenant: tenant.cloned() });
+    }
+
+    fn write(&mut self, value: RowValue) {
+        self.rows.push(value.into());
+    }
+
+    fn erase(&mut self, key: RowKey) {
+        self.rows.push(RowChange { key, value: None });
+    }
+
+    fn versioned<T>(&self, value: T) -> Versioned<T> {
+        Versioned { revision: self.log_index, value }
+    }
+
+    pub(super) fn put_cluster(&mut self, cluster: Cluster) {
+        self.write(RowValue::Meta(super::rows::meta_row(&cluster)));
+        self.state.cluster = Some(cluster);
+    }
+
+    pub(super) fn put_tenant(&mut self, tenant: Tenant) {
+        let record = self.versioned(tenant);
+        self.write(RowValue::Tenant(record.clone()));
+        self.state.set_tenant(record);
+    }
+
+    pub(super) fn put_principal(&mut self, principal: Principal) {
+        let record = self.versioned(principal);
+        self.write(RowValue::Principal(record.clone()));
+        self.state.set_principal(record);
+    }
+
+    pub(super) fn remove_principal(&mut self, tenant: &TenantId, id: &PrincipalId) {
+        self.erase(RowKey::principal(tenant, id));
+        self.state.unset_principal(tenant, id);
+    }
+
+    pub(super) fn put_api_key(&mut self, key: ApiKey) {
+        let record = self.versioned(key);
+        self.put_api_key_unchanged(record);
+    }
+
+    /// For what is no change of the key itself (its last use): its revision stays.
+    pub(super) fn put_api_key_unchanged(&mut self, record: Versioned<ApiKey>) {
+        self.write(RowValue::ApiKey(record.clone()));
+        self.state.set_api_key(record);
+    }
+
+    pub(super) fn remove_api_key(&mut self, id: &ApiKeyId) {
+        self.erase(RowKey::api_key(id));
+        self.state.unset_api_key(id);
+    }
+
+    pub(super) fn put_role(&mut self, role: Role) {
+        let record = self.versioned(role);
+        self.write(RowValue::Role(record.clone()));
+        self.state.set_role(record);
+    }
+
+    pub(super) fn remove_role(&mut self, tenant: &TenantId, id: &RoleId) {
+        self.erase(RowKey::role(tenant, id));
+        self.state.unset_role(tenant, id);
+    }
+
+    pub(super) fn put_grant(&mut self, grant: Grant) {
+        let record = self.versioned(grant);
+        self.write(RowValue::Grant(record.clone()));
+        self.state.set_grant(record);
+    }
+
+    pub(super) fn remove_grant(&mut self, tenant: &TenantId, id: &GrantId) {
+        self.erase(RowKey::grant(tenant, id));
+        self.state.unset_grant(tenant, id);
+    }
+
+    pub(super) fn put_restriction(&mut self, rule: ToolRestriction) {
+        let record = self.versioned(rule);
+        self.write(RowValue::Restriction(record.clone()));
+        self.state.set_restriction(record);
+    }
+
+    pub(super) fn remove_restriction(&mut self, tenant: &TenantId, id: &RuleId) {
+        self.erase(RowKey::restriction(tenant, id));
+        self.state.unset_restriction(tenant, id);
+    }
+
+    pub(super) fn put_deny(&mut self, rule: DenyRule) {
+        let record = self.versioned(rule);
+        self.write(RowValue::Deny(record.clone()));
+        self.state.set_deny(record);
+    }
+
+    pub(super) fn remove_deny(&mut self, tenant: &TenantId, id: &RuleId) {
+        self.erase(RowKey::deny(tenant, id));
+        self.state.unset_deny(tenant, id);
+    }
+
+    pub(super) fn put_upstream(&mut self, upstream: Upstream) {
+        let record = self.versioned(upstream);
+        self.write(RowValue::Upstream(record.clone()));
+        self.state.set_upstream(record);
+    }
+
+    pub(super) fn remove_upstream(&mut self, tenant: &TenantId, id: &UpstreamId) {
+        self.erase(RowKey::upstream(tenant, id));
+        self.state.unset_upstream(tenant, id);
+    }
+
+    pub(super) fn put_node(&mut self, node: NodeRecord) {
+        let record = self.versioned(node);
+        self.write(RowValue::Node(record.clone()));
+        self.state.nodes.insert(record.value.id, record);
+    }
+
+    pub(super) fn put_join_token(&mut self, token: JoinToken) {
+        self.write(RowValue::JoinToken(token.clone()));
+        self.state.join_tokens.insert(token.id.clone(), token);
+    }
+
+    pub(super) fn remove_join_token(&mut self, id: &ApiKeyId) {
+        self.erase(RowKey::join_token(id));
+        self.state.join_tokens.remove(id);
+    }
+
+    /// All of a node's activity but its window.
+    pub(super) fn put_activity(&mut self, node: NodeId, activity: NodeActivity) {
+        self.write(RowValue::Activity(super::rows::activity_row(node, &activity)));
+        self.state.activity.insert(node, activity);
+    }
+
+    pub(super) fn put_batch_row(&mut self, node: NodeId, seen: BatchSeen) {
+        self.write(RowValue::Batch { node, seen });
+    }
+
+    pub(super) fn erase_batch_row(&mut self, node: NodeId, seen: &BatchSeen) {
+        self.erase(RowKey::batch(node, seen.incarnation, seen.sequence));
+    }
+
+    pub(super) fn remove_activity(&mut self, node: NodeId) {
+        if let Some(old) = self.state.activity.remove(&node) {
+            self.erase(RowKey::activity(node));
+            old.window.iter().for_each(|seen| self.erase_batch_row(node, seen));
+        }
+    }
+
+    pub(super) fn put_command(&mut self, id: CommandId, seen: CommandSeen) {
+        self.write(RowValue::Command { id, seen: seen.clone() });
+        self.state.set_command(id, seen);
+    }
+
+    pub(super) fn remove_command(&mut self, id: CommandId) {
+        self.erase(RowKey::command(id));
+        self.state.unset_command(id);
+    }
+
+    pub(super) fn put_closed_session(&mut self, id: McpSessionId, expires_at: TimestampMs) {
+        self.write(RowValue::ClosedSession { id, expires_at });
+        self.state.set_closed_session(id, expires_at);
+    }
+
+    pub(super) fn remove_closed_session(&mut self, id: McpSessionId) {
+        self.erase(RowKey::closed_session(id));
+        self.state.unset_closed_session(id);
+    }
+
+    pub(super) fn put_clock(&mut self, node: NodeId, at: TimestampMs) {
+        self.write(RowValue::Clock { node, at });
+        self.state.clocks.insert(node, at);
+    }
+
+    pub(super) fn remove_clock(&mut self, node: NodeId) {
+        if self.state.clocks.remove(&node).is_some() {
+            self.erase(RowKey::clock(node));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The only code that writes the state's records: each write keeps the derived lookups in step.
+
+use crate::ids::{
+    ApiKeyId, CommandId, GrantId, McpSessionId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
+};
+use crate::lookup::count;
+use crate::model::{ApiKey, DenyRule, Grant, Principal, Role, Tenant, ToolRestriction, Upstream};
+use crate::state::{CommandSeen, State, Versioned};
+use crate::time::TimestampMs;
+
+impl State {
+    pub(super) fn set_tenant(&mut self, record: Versioned<Tenant>) {
+        let id = record.value.id.clone();
+        let domain = record.value.custom_domain.clone();
+        let old = self.tenants.insert(id.clone(), record);
+        if let Some(old) = old.and_then(|old| old.value.custom_domain) {
+            self.lookup.domains.remove(&old);
+        }
+        if let Some(domain) = domain {
+            self.lookup.domains.insert(domain, id);
+        }
+    }
+
+    pub(super) fn set_principal(&mut self, record: Versioned<Principal>) {
+        let tenant = record.value.tenant.clone();
+        let key = (tenant.clone(), record.value.id.clone());
+        if self.principals.insert(key, record).is_none() {
+            count(&mut self.lookup.principals_in, &tenant, true);
+        }
+    }
+
+    pub(super) fn unset_principal(&mut self, tenant: &TenantId, id: &PrincipalId) {
+        if self.principals.remove(&(tenant.clone(), id.clone())).is_some() {
+            count(&mut self.lookup.principals_in, tenant, false);
+        }
+    }
+
+    pub(super) fn set_api_key(&mut self, record: Versioned<ApiKey>) {
+        let key = &record.value;
+        let (id, owner) = (key.id.clone(), (key.tenant.clone(), key.principal.clone(), key.id.clone()));
+        if let Some(old) = self.api_keys.insert(id, record) {
+            let old = old.value;
+            self.lookup.keys_of.remove(&(old.tenant, old.principal, old.id));
+        }
+        self.lookup.keys_of.insert(owner);
+    }
+
+    pub(super) fn unset_api_key(&mut self, id: &ApiKeyId) {
+        if let Some(old) = self.api_keys.remove(id) {
+            let old = old.value;
+            self.lookup.keys_of.remove(&(old.tenant, old.principal, old.id));
+        }
+    }
+
+    pub(super) fn set_role(&mut self, record: Versioned<Role>) {
+        let (tenant, id) = (record.value.tenant.clone(), record.value.id.clone());
+        let parents = record.value.inherits_from.clone();
+        match self.roles.insert((tenant.clone(), id.clone()), record) {
+            Some(old) => self.forget_heir(&old.value),
+            None => count(&mut self.lookup.roles_in, &tenant, true),
+        }
+        for parent in parents {
+            self.lookup.heirs.insert((tenant.clone(), parent, id.clone()));
+        }
+    }
+
+    pub(super) fn unset_role(&mut self, tenant: &TenantId, id: &RoleId) {
+        if let Some(old) = self.roles.remove(&(tenant.clone(), id.clone())) {
+            self.forget_heir(&old.value);
+            count(&mut self.lookup.roles_in, tenant, false);
+        }
+    }
+
+    fn forget_heir(&mut self, role: &Role) {
+        for parent in &role.inherits_from {
+            self.lookup.heirs.remove(&(role.tenant.clone(), parent.clone(), role.id.clone()));
+        }
+    }
+
+    pub(super) fn set_grant(&mut self, record: Versioned<Grant>) {
+        let grant = record.value.clone();
+        let key = (grant.tenant.clone(), grant.id.clone());
+        if let Some(old) = self.grants.insert(key, record) {
+            self.forget_grant(old.value);
+        }
+        self.lookup.grants_of.insert((grant.tenant.clone(), grant.principal, grant.id.clone()));
+        self.lookup.grants_to.insert((grant.tenant, grant.role, grant.id));
+    }
+
+    pub(super) fn unset_grant(&mut self, tenant: &TenantId, id: &GrantId) {
+        if let Some(old) = self.grants.remove(&(tenant.clone(), id.clone())) {
+            self.forget_grant(old.value);
+        }
+    }
+
+    fn forget_grant(&mut self, grant: Grant) {
+        self.lookup.grants_of.remove(&(grant.tenant.clone(), grant.principal, grant.id.clone()));
+        self.lookup.grants_to.remove(&(grant.tenant, grant.role, grant.id));
+    }
+
+    pub(super) fn set_restriction(&mut self, record: Versioned<ToolRestriction>) {
+        let tenant = record.value.tenant.clone();
+        let key = (tenant.clone(), record.value.id.clone());
+        if self.restrictions.insert(key, record).is_none() {
+            count(&mut self.lookup.restrictions_in, &tenant, true);
+        }
+    }
+
+    pub(super) fn unset_restriction(&mut self, tenant: &TenantId, id: &RuleId) {
+        if self.restrictions.remove(&(tenant.clone(), id.clone())).is_some() {
+            count(&mut self.lookup.restrictions_in, tenant, false);
+        }
+    }
+
+    pub(super) fn set_deny(&mut self, record: Versioned<DenyRule>) {
+        let tenant = record.value.tenant.clone();
+        let key = (tenant.clone(), record.value.id.clone());
+        if self.denies.insert(key, record).is_none() {
+            count(&mut self.lookup.denies_in, &tenant, true);
+        }
+    }
+
+    pub(super) fn unset_deny(&mut self, tenant: &TenantId, id: &RuleId) {
+        if self.denies.remove(&(tenant.clone(), id.clone())).is_some() {
+            count(&mut self.lookup.denies_in, tenant, false);
+        }
+    }
+
+    pub(super) fn set_upstream(&mut self, record: Versioned<Upstream>) {
+        let tenant = record.value.tenant.clone();
+        let key = (tenant.clone(), record.value.id.clone());
+        if self.upstreams.insert(key, record).is_none() {
+            count(&mut self.lookup.upstreams_in, &tenant, true);
+        }
+    }
+
+    pub(super) fn unset_upstream(&mut self, tenant: &TenantId, id: &UpstreamId) {
+        if self.upstreams.remove(&(tenant.clone(), id.clone())).is_some() {
+            count(&mut self.lookup.upstreams_in, tenant, false);
+        }
+    }
+
+    pub(super) fn set_command(&mut self, id: CommandId, seen: CommandSeen) {
+        let index = seen.log_index;
+        if let Some(old) = self.commands_seen.insert(id, seen) {
+            self.commands_by_index.remove(&(old.log_index, id));
+        }
+        self.commands_by_index.insert((index, id));
+    }
+
+    pub(super) fn unset_command(&mut self, id: CommandId) {
+        if let Some(old) = self.commands_seen.remove(&id) {
+            self.commands_by_index.remove(&(old.log_index, id));
+        }
+    }
+
+    pub(super) fn set_closed_session(&mut self, id: McpSessionId, expires_at: TimestampMs) {
+        if let Some(old) = self.closed_sessions.insert(id, expires_at) {
+            self.closed_by_expiry.remove(&(old, id));
+        }
+        self.closed_by_expiry.insert((expires_at, id));
+    }
+
+    pub(super) fn unset_closed_session(&mut self, id: McpSessionId) {
+        if let Some(old) = self.closed_sessions.remove(&id) {
+            self.closed_by_expiry.remove(&(old, id));
+        }
+    }
+}
