@@ -1,0 +1,91 @@
+//! The stored form, byte for byte: one file per command, row, record, outcome and rejection. A changed file is a changed
+//! disk format. `UPDATE_GOLDEN=1` writes them anew.
+
+use std::path::PathBuf;
+
+use only1mcp_proto::codec::{
+    decode_entry, decode_outcome, decode_records, decode_row, encode_entry, encode_outcome, encode_records,
+    encode_row,
+};
+use only1mcp_proto::log;
+use prost::Message as _;
+
+use crate::described::{first_field, oneof_fields};
+use crate::random::Gen;
+
+const BYTES_PER_LINE: usize = 48;
+
+fn file(kind: &str, oneof: &str, bytes_of_oneof: &[u8]) -> PathBuf {
+    let name = &oneof_fields(oneof)[&first_field(bytes_of_oneof)];
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden");
+    folder.join(format!("{kind}.{name}.v1.hex"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let line = |line: &[u8]| line.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n";
+    bytes.chunks(BYTES_PER_LINE).map(line).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(&String::from_iter(pair), 16).unwrap()).collect()
+}
+
+/// Compares, or writes; gives the stored bytes.
+fn golden(path: PathBuf, bytes: &[u8]) -> Vec<u8> {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, hex(bytes)).unwrap();
+    }
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
+    assert_eq!(text, hex(bytes), "{} differs: the stored format changed", path.display());
+    unhex(&text)
+}
+
+#[test]
+fn commands() {
+    for entry in Gen::full().entries() {
+        let command = log::Command::from(&entry.command).encode_to_vec();
+        let stored = golden(file("command", "Command", &command), &encode_entry(&entry));
+        assert_eq!(decode_entry(&stored).unwrap(), entry);
+    }
+}
+
+#[test]
+fn rows() {
+    for row in Gen::full().rows() {
+        let bytes = encode_row(&row);
+        let stored = golden(file("row", "Row", &bytes), &bytes);
+        assert_eq!(decode_row(row.key().table().unwrap(), &stored).unwrap(), row);
+    }
+}
+
+#[test]
+fn records() {
+    for record in Gen::full().records() {
+        let bytes = log::Record::from(&record).encode_to_vec();
+        let records = [record];
+        let stored = golden(file("record", "Record", &bytes), &encode_records(&records));
+        assert_eq!(decode_records(&stored).unwrap(), records);
+    }
+}
+
+#[test]
+fn outcomes() {
+    for outcome in Gen::full().outcomes() {
+        let bytes = encode_outcome(&outcome);
+        let stored = golden(file("outcome", "Outcome", &bytes), &bytes);
+        assert_eq!(decode_outcome(&stored).unwrap(), outcome);
+    }
+}
+
+#[test]
+fn rejections() {
+    for rejection in Gen::full().rejections() {
+        let bytes = log::Rejection::from(&rejection).encode_to_vec();
+        let outcome = Err(rejection);
+        let stored = golden(file("rejection", "Rejection", &bytes), &encode_outcome(&outcome));
+        assert_eq!(decode_outcome(&stored).unwrap(), outcome);
+    }
+}
