@@ -16,6 +16,8 @@ use crate::state::{State, Versioned};
 pub struct CompiledPolicy {
     revision: Revision,
     tenants: Index<TenantId, Arc<CompiledTenant>>,
+    /// Also among `tenants`.
+    system: Option<Arc<CompiledTenant>>,
     /// In lower case. A domain that two tenants claim is nobody's.
     domains: Index<String, Arc<TenantId>>,
     /// The state's own map, shared: keys need no compiling.
@@ -57,6 +59,7 @@ impl CompiledPolicy {
         let tenants = Index::new(tenants);
         Self {
             revision: state.policy_revision,
+            system: tenants.get(SYSTEM_TENANT).cloned(),
             domains: domains(tenants.iter().map(|(_, tenant)| tenant)),
             tenants,
             keys: state.api_keys.clone(),
@@ -79,7 +82,7 @@ impl CompiledPolicy {
     }
 
     pub(super) fn system(&self) -> Option<&Arc<CompiledTenant>> {
-        self.tenants.get(SYSTEM_TENANT)
+        self.system.as_ref()
     }
 
     pub(super) fn key(&self, id: &ApiKeyId) -> Option<&ApiKey> {

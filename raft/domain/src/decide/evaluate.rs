@@ -19,6 +19,8 @@
 use std::sync::Arc;
 
 use crate::decide::guard::{Facts, Failures, names_one};
+use crate::decide::index::Hashed;
+use crate::decide::permissions::Wanted;
 use crate::decide::roles::{InheritancePath, is_built_in};
 use crate::decide::tenant::{CompiledGrant, CompiledPrincipal, CompiledTenant};
 use crate::decide::{Action, CompiledPolicy, Decision, Denial, Evidence, Reason, Request, RolePath};
@@ -80,13 +82,14 @@ impl CompiledPolicy {
     fn judge(&self, request: &Request<'_>) -> Result<Evidence, Refusal> {
         let facts = Facts::new(&request.context);
         let caller = self.identify(request, &facts)?;
-        let item = request.action.item();
-        caller.meet_demands(item, &facts)?;
+        let wanted = Wanted::new(request.action);
+        let item = wanted.item();
+        caller.meet_demands(item.is_some(), &facts)?;
         if let Some(item) = item {
             caller.pass_denies(request, item, &facts)?;
-            caller.place.upstreams.check(self.shared_upstreams(), item)?;
+            caller.place.upstreams.check(self.shared_upstreams(), item.text)?;
         }
-        let mut chosen = caller.choose_path(request.action, &facts)?;
+        let mut chosen = caller.choose_path(wanted, &facts)?;
         if let Some(item) = item {
             chosen.waived |= caller.pass_restrictions(item, &facts)?;
         }
@@ -157,22 +160,23 @@ struct Chosen<'p> {
 
 impl<'p> Caller<'p> {
     /// Step 6.
-    fn meet_demands(&self, item: Option<&str>, facts: &Facts<'_>) -> Result<(), Reason> {
+    fn meet_demands(&self, uses: bool, facts: &Facts<'_>) -> Result<(), Reason> {
         let here = self.home.demands.failures(facts);
         if let Some(reason) = here.hardest() {
             return Err(reason);
         }
         let there =
-            if self.bound_by_place(item) { self.place.demands.failures(facts) } else { Failures::NONE };
+            if self.bound_by_place(uses) { self.place.demands.failures(facts) } else { Failures::NONE };
         there.hardest().map_or(Ok(()), Err)
     }
 
-    fn bound_by_place(&self, item: Option<&str>) -> bool {
-        self.abroad && item.is_some()
+    /// `uses`: the request concerns an item.
+    fn bound_by_place(&self, uses: bool) -> bool {
+        self.abroad && uses
     }
 
     /// Step 7. Abroad only a deny for everyone applies: the principals and roles it names are the tenant's own.
-    fn pass_denies(&self, request: &Request<'_>, item: &str, facts: &Facts<'_>) -> Result<(), Refusal> {
+    fn pass_denies(&self, request: &Request<'_>, item: Hashed<'_>, facts: &Facts<'_>) -> Result<(), Refusal> {
         let denied = self.place.denies.lowest(item, |subject| match subject {
             DenySubject::Everyone => true,
             DenySubject::Principal(id) => !self.abroad && id == request.principal,
@@ -187,10 +191,10 @@ impl<'p> Caller<'p> {
     }
 
     /// Step 9.
-    fn choose_path(&self, action: Action<'_>, facts: &Facts<'_>) -> Result<Chosen<'p>, Refusal> {
+    fn choose_path(&self, wanted: Wanted<'_>, facts: &Facts<'_>) -> Result<Chosen<'p>, Refusal> {
         let mut waived: Option<Chosen<'p>> = None;
         let mut nearest: Option<(Failures, &Arc<RolePath>)> = None;
-        for considered in self.paths(action, facts) {
+        for considered in self.paths(wanted, facts) {
             let Considered { proof, permission, failures, waived: by_waiver } = considered;
             match permission {
                 Some(permission) if failures.is_empty() => {
@@ -220,12 +224,13 @@ impl<'p> Caller<'p> {
         })
     }
 
-    /// Every path that covers `action`, and every broken one, in the order of grant and role ids.
-    fn paths(&self, action: Action<'_>, facts: &Facts<'_>) -> impl Iterator<Item = Considered<'p>> {
-        let demanded = self.demanded_factor(action, facts);
+    /// Every path that covers what is wanted, and every broken one, in the order of grant and role ids.
+    fn paths(&self, wanted: Wanted<'_>, facts: &Facts<'_>) -> impl Iterator<Item = Considered<'p>> {
+        let demanded = self.demanded_factor(wanted, facts);
         self.principal.grants.iter().flat_map(move |grant: &'p CompiledGrant| {
-            grant.reach.paths.iter().zip(&grant.proofs).filter_map(move |(path, proof)| {
-                let permission = self.covering(path, action);
+            grant.reach.candidates(wanted).filter_map(move |at| {
+                let (path, proof) = grant.reach.paths.get(at).zip(grant.proofs.get(at))?;
+                let permission = self.covering(path, wanted);
                 let relevant = permission.is_some() || path.end.is_none();
                 relevant.then(|| self.weigh(grant, path, proof, permission, facts, demanded))
             })
@@ -233,15 +238,15 @@ impl<'p> Caller<'p> {
     }
 
     /// The second factor, where the tenants demand it of this request and it is missing.
-    pub(super) fn demanded_factor(&self, action: Action<'_>, facts: &Facts<'_>) -> Failures {
+    pub(super) fn demanded_factor(&self, wanted: Wanted<'_>, facts: &Facts<'_>) -> Failures {
         let here = self.home.demands.requires_mfa();
-        let there = self.bound_by_place(action.item()) && self.place.demands.requires_mfa();
+        let there = self.bound_by_place(wanted.item().is_some()) && self.place.demands.requires_mfa();
         Failures::when((here || there) && !facts.mfa, Failures::MFA)
     }
 
-    /// The permission at the end of `path` that covers `action`.
-    pub(super) fn covering(&self, path: &InheritancePath, action: Action<'_>) -> Option<Permission> {
-        self.home.roles.node(path.end?)?.permissions.covering(action, self.abroad)
+    /// The permission at the end of `path` that covers what is wanted.
+    pub(super) fn covering(&self, path: &InheritancePath, wanted: Wanted<'_>) -> Option<Permission> {
+        self.home.roles.node(path.end?)?.permissions.covering(wanted, self.abroad)
     }
 
     /// What stands between `path` and an allow, besides the permission.
@@ -263,7 +268,7 @@ impl<'p> Caller<'p> {
     }
 
     /// Step 10. Returns whether a membership that was needed rests on a waiver of the second factor.
-    fn pass_restrictions(&self, item: &str, facts: &Facts<'_>) -> Result<bool, Refusal> {
+    fn pass_restrictions(&self, item: Hashed<'_>, facts: &Facts<'_>) -> Result<bool, Refusal> {
         let mut by_waiver = false;
         let failed = self.place.restrictions.lowest(item, |allowed| match self.membership(allowed, facts) {
             Some(waived) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::decide::evaluate::{Caller, Considered};
 use crate::decide::guard::Facts;
+use crate::decide::permissions::Wanted;
 use crate::decide::remedy::{remedies, unenforced};
 use crate::decide::{Action, CompiledPolicy, Decision, Denial, Evidence, Reason, Request, RolePath};
 use crate::ids::RoleId;
@@ -52,11 +53,12 @@ pub fn explain(policy: &CompiledPolicy, state: &State, request: &Request<'_>) ->
 }
 
 fn reports(caller: &Caller<'_>, state: &State, request: &Request<'_>, facts: &Facts<'_>) -> Vec<PathReport> {
-    let demanded = caller.demanded_factor(request.action, facts);
+    let wanted = Wanted::new(request.action);
+    let demanded = caller.demanded_factor(wanted, facts);
     let mut considered: Vec<Considered<'_>> = Vec::new();
     for grant in &caller.principal.grants {
         for (path, proof) in grant.reach.paths.iter().zip(&grant.proofs) {
-            let permission = caller.covering(path, request.action);
+            let permission = caller.covering(path, wanted);
             considered.push(caller.weigh(grant, path, proof, permission, facts, demanded));
         }
     }

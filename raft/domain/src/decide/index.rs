@@ -1,68 +1,141 @@
-//! A read-only map from text to values, for lookups whose cost hardly grows with the number of entries. A sorted
-//! array of hashes and not a hash map: equal inputs give equal memory, and chosen collisions cost a logarithm.
+//! A read-only map from text to values, for lookups whose cost does not grow with the number of entries. A sorted
+//! array with a table into it and not a hash map: equal inputs give equal memory, nothing is iterated in a random
+//! order, and keys chosen to collide cost a logarithm.
+
+/// A text with its hash and its first bytes, so that one request works them out once for many lookups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed<'a> {
+    pub(super) text: &'a str,
+    /// The first 16 bytes, little-endian, zeros after the end.
+    pub(super) head: u128,
+    hash: u64,
+}
+
+impl<'a> Hashed<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, head: head(text.bytes()), hash: hash(text) }
+    }
+
+    /// Half of the hash.
+    pub(super) fn tag(self) -> u32 {
+        (self.hash >> u32::BITS) as u32
+    }
+}
+
+/// The first 16 bytes as one number.
+pub(super) fn head(bytes: impl Iterator<Item = u8>) -> u128 {
+    let mut head = [0u8; 16];
+    head.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    u128::from_le_bytes(head)
+}
 
 /// Built once by [`Index::new`]; found by text.
 #[derive(Clone, Debug)]
 pub(super) struct Index<K, V> {
-    /// Ascending; position by position the hash of `entries`.
-    hashes: Box<[u64]>,
     /// By hash, then by key.
-    entries: Box<[(K, V)]>,
+    entries: Box<[Entry<K, V>]>,
+    /// Where the entries begin whose hash starts with the table's position, and the end; empty for few entries.
+    starts: Box<[u32]>,
+    /// Bits of a hash that are not the table's position.
+    shift: u32,
 }
+
+#[derive(Clone, Debug)]
+struct Entry<K, V> {
+    hash: u64,
+    key: K,
+    value: V,
+}
+
+/// Up to here a binary search alone is faster.
+const SMALL: usize = 16;
 
 impl<K, V> Default for Index<K, V> {
     fn default() -> Self {
-        Self { hashes: Box::default(), entries: Box::default() }
+        Self { entries: Box::default(), starts: Box::default(), shift: 0 }
     }
 }
 
 impl<K: AsRef<str>, V> Index<K, V> {
     /// Of entries with equal keys the first one counts.
     pub(super) fn new(entries: impl IntoIterator<Item = (K, V)>) -> Self {
-        let mut hashed: Vec<(u64, (K, V))> =
-            entries.into_iter().map(|entry| (hash(entry.0.as_ref()), entry)).collect();
-        hashed.sort_by(|(a_hash, (a, _)), (b_hash, (b, _))| {
-            a_hash.cmp(b_hash).then_with(|| a.as_ref().cmp(b.as_ref()))
-        });
-        hashed.dedup_by(|(_, (later, _)), (_, (kept, _))| later.as_ref() == kept.as_ref());
-        let (hashes, entries): (Vec<u64>, Vec<(K, V)>) = hashed.into_iter().unzip();
-        Self { hashes: hashes.into(), entries: entries.into() }
+        let make = |(key, value): (K, V)| Entry { hash: hash(key.as_ref()), key, value };
+        let mut entries: Vec<Entry<K, V>> = entries.into_iter().map(make).collect();
+        entries.sort_by(|a, b| (a.hash, a.key.as_ref()).cmp(&(b.hash, b.key.as_ref())));
+        entries.dedup_by(|later, kept| later.key.as_ref() == kept.key.as_ref());
+        let (starts, shift) = table(&entries);
+        Self { entries: entries.into(), starts, shift }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&V> {
-        let hash = hash(key);
-        let start = self.hashes.partition_point(|h| *h < hash);
-        let (first, value) = self.entries.get(start)?;
-        if first.as_ref() == key {
-            return Some(value);
-        }
-        let equal = self.hashes.get(start..)?.partition_point(|h| *h == hash);
-        let run = self.entries.get(start..start + equal)?;
-        let at = run.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok()?;
-        run.get(at).map(|(_, value)| value)
+        if self.entries.is_empty() { None } else { self.find(Hashed::new(key)).map(|(_, value)| value) }
     }
 
     pub(super) fn contains(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
+    pub(super) fn find(&self, key: Hashed<'_>) -> Option<(&K, &V)> {
+        let candidates = self.candidates(key.hash)?;
+        let at = candidates.partition_point(|entry| entry.hash < key.hash);
+        let first = candidates.get(at).filter(|entry| entry.hash == key.hash)?;
+        if first.key.as_ref() == key.text {
+            return Some((&first.key, &first.value));
+        }
+        let order = |entry: &Entry<K, V>| (entry.hash, entry.key.as_ref()).cmp(&(key.hash, key.text));
+        let found = candidates.get(candidates.binary_search_by(order).ok()?)?;
+        Some((&found.key, &found.value))
+    }
+
+    /// Entries among which one with this hash must be.
+    fn candidates(&self, hash: u64) -> Option<&[Entry<K, V>]> {
+        if self.starts.is_empty() {
+            return Some(&self.entries);
+        }
+        let bucket = usize::try_from(hash >> self.shift).ok()?;
+        let [start, end] = *self.starts.get(bucket..)?.first_chunk()?;
+        self.entries.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
     /// In an order that depends on nothing but the keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.entries.iter().map(|(key, value)| (key, value))
+        self.entries.iter().map(|entry| (&entry.key, &entry.value))
     }
+}
+
+/// About one bucket per entry.
+fn table<K, V>(entries: &[Entry<K, V>]) -> (Box<[u32]>, u32) {
+    let Ok(len) = u32::try_from(entries.len()) else { return (Box::default(), 0) };
+    if entries.len() <= SMALL {
+        return (Box::default(), 0);
+    }
+    let bits = u32::BITS - len.leading_zeros();
+    let shift = u64::BITS - bits;
+    let mut starts = Vec::with_capacity((1 << bits) + 1);
+    let mut at = 0;
+    for bucket in 0..1u64 << bits {
+        starts.push(at);
+        let rest = entries.iter().skip(at as usize);
+        at += rest.take_while(|entry| entry.hash >> shift == bucket).fold(0u32, |count, _| count + 1);
+    }
+    starts.push(len);
+    (starts.into(), shift)
 }
 
 /// Eight bytes a step; spreads ids that differ in a few characters over all 64 bits.
 fn hash(text: &str) -> u64 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |state: u64, word: u64| {
+        let state = (state ^ word).wrapping_mul(ODD);
+        state ^ (state >> 29)
+    };
     let mut state = ODD ^ text.len() as u64;
-    for chunk in text.as_bytes().chunks(8) {
-        let mut word = [0u8; 8];
-        word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
-        state = (state ^ u64::from_le_bytes(word)).wrapping_mul(ODD);
-        state ^= state >> 29;
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    for word in words {
+        state = mix(state, u64::from_le_bytes(*word));
     }
-    state
+    let tail = rest.iter().fold(0u64, |tail, byte| tail << 8 | u64::from(*byte));
+    mix(mix(state, tail), 0)
 }
 
 #[cfg(test)]
@@ -71,13 +144,14 @@ mod tests {
 
     #[test]
     fn finds_every_key_and_nothing_else() {
-        let index = Index::new((0..5_000).map(|n| (format!("key-{n}"), n)));
-        for n in 0..5_000 {
-            assert_eq!(index.get(&format!("key-{n}")), Some(&n));
+        for count in [0, 1, SMALL, SMALL + 1, 31, 32, 33, 5_000] {
+            let index = Index::new((0..count).map(|n| (format!("key-{n}"), n)));
+            for n in 0..count {
+                assert_eq!(index.get(&format!("key-{n}")), Some(&n));
+            }
+            assert_eq!(index.get(&format!("key-{count}")), None);
+            assert_eq!(index.get(""), None);
         }
-        assert_eq!(index.get("key-5000"), None);
-        assert_eq!(index.get(""), None);
-        assert_eq!(Index::<String, u8>::default().get("x"), None);
     }
 
     #[test]
@@ -97,8 +171,16 @@ mod tests {
     #[test]
     fn keys_inside_a_run_of_equal_hashes_are_found() {
         // Runs do not occur by chance: this one is made by hand.
-        let at = hash("m");
-        let index = Index { hashes: vec![at; 3].into(), entries: vec![("a", 1), ("m", 2), ("z", 3)].into() };
+        let entry = |key, value| Entry { hash: hash("m"), key, value };
+        let entries = vec![entry("a", 1), entry("m", 2), entry("z", 3)].into();
+        let index = Index { entries, ..Index::default() };
         assert_eq!(index.get("m"), Some(&2));
+    }
+
+    #[test]
+    fn similar_ids_fall_into_different_buckets() {
+        let index = Index::new((0..4_096).map(|n| (format!("user-{n}@example.org"), ())));
+        let widest = index.starts.windows(2).map(|w| w[1] - w[0]).max();
+        assert!(widest < Some(10), "{widest:?}");
     }
 }

@@ -5,6 +5,7 @@
 mod compiled;
 mod evaluate;
 mod explain;
+mod finder;
 mod guard;
 mod index;
 mod items;

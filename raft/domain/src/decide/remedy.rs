@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decide::explain::chain;
 use crate::decide::guard::{Facts, Failures, Guard, names_one, normalised, within};
-use crate::decide::permissions::PermissionSet;
+use crate::decide::permissions::{PermissionSet, Wanted};
 use crate::decide::roles::role_in;
 use crate::decide::scan::of_tenant;
 use crate::decide::{Action, Denial, Reason, Request, RolePath, split_item};
@@ -71,13 +71,14 @@ fn covering_roles(state: &State, request: &Request<'_>) -> Vec<String> {
     let own = of_tenant(&state.roles, request.tenant).filter(|(_, role)| !role.tenant.is_system());
     let mut names = Vec::new();
     let mut administrators = Vec::new();
+    let wanted = Wanted::new(request.action);
     for (id, role) in of_tenant(&state.roles, &system).chain(own) {
         if role_in(state, request.tenant, id) != Some(role) {
             continue;
         }
         if role.permissions.contains(&Permission::GlobalAdmin) {
             administrators.push(id.to_string());
-        } else if PermissionSet::new(&role.permissions).covering(request.action, false).is_some() {
+        } else if PermissionSet::new(&role.permissions).covering(wanted, false).is_some() {
             names.push(id.to_string());
         }
     }

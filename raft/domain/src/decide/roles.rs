@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::decide::finder::{Finder, PathSet};
 use crate::decide::guard::{Facts, Failures, Guard, sorted};
-use crate::decide::permissions::PermissionSet;
+use crate::decide::permissions::{PermissionSet, Wanted};
 use crate::ids::{RoleId, TenantId};
 use crate::limits;
 use crate::model::{BUILT_IN_ROLES, Role};
@@ -53,6 +54,8 @@ impl InheritancePath {
 pub(super) struct Reach {
     /// In the order of their roles' ids.
     pub(super) paths: Box<[InheritancePath]>,
+    /// Which of them may cover an item.
+    finder: Finder,
     /// Sorted: every role id reachable at all, missing and cyclic ones included.
     members: Box<[RoleId]>,
     /// More are reachable than the bound: taken for a member of every role that a deny names (P5).
@@ -60,6 +63,15 @@ pub(super) struct Reach {
 }
 
 impl Reach {
+    /// Positions of the paths that may cover what is wanted, in order; broken ones are among them.
+    pub(super) fn candidates(&self, wanted: Wanted<'_>) -> impl Iterator<Item = usize> {
+        let (found, all) = match wanted.item() {
+            Some(item) => (self.finder.find(item), 0),
+            None => (PathSet::default(), self.paths.len()),
+        };
+        found.chain(0..all)
+    }
+
     /// Membership as an explicit deny sees it: conditions disregarded.
     pub(super) fn includes(&self, role: &RoleId) -> bool {
         self.unbounded || self.members.binary_search(role).is_ok()
@@ -140,7 +152,9 @@ impl<'s> RoleCompiler<'s> {
         if !complete {
             paths = vec![broken(&[(role.clone(), None)])];
         }
-        Reach { paths: paths.into(), members: members.into_iter().collect(), unbounded }
+        let ends = paths.iter().map(|path| path.end.and_then(|at| self.nodes.get(at)));
+        let finder = Finder::new(ends.map(|end| end.map(|node| &node.permissions)));
+        Reach { paths: paths.into(), finder, members: members.into_iter().collect(), unbounded }
     }
 
     /// The closure; it stops growing one past its bound.

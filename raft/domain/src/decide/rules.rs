@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::decide::index::Index;
+use crate::decide::index::{Hashed, Index};
 use crate::ids::RuleId;
 use crate::model::Glob;
 
@@ -43,14 +43,14 @@ impl<R> Rules<R> {
     }
 
     /// The rule with the lowest id that matches `item` and for which `applies`.
-    pub(super) fn lowest(&self, item: &str, mut applies: impl FnMut(&R) -> bool) -> Option<&RuleId> {
+    pub(super) fn lowest(&self, item: Hashed<'_>, mut applies: impl FnMut(&R) -> bool) -> Option<&RuleId> {
         let mut first = |positions: &mut dyn Iterator<Item = usize>| {
             let mut rules = positions.filter_map(|at| Some((at, self.rules.get(at)?)));
             rules.find(|(_, (_, rule))| applies(rule))
         };
-        let exact = self.exact.get(item).map(|at| &**at).unwrap_or_default();
+        let exact = self.exact.find(item).map(|(_, at)| &**at).unwrap_or_default();
         let exact = first(&mut exact.iter().copied());
-        let globs = self.globs.iter().filter(|(glob, _)| glob.matches(item)).map(|(_, at)| *at);
+        let globs = self.globs.iter().filter(|(glob, _)| glob.matches(item.text)).map(|(_, at)| *at);
         let end = exact.map_or(usize::MAX, |(at, _)| at);
         let glob = first(&mut globs.take_while(|at| *at < end));
         glob.or(exact).map(|(_, (id, _))| id)
@@ -72,7 +72,7 @@ mod tests {
             rule("e", "z__*", 5),
         ]);
         let lowest = |item, except: &[i32]| {
-            rules.lowest(item, |rule| !except.contains(rule)).map(|id| id.as_str().to_owned())
+            rules.lowest(Hashed::new(item), |rule| !except.contains(rule)).map(|id| id.as_str().to_owned())
         };
         assert_eq!(lowest("x__y", &[]).as_deref(), Some("a"));
         assert_eq!(lowest("x__y", &[1]).as_deref(), Some("b"));

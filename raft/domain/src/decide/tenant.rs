@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::decide::RolePath;
 use crate::decide::guard::{Facts, Failures, Guard, names_one, normalised, sorted, within};
-use crate::decide::index::Index;
+use crate::decide::index::{Hashed, Index};
 use crate::decide::items::Upstreams;
 use crate::decide::roles::{Reach, RoleCompiler, Roles};
 use crate::decide::rules::Rules;
@@ -142,8 +142,9 @@ impl CompiledTenant {
         }
     }
 
-    pub(super) fn seal_mode(&self, item: Option<&str>) -> SealMode {
-        item.and_then(|item| self.tool_seal_modes.get(item)).copied().unwrap_or(self.seal_mode)
+    pub(super) fn seal_mode(&self, item: Option<Hashed<'_>>) -> SealMode {
+        let tool = item.and_then(|item| self.tool_seal_modes.find(item));
+        tool.map_or(self.seal_mode, |(_, mode)| *mode)
     }
 }
 
