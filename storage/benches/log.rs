@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use only1mcp_storage::{
-    FileJournal, FileRaftLog, Flushed, Journal, JournalOptions, LogPosition, LogRecord, RaftLog, RaftLogOptions,
+    FileJournal, FileRaftLog, Flushed, Journal, JournalOptions, LogPosition, LogRecord, RaftLog,
+    RaftLogOptions,
 };
 
 const PAYLOAD_BYTES: usize = 500;
 
 fn main() {
     // On the disk under test, not in a tmpfs.
-    let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| "/var/tmp".into())).unwrap();
+    let folder =
+        tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| "/var/tmp".into())).unwrap();
     let log = FileRaftLog::open(folder.path().join("log"), RaftLogOptions::default()).unwrap();
     let mut index = 0;
     let mut append_log = |flushed: Flushed| {

@@ -5,6 +5,9 @@ use crate::error::StorageError;
 /// Rows to write; `None` deletes.
 pub type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
+/// A row as it was read: key and value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// An ordered map of bytes on disk. One writer. Every row carries a checksum, checked at each read.
 pub trait Engine: Send + Sync + 'static {
     /// Writes all rows or none. When `durable`, they are on disk at return; otherwise a later durable write or
@@ -19,14 +22,14 @@ pub trait Engine: Send + Sync + 'static {
 
     /// At most `limit` rows with `from <= key < to`, ascending. Not a snapshot: a write at the same time may show in
     /// part.
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError>;
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError>;
 
     /// At most `limit` rows with `from <= key < to`, descending from `to`.
-    fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError>;
+    fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError>;
 
     /// Replaces everything by `rows` (fastest when they ascend by key), durably. A crash in between leaves the old content as it
     /// was, or the store marked incomplete: [`Engine::is_complete`] is false at the next start.
-    fn replace_all(&self, rows: Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_>) -> Result<(), StorageError>;
+    fn replace_all(&self, rows: Box<dyn Iterator<Item = Row> + Send + '_>) -> Result<(), StorageError>;
 
     /// False after an interrupted `replace_all` and after content was discarded as damaged: the store is empty and
     /// refuses writes until `replace_all`.

@@ -302,7 +302,10 @@ fn check_holds(log: &Log, position: LogPosition) -> Result<(), StorageError> {
     if found == Some(position) {
         return Ok(());
     }
-    Err(StorageError::Refused { operation: "find", detail: format!("{position:?} is not stored, but {found:?}") })
+    Err(StorageError::Refused {
+        operation: "find",
+        detail: format!("{position:?} is not stored, but {found:?}"),
+    })
 }
 
 impl Drop for FileRaftLog {
@@ -312,7 +315,8 @@ impl Drop for FileRaftLog {
         }
         self.shared.wake.notify_one();
         // The last handle may go in a callback, on the thread itself.
-        if let Some(flusher) = self.flusher.take().filter(|f| f.thread().id() != std::thread::current().id()) {
+        if let Some(flusher) = self.flusher.take().filter(|f| f.thread().id() != std::thread::current().id())
+        {
             drop(flusher.join());
         }
     }

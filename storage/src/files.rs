@@ -51,8 +51,8 @@ pub(crate) struct Sealed {
 
 impl Sealed {
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), StorageError> {
-        let mut out =
-            format!("only1mcp {} {} {:08x}\n", self.kind, self.version, crc32fast::hash(content)).into_bytes();
+        let mut out = format!("only1mcp {} {} {:08x}\n", self.kind, self.version, crc32fast::hash(content))
+            .into_bytes();
         out.extend_from_slice(content);
         write_atomic(path, &out)
     }
@@ -73,7 +73,11 @@ impl Sealed {
         let found: u32 = version.parse().map_err(|_| damaged())?;
         // The version is read first: a later one may have changed what the checksum covers.
         if found != self.version {
-            return Err(StorageError::Version { path: path.display().to_string(), found, known: self.version });
+            return Err(StorageError::Version {
+                path: path.display().to_string(),
+                found,
+                known: self.version,
+            });
         }
         if u32::from_str_radix(crc, 16).ok() != Some(crc32fast::hash(content)) {
             return Err(StorageError::corrupt(path, "checksum does not match"));

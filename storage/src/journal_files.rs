@@ -10,7 +10,8 @@ use crate::error::StorageError;
 use crate::files::sync_folder;
 use crate::journal::JournalPosition;
 use crate::journal_format::{
-    FILE_HEADER_BYTES, FileHeader, Next, VERSION, decode_file_header, encode_file_header, frame_after, read_next,
+    FILE_HEADER_BYTES, FileHeader, Next, VERSION, decode_file_header, encode_file_header, frame_after,
+    is_header_unfinished, read_next,
 };
 use crate::torn::is_zero;
 
@@ -175,9 +176,7 @@ fn read(path: &Path) -> Result<Bytes, StorageError> {
 
 /// A header never finished, and nothing after it.
 fn is_unfinished(bytes: &Bytes) -> bool {
-    let (header, rest) = bytes.split_at_checked(FILE_HEADER_BYTES).unwrap_or((bytes, &[]));
-    let torn = header.len() < FILE_HEADER_BYTES || is_zero(header.get(24..28).unwrap_or_default());
-    torn && is_zero(rest)
+    is_header_unfinished(bytes) && is_zero(bytes.get(FILE_HEADER_BYTES..).unwrap_or_default())
 }
 
 fn check_header(path: &Path, bytes: &Bytes, first: u64) -> Result<(), StorageError> {
@@ -198,7 +197,8 @@ fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, StorageError> {
     let mut out = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        let first = name.to_str().and_then(|n| n.strip_prefix("journal-")?.strip_suffix(".log")?.parse().ok());
+        let first =
+            name.to_str().and_then(|n| n.strip_prefix("journal-")?.strip_suffix(".log")?.parse().ok());
         out.extend(first.map(|f: u64| (f, folder.join(&name))));
     }
     out.sort();

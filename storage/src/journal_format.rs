@@ -1,9 +1,10 @@
 //! The journal's bytes. Persisted: a change is a new version.
 //!
 //! File: header of 32 bytes: magic (8), version u32, zero u32, position of the first record u64, CRC-32 of these 24
-//! bytes, zero u32. Then frames, each one group commit: header of 32 bytes: magic u32, body length u32, records u32,
-//! CRC-32 of the body, position of the first record u64, zero u32, CRC-32 of these 28 bytes; body: for each record
-//! its length u32 and its bytes; then a closing mark u32. All little-endian; after the last frame zeros or the end.
+//! bytes, closing mark. Then frames, each one group commit: header of 32 bytes: magic (4), body length u32, records
+//! u32, CRC-32 of the body, position of the first record u64, CRC-32 of these 24 bytes, closing mark; body: for each
+//! record its length u32 and its bytes; closing mark. All little-endian; after the last frame zeros or the end. A
+//! closing mark is 4 bytes, none of them zero: where one is zero the write did not get so far.
 //!
 //! The frame, not the record, carries the checksum, because a frame is what a crash may tear: frames before it are
 //! on disk, or it would not have been begun. So damage in any frame but the last is rot.
@@ -17,16 +18,30 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const FILE_HEADER_BYTES: usize = 32;
 const FRAME_MAGIC: [u8; 4] = *b"O1JF";
 const FRAME_HEADER_BYTES: usize = 32;
-const CLOSING_MARK: [u8; 4] = *b"FEND";
+const CLOSING_MARK: [u8; 4] = *b"JEND";
 
 pub(crate) fn encode_file_header(first: u64) -> Vec<u8> {
     let mut out = FILE_MAGIC.to_vec();
     out.extend(VERSION.to_le_bytes());
     out.extend([0; 4]);
     out.extend(first.to_le_bytes());
-    out.extend(crc32fast::hash(&out).to_le_bytes());
-    out.extend([0; 4]);
+    close_header(&mut out);
     out
+}
+
+fn close_header(header: &mut Vec<u8>) {
+    header.extend(crc32fast::hash(header).to_le_bytes());
+    header.extend(CLOSING_MARK);
+}
+
+fn is_header_sound(bytes: &[u8]) -> bool {
+    bytes.get(..24).map(crc32fast::hash) == read_u32(bytes, 24)
+        && bytes.get(28..32) == Some(&CLOSING_MARK[..])
+}
+
+/// Whether a header's end was never written.
+pub(crate) fn is_header_unfinished(bytes: &[u8]) -> bool {
+    bytes.get(28..32).is_none_or(|mark| mark.contains(&0))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -37,11 +52,10 @@ pub(crate) enum FileHeader {
 }
 
 pub(crate) fn decode_file_header(bytes: &[u8]) -> FileHeader {
-    let magic = bytes.get(..8) == Some(&FILE_MAGIC[..]);
-    let crc_fits = bytes.get(..24).map(crc32fast::hash) == read_u32(bytes, 24);
-    match (read_u32(bytes, 8), read_u64(bytes, 16), read_u32(bytes, 28)) {
-        (Some(VERSION), Some(first), Some(0)) if magic && crc_fits => FileHeader::First(first),
-        (Some(version), Some(_), _) if magic && crc_fits && version != VERSION => FileHeader::Version(version),
+    let sound = bytes.get(..8) == Some(&FILE_MAGIC[..]) && is_header_sound(bytes);
+    match (read_u32(bytes, 8), read_u64(bytes, 16)) {
+        (Some(VERSION), Some(first)) if sound => FileHeader::First(first),
+        (Some(version), Some(_)) if sound => FileHeader::Version(version),
         _ => FileHeader::Damaged,
     }
 }
@@ -61,8 +75,7 @@ pub(crate) fn encode_frame(first: u64, records: &[Bytes]) -> Option<Vec<u8>> {
     out.extend(u32::try_from(records.len()).ok()?.to_le_bytes());
     out.extend(crc32fast::hash(&body).to_le_bytes());
     out.extend(first.to_le_bytes());
-    out.extend([0; 4]);
-    out.extend(crc32fast::hash(&out).to_le_bytes());
+    close_header(&mut out);
     out.extend(body);
     out.extend(CLOSING_MARK);
     Some(out)
@@ -91,13 +104,15 @@ pub(crate) fn read_next(file: &Bytes, at: usize) -> Next {
     }
     let Some(header) = rest.get(..FRAME_HEADER_BYTES) else { return Next::Torn };
     let Some((body_len, count, body_crc, first)) = decode_frame_header(header) else {
-        let unwritten = has_unwritten_sector(header, at) || is_zero(header.get(28..).unwrap_or_default());
+        let unwritten = has_unwritten_sector(header, at) || is_header_unfinished(header);
         return if unwritten { Next::Torn } else { Next::Rotten("frame header") };
     };
     let body_at = at.saturating_add(FRAME_HEADER_BYTES);
     let mark_at = body_at.saturating_add(body_len);
     let end = mark_at.saturating_add(CLOSING_MARK.len());
-    let (Some(body), Some(mark)) = (file.get(body_at..mark_at), file.get(mark_at..end)) else { return Next::Torn };
+    let (Some(body), Some(mark)) = (file.get(body_at..mark_at), file.get(mark_at..end)) else {
+        return Next::Torn;
+    };
     if mark == CLOSING_MARK && crc32fast::hash(body) == body_crc {
         return match split_records(file, body_at, mark_at, count) {
             Some(records) => Next::Frame { first, records, end },
@@ -121,7 +136,7 @@ pub(crate) fn frame_after(file: &Bytes, at: usize, position_min: u64) -> bool {
 }
 
 fn decode_frame_header(header: &[u8]) -> Option<(usize, usize, u32, u64)> {
-    if header.get(..4) != Some(&FRAME_MAGIC[..]) || header.get(..28).map(crc32fast::hash) != read_u32(header, 28) {
+    if header.get(..4) != Some(&FRAME_MAGIC[..]) || !is_header_sound(header) {
         return None;
     }
     let body_len = usize::try_from(read_u32(header, 4)?).ok()?;
@@ -163,9 +178,13 @@ mod tests {
         let hex = |b: &[u8]| b.iter().map(|b| format!("{b:02x}")).collect::<String>();
         assert_eq!(
             hex(&encode_file_header(5)),
-            "4f314d43504a4e4c01000000000000000500000000000000a5d46d7e00000000"
+            "4f314d43504a4e4c010000000000000005000000000000009f6ac2214a454e44"
         );
-        assert_eq!(hex(&encode_frame(5, &[Bytes::from_static(b"hi")]).unwrap()), "");
+        let frame = encode_frame(5, &[Bytes::from_static(b"hi")]).unwrap();
+        assert_eq!(
+            hex(&frame),
+            "4f314a460600000001000000fb384065050000000000000004fe3eec4a454e440200000068694a454e44"
+        );
     }
 
     #[test]

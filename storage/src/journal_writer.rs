@@ -83,7 +83,8 @@ impl Writer {
         let frame = encode_frame(first, records).ok_or(too_large)?;
         let active = self.active()?;
         let full = (active.len + frame.len()) as u64 > self.segment_bytes;
-        let active = if full && active.len > FILE_HEADER_BYTES { self.begin_segment(active, first)? } else { active };
+        let active =
+            if full && active.len > FILE_HEADER_BYTES { self.begin_segment(active, first)? } else { active };
         self.file
             .write_all_at(&frame, active.len as u64)
             .and_then(|()| self.file.sync_data())
@@ -133,7 +134,8 @@ impl Shared {
             return None;
         }
         let first = queue.next.saturating_sub(queue.records.len() as u64);
-        let mut work = Work { first, records: Vec::new(), flushed: Vec::new(), discard: queue.discard.take() };
+        let mut work =
+            Work { first, records: Vec::new(), flushed: Vec::new(), discard: queue.discard.take() };
         let mut bytes = 0;
         while let Some((record, _)) = queue.records.front() {
             bytes += record.len();

@@ -30,7 +30,7 @@ mod sled_rows;
 mod sled_store;
 mod torn;
 
-pub use engine::{Engine, Rows};
+pub use engine::{Engine, Row, Rows};
 pub use error::StorageError;
 pub use file_journal::{FileJournal, JournalOptions};
 pub use file_raft_log::{FileRaftLog, RaftLogOptions};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{Engine, Rows};
+use crate::engine::{Engine, Row, Rows};
 use crate::error::StorageError;
 use crate::memory::{Handle, SplitMix};
 use crate::sled_rows::{check_row, checked};
@@ -96,18 +96,15 @@ impl Engine for MemEngine {
         self.handle.read(|disk| Ok(disk.engine.live.get(key).cloned()))
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
         self.handle.read(|disk| Ok(range(&disk.engine.live, from, to).take(limit).collect()))
     }
 
-    fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
         self.handle.read(|disk| Ok(range(&disk.engine.live, from, to).rev().take(limit).collect()))
     }
 
-    fn replace_all(
-        &self,
-        rows: Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_>,
-    ) -> Result<(), StorageError> {
+    fn replace_all(&self, rows: Box<dyn Iterator<Item = Row> + Send + '_>) -> Result<(), StorageError> {
         // Read before the disk is locked: the rows may come from this very engine.
         let rows: Content = rows.collect();
         rows.iter().try_for_each(|(key, value)| check_row(key, value))?;
@@ -130,11 +127,7 @@ impl Engine for MemEngine {
     }
 }
 
-fn range<'a>(
-    content: &'a Content,
-    from: &[u8],
-    to: &[u8],
-) -> impl DoubleEndedIterator<Item = (Vec<u8>, Vec<u8>)> + use<'a> {
+fn range<'a>(content: &'a Content, from: &[u8], to: &[u8]) -> impl DoubleEndedIterator<Item = Row> + use<'a> {
     // An inverted range would panic.
     let to = to.max(from).to_vec();
     content.range(from.to_vec()..to).map(|(k, v)| (k.clone(), v.clone()))

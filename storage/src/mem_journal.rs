@@ -21,6 +21,7 @@ pub(crate) struct JournalDisk {
     last: u64,
     /// Written and not synced, in order.
     pending: Vec<(Bytes, Flushed)>,
+    pending_bytes: usize,
     /// What the last crash tore.
     pub cut: Option<String>,
 }
@@ -38,11 +39,13 @@ impl JournalDisk {
 
     /// Makes everything durable and gives back who waited for it.
     pub fn sync(&mut self) -> Calls {
+        self.pending_bytes = 0;
         let pending = std::mem::take(&mut self.pending);
         pending.into_iter().map(|(record, flushed)| (self.store(record), flushed).1).collect()
     }
 
     pub fn take_calls(&mut self) -> Calls {
+        self.pending_bytes = 0;
         self.pending.drain(..).map(|(_, flushed)| flushed).collect()
     }
 
@@ -63,10 +66,11 @@ impl JournalDisk {
     }
 
     fn append(&mut self, record: Bytes, flushed: Flushed) -> Result<JournalPosition, StorageError> {
-        let queued: usize = self.pending.iter().map(|(r, _)| r.len()).sum();
-        if queued + record.len() > JOURNAL_QUEUE_BYTES_MAX || self.pending.len() >= JOURNAL_QUEUE_RECORDS_MAX {
+        let bytes = self.pending_bytes + record.len();
+        if bytes > JOURNAL_QUEUE_BYTES_MAX || self.pending.len() >= JOURNAL_QUEUE_RECORDS_MAX {
             return Err(StorageError::TooLarge { what: "journal queue", max: JOURNAL_QUEUE_BYTES_MAX });
         }
+        self.pending_bytes = bytes;
         self.pending.push((record, flushed));
         Ok(JournalPosition(self.last + self.pending.len() as u64))
     }

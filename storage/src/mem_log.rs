@@ -21,7 +21,10 @@ pub(crate) struct LogDisk {
 
 impl std::fmt::Debug for LogDisk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogDisk").field("state", &self.live.state).field("pending", &self.pending.len()).finish()
+        f.debug_struct("LogDisk")
+            .field("state", &self.live.state)
+            .field("pending", &self.pending.len())
+            .finish()
     }
 }
 
@@ -99,10 +102,7 @@ impl MemRaftLog {
         })
     }
 
-    fn write(
-        &self,
-        run: impl FnOnce(&mut Inner) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+    fn write(&self, run: impl FnOnce(&mut Inner) -> Result<(), StorageError>) -> Result<(), StorageError> {
         self.handle.write(|disk| {
             disk.write_allowed()?;
             run(disk)?;

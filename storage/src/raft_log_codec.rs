@@ -161,7 +161,8 @@ mod tests {
         expected.extend(u64::from(crc).to_be_bytes());
         assert_eq!(bytes(&append), expected);
 
-        let vote = WALRecord::Action(RaftLogAction::SaveVote(Vote(SavedVote { term: 9, node: 4, committed: true })));
+        let vote =
+            WALRecord::Action(RaftLogAction::SaveVote(Vote(SavedVote { term: 9, node: 4, committed: true })));
         let mut expected = vec![0, 0, 0, 0];
         expected.extend([0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 4, 1]);
         let crc = crc32fast::hash(&expected);
@@ -172,7 +173,8 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_a_record_is_noticed() {
         let position = Position(LogPosition { term: 1, node: 2, index: 3 });
-        let record = WALRecord::Action(RaftLogAction::Append(position, Payload(Bytes::from_static(b"payload"))));
+        let record =
+            WALRecord::Action(RaftLogAction::Append(position, Payload(Bytes::from_static(b"payload"))));
         let good = bytes(&record);
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();

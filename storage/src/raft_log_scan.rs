@@ -16,7 +16,7 @@ use crate::error::StorageError;
 use crate::files::sync_folder;
 use crate::raft_log::LogPosition;
 use crate::raft_log_codec::{Position, Record};
-use crate::torn::{has_unwritten_sector, is_zero};
+use crate::torn::has_unwritten_sector;
 
 /// What a scan found.
 #[derive(Debug, Default)]
@@ -51,7 +51,8 @@ pub(crate) fn scan_and_cut(folder: &Path, begun: bool) -> Result<Scanned, Storag
             check_torn(path, &bytes, sound, i == last)?;
             cut(path, sound)?;
             let lost = bytes.len() - sound;
-            scanned.cut = Some(format!("{lost} bytes of an unfinished write at the end of {}", path.display()));
+            scanned.cut =
+                Some(format!("{lost} bytes of an unfinished write at the end of {}", path.display()));
         }
         sync(path)?;
         end = Some(start.saturating_add(sound as u64));
@@ -88,7 +89,8 @@ fn chunks(folder: &Path) -> Result<Vec<(u64, PathBuf)>, StorageError> {
     let mut out = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        if let Some(start) = name.to_str().and_then(|n| raft_log::chunked_wal::Config::parse_chunk_file_name(n).ok())
+        if let Some(start) =
+            name.to_str().and_then(|n| raft_log::chunked_wal::Config::parse_chunk_file_name(n).ok())
         {
             out.push((start, folder.join(&name)));
         }
@@ -116,7 +118,8 @@ fn read_records(
 
 /// Errors: `Corrupt` unless the bytes from `sound` on are what a crash leaves of an unfinished write.
 fn check_torn(path: &Path, bytes: &[u8], sound: usize, may_be_torn: bool) -> Result<(), StorageError> {
-    let corrupt = |detail: &str| Err(StorageError::corrupt(path, format!("damaged at byte {sound}: {detail}")));
+    let corrupt =
+        |detail: &str| Err(StorageError::corrupt(path, format!("damaged at byte {sound}: {detail}")));
     let tail = bytes.get(sound..).unwrap_or_default();
     if !may_be_torn {
         return corrupt("not at the end of the log");
@@ -126,15 +129,11 @@ fn check_torn(path: &Path, bytes: &[u8], sound: usize, may_be_torn: bool) -> Res
     }
     let mut rest = tail;
     let short = Record::decode(&mut rest).is_err_and(|e| e.kind() == io::ErrorKind::UnexpectedEof);
-    if short || tail.is_empty() || has_unwritten_sector(tail, sound) || is_zero(last_bytes(tail)) {
+    // The last byte is one of the checksum's.
+    if short || has_unwritten_sector(tail, sound) || tail.last().is_none_or(|b| *b == 0) {
         return Ok(());
     }
     corrupt("the last record is whole, its checksum does not match")
-}
-
-/// The last bytes of a record are its checksum: zero only where they were not written.
-fn last_bytes(tail: &[u8]) -> &[u8] {
-    tail.get(tail.len().saturating_sub(4)..).unwrap_or_default()
 }
 
 /// Whether a whole record starts anywhere after the first byte.
@@ -162,6 +161,8 @@ struct Shape {
     first: Option<u64>,
     last: Option<LogPosition>,
     purged: Option<LogPosition>,
+    /// Last entry before the first file there is: files go only when all their entries are purged.
+    before: Option<LogPosition>,
     begun: bool,
 }
 
@@ -195,6 +196,9 @@ impl Shape {
                 if self.begun && last != self.last {
                     return Err(StorageError::corrupt(path, "does not continue the file before it"));
                 }
+                if !self.begun {
+                    self.before = last;
+                }
                 self.last = last;
                 self.purged = state.purged().map(|p| p.0);
             }
@@ -205,7 +209,12 @@ impl Shape {
     }
 
     fn check(&self, folder: &Path) -> Result<(), StorageError> {
-        let Some(last) = self.last.filter(|l| self.purged.is_none_or(|p| p.index < l.index)) else { return Ok(()) };
+        if self.before > self.purged {
+            return Err(StorageError::corrupt(folder, "the oldest file is missing"));
+        }
+        let Some(last) = self.last.filter(|l| self.purged.is_none_or(|p| p.index < l.index)) else {
+            return Ok(());
+        };
         let reaches_back = match (self.first, self.purged) {
             (Some(first), Some(purged)) => first <= purged.index.saturating_add(1),
             (Some(_), None) => true,
@@ -214,7 +223,8 @@ impl Shape {
         if reaches_back {
             return Ok(());
         }
-        let detail = format!("entries after {:?} up to {} are missing", self.purged.map(|p| p.index), last.index);
+        let detail =
+            format!("entries after {:?} up to {} are missing", self.purged.map(|p| p.index), last.index);
         Err(StorageError::corrupt(folder, detail))
     }
 }

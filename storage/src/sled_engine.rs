@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use crate::engine::{Engine, Rows};
+use crate::engine::{Engine, Row, Rows};
 use crate::error::StorageError;
 use crate::files::{Sealed, sync_folder};
 use crate::flushed::lock;
@@ -95,7 +95,7 @@ impl SledEngine {
     fn replace(
         &self,
         writer: &mut Writer,
-        rows: Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_>,
+        rows: Box<dyn Iterator<Item = Row> + Send + '_>,
     ) -> Result<(), StorageError> {
         let next = Current { generation: writer.current.generation.saturating_add(1), complete: true };
         let store = make_empty(&self.folder, next.generation)?;
@@ -126,7 +126,7 @@ impl SledEngine {
         }
         batch.insert(TALLY_KEY, tally.encode());
         store.apply(batch)?;
-        store.sync()?;
+        store.sync(tally)?;
         // INVARIANT: P6
         next.write(&self.folder)?;
         *writer = Writer { current: next, tally };
@@ -150,6 +150,7 @@ impl Engine for SledEngine {
         }
         self.run(|store| {
             let mut tally = writer.tally;
+            tally.batch = tally.batch.saturating_add(1);
             let mut batch = sled::Batch::default();
             for (key, value) in &rows {
                 let key = stored_key(key);
@@ -169,13 +170,13 @@ impl Engine for SledEngine {
             batch.insert(TALLY_KEY, tally.encode());
             store.apply(batch)?;
             writer.tally = tally;
-            if durable { store.sync() } else { Ok(()) }
+            if durable { store.sync(tally) } else { Ok(()) }
         })
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let _one_at_a_time = lock(&self.writer)?;
-        self.run(Store::sync)
+        let writer = lock(&self.writer)?;
+        self.run(|store| store.sync(writer.tally))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
@@ -186,18 +187,15 @@ impl Engine for SledEngine {
         })
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
         self.run(|store| store.scan(stored_key(from), stored_key(to), limit, false))
     }
 
-    fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
         self.run(|store| store.scan(stored_key(from), stored_key(to), limit, true))
     }
 
-    fn replace_all(
-        &self,
-        rows: Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_>,
-    ) -> Result<(), StorageError> {
+    fn replace_all(&self, rows: Box<dyn Iterator<Item = Row> + Send + '_>) -> Result<(), StorageError> {
         let mut writer = lock(&self.writer)?;
         self.run(|_| self.replace(&mut writer, rows))
     }

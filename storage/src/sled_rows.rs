@@ -1,8 +1,10 @@
 //! How rows lie in sled: one tree, two kinds of keys, a checksum in each value, and a tally of all rows.
 //!
 //! sled keeps checksums of its own pages but may, where it finds one damaged at start, go back to an older version
-//! of that page and say nothing. So each batch also writes the tally: number and combined fingerprint of all rows.
-//! At open every row is read and the tally computed anew; a row lost, stale or come back makes it differ.
+//! of that page, or of everything, and say nothing. So each batch also writes the tally: number and combined
+//! fingerprint of all rows, and the batch's own number. At open every row is read and the tally computed anew: a row
+//! lost, stale or come back makes it differ. That all went back together shows in the batch's number: see
+//! `sled_store.rs`.
 
 use std::collections::BTreeMap;
 
@@ -92,6 +94,8 @@ pub(crate) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StorageError> {
 pub(crate) struct Tally {
     rows: u64,
     sum: u64,
+    /// Number of the batch that wrote this.
+    pub batch: u64,
 }
 
 impl Tally {
@@ -105,10 +109,14 @@ impl Tally {
         self.sum = self.sum.wrapping_sub(fingerprint(stored));
     }
 
+    /// Whether the rows are the same, whichever batch wrote them.
+    pub fn same_rows(self, other: Self) -> bool {
+        (self.rows, self.sum) == (other.rows, other.sum)
+    }
+
     /// As the value of [`TALLY_KEY`].
     pub fn encode(self) -> Vec<u8> {
-        let mut value = self.rows.to_le_bytes().to_vec();
-        value.extend_from_slice(&self.sum.to_le_bytes());
+        let value = [self.rows, self.sum, self.batch].map(u64::to_le_bytes).concat();
         stored_value(TALLY_KEY, &value)
     }
 
@@ -116,8 +124,10 @@ impl Tally {
         let value = open_value(TALLY_KEY, stored)?;
         let short = || StorageError::Corrupt { what: "tally of rows".into(), detail: "too short".into() };
         let (rows, rest) = value.split_first_chunk::<8>().ok_or_else(short)?;
-        let (sum, _) = rest.split_first_chunk::<8>().ok_or_else(short)?;
-        Ok(Self { rows: u64::from_le_bytes(*rows), sum: u64::from_le_bytes(*sum) })
+        let (sum, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+        let (batch, _) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+        let [rows, sum, batch] = [rows, sum, batch].map(|b| u64::from_le_bytes(*b));
+        Ok(Self { rows, sum, batch })
     }
 }
 

@@ -5,24 +5,31 @@
 //! - Values past a quarter of a segment go to files of their own that are never synced. A leaf holds up to about 20
 //!   rows (it splits by number, not by size), so segments are 8 MiB: 20 of the largest rows stay below a quarter.
 //! - It panics on some damage: every call is guarded and a panic becomes `Corrupt`.
+//! - It takes damage anywhere in its file for the torn end of its log: it goes back to the whole state before that
+//!   place and says nothing. So after each sync the number of the last synced batch goes to a file of its own,
+//!   `synced`; a database that opens at an earlier batch is `Corrupt`.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use only1mcp_domain::limits::ENGINE_CACHE_BYTES_MAX;
 
+use crate::engine::Row;
 use crate::error::StorageError;
 use crate::files::sync_folder;
 use crate::sled_rows::{TALLY_KEY, Tally, open_value, rows_end, stored_key};
 
 /// Persisted in sled's own configuration file: cannot be changed for existing data.
 const SEGMENT_BYTES: usize = 8 << 20;
+const MARK_BYTES: usize = 16;
 
 pub(crate) struct Store {
     db: sled::Db,
     /// Opened before anything is written, so that a failed write-back is reported to its `fdatasync`.
     file: File,
+    mark: File,
     folder: PathBuf,
 }
 
@@ -33,7 +40,7 @@ impl Store {
         let mut batch = sled::Batch::default();
         batch.insert(TALLY_KEY, Tally::default().encode());
         store.apply(batch)?;
-        store.sync()?;
+        store.sync(Tally::default())?;
         store.sync_names()?;
         Ok(store)
     }
@@ -47,19 +54,24 @@ impl Store {
         let store = Self::open_unchecked(folder)?;
         let tally = store.read_tally()?;
         let found = store.count()?;
-        if found != tally {
+        if !found.same_rows(tally) {
             let detail = format!("rows lost or gone back: {found:?} found, {tally:?} written");
             return Err(StorageError::corrupt(folder, detail));
         }
+        let synced = store.read_mark()?;
+        if tally.batch < synced {
+            let detail = format!("went back to batch {}, {synced} was synced", tally.batch);
+            return Err(StorageError::corrupt(folder, detail));
+        }
         // What a killed process had written may be in memory only: it is relied on from here on.
-        store.sync()?;
+        store.sync(tally)?;
         store.sync_names()?;
         Ok((store, tally))
     }
 
     /// Whether there is any row at all, whatever the tally says.
     pub fn holds_rows(folder: &Path) -> Result<bool, StorageError> {
-        Ok(folder.join("db").is_file() && Self::open_unchecked(folder)?.count()? != Tally::default())
+        Ok(folder.join("db").is_file() && !Self::open_unchecked(folder)?.count()?.same_rows(Tally::default()))
     }
 
     fn open_unchecked(folder: &Path) -> Result<Self, StorageError> {
@@ -73,7 +85,29 @@ impl Store {
         let db = guard(folder, "open", || config.open())?;
         let path = folder.join("db");
         let file = File::open(&path).map_err(|e| StorageError::io("open", &path, e))?;
-        Ok(Self { db, file, folder: folder.to_path_buf() })
+        let path = folder.join("synced");
+        let mark = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| StorageError::io("open", &path, e))?;
+        Ok(Self { db, file, mark, folder: folder.to_path_buf() })
+    }
+
+    /// Number of the last batch known to be synced.
+    fn read_mark(&self) -> Result<u64, StorageError> {
+        let path = self.folder.join("synced");
+        let mut bytes = [0; MARK_BYTES];
+        self.mark.read_exact_at(&mut bytes, 0).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => StorageError::corrupt(&path, "too short"),
+            _ => StorageError::io("read", &path, e),
+        })?;
+        let stored = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b));
+        stored
+            .filter(|batch| encode_mark(*batch) == bytes)
+            .ok_or_else(|| StorageError::corrupt(&path, "checksum does not match"))
     }
 
     fn read_tally(&self) -> Result<Tally, StorageError> {
@@ -91,7 +125,11 @@ impl Store {
         Ok(tally)
     }
 
-    fn guard<T>(&self, operation: &'static str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
+    fn guard<T>(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce() -> sled::Result<T>,
+    ) -> Result<T, StorageError> {
         guard(&self.folder, operation, call)
     }
 
@@ -114,7 +152,7 @@ impl Store {
         to: Vec<u8>,
         limit: usize,
         backwards: bool,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    ) -> Result<Vec<Row>, StorageError> {
         let mut out = Vec::new();
         if from >= to {
             return Ok(out);
@@ -131,10 +169,16 @@ impl Store {
         Ok(out)
     }
 
+    /// Makes everything written durable, up to the batch that wrote `tally`.
     // INVARIANT: P6
-    pub fn sync(&self) -> Result<(), StorageError> {
+    pub fn sync(&self, tally: Tally) -> Result<(), StorageError> {
         self.guard("flush", || self.db.flush())?;
-        self.file.sync_data().map_err(|e| StorageError::io("fdatasync", self.folder.join("db"), e))
+        self.file.sync_data().map_err(|e| StorageError::io("fdatasync", self.folder.join("db"), e))?;
+        // After the rows, never before; within one sector, so whole or not at all.
+        self.mark
+            .write_all_at(&encode_mark(tally.batch), 0)
+            .and_then(|()| self.mark.sync_data())
+            .map_err(|e| StorageError::io("write", self.folder.join("synced"), e))
     }
 
     /// Makes the names of this database's files durable, and its configuration, which sled never syncs.
@@ -147,6 +191,15 @@ impl Store {
     pub fn size_bytes(&self) -> u64 {
         self.db.size_on_disk().unwrap_or(0)
     }
+}
+
+/// The number twice, once inverted: more than a checksum could tell of 8 bytes.
+fn encode_mark(batch: u64) -> [u8; MARK_BYTES] {
+    let mut out = [0; MARK_BYTES];
+    let (number, inverted) = out.split_at_mut(MARK_BYTES / 2);
+    number.copy_from_slice(&batch.to_le_bytes());
+    inverted.copy_from_slice(&(!batch).to_le_bytes());
+    out
 }
 
 fn guard<T>(
