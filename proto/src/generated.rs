@@ -1,5 +1,12 @@
 //! What `build.rs` makes of `proto/`, nested as the packages are, because the generated code refers to itself so.
-#![allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated")]
+#![allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    rust_2018_idioms,
+    reason = "generated"
+)]
 
 pub mod admin {
     pub mod v1 {

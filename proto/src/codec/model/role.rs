@@ -10,7 +10,7 @@ use crate::model;
 /// Characters of an unknown permission that an error repeats.
 const QUOTED_CHARS_MAX: usize = 64;
 
-fn permission(text: &String) -> Decoded<Permission> {
+fn permission(text: &str) -> Decoded<Permission> {
     Permission::parse(text).ok_or_else(|| {
         let quoted: String = text.chars().take(QUOTED_CHARS_MAX).collect();
         DecodeError::invalid("Role.permissions", format_args!("{quoted:?} is no permission"))
@@ -43,7 +43,7 @@ impl TryFrom<model::Role> for Role {
             id: text("Role.id", &wire.id)?,
             name: wire.name,
             description: wire.description,
-            permissions: wire.permissions.iter().map(permission).collect::<Result<_, _>>()?,
+            permissions: wire.permissions.iter().map(|text| permission(text)).collect::<Result<_, _>>()?,
             inherits_from: text_list("Role.inherits_from", &wire.inherits_from)?,
             constraints: record("Role.constraints", wire.constraints)?,
             created_at: TimestampMs(wire.created_at_ms),
