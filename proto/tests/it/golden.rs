@@ -1,4 +1,4 @@
-//! The stored form, byte for byte: one file per command, row, record, outcome and rejection. A changed file is a changed
+//! The stored form, byte for byte: one file per command, row, record, outcome, rejection, log payload and snapshot frame. A changed file is a changed
 //! disk format. `UPDATE_GOLDEN=1` writes them anew.
 
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use only1mcp_proto::codec::{
     decode_entry, decode_outcome, decode_records, decode_row, encode_entry, encode_outcome, encode_records,
     encode_row,
 };
-use only1mcp_proto::log;
+use only1mcp_proto::{log, snapshot};
 use prost::Message as _;
 
 use crate::described::{first_field, oneof_fields};
@@ -17,8 +17,11 @@ const BYTES_PER_LINE: usize = 48;
 
 fn file(kind: &str, oneof: &str, bytes_of_oneof: &[u8]) -> PathBuf {
     let name = &oneof_fields(oneof)[&first_field(bytes_of_oneof)];
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden");
-    folder.join(format!("{kind}.{name}.v1.hex"))
+    folder().join(format!("{kind}.{name}.v1.hex"))
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden")
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -87,5 +90,41 @@ fn rejections() {
         let outcome = Err(rejection);
         let stored = golden(file("rejection", "Rejection", &bytes), &encode_outcome(&outcome));
         assert_eq!(decode_outcome(&stored).unwrap(), outcome);
+    }
+}
+
+fn membership() -> log::Membership {
+    let node = |id| log::MemberNode { id, name: format!("n{id}"), peer_address: format!("127.0.0.1:{id}") };
+    let set = |nodes: &[u64]| log::VoterSet { nodes: nodes.to_vec() };
+    log::Membership { configs: vec![set(&[1, 2]), set(&[1, 2, 3])], nodes: (1..=4).map(node).collect() }
+}
+
+/// What consensus stores: log payloads and snapshot frames.
+#[test]
+fn consensus() {
+    use log::payload::Kind;
+    use snapshot::frame::Part;
+    let log_id = Some(log::LogId { term: 1, node: 2, index: 3 });
+    let last_membership = Some(log::StoredMembership { log_id, membership: Some(membership()) });
+    let meta = Some(log::SnapshotMeta { last_log_id: log_id, last_membership });
+    let header = snapshot::Header {
+        format: 1,
+        meta,
+        cluster_id: vec![4; 32].into(),
+        state_digest: vec![5; 32].into(),
+    };
+    let row = |n: u8| snapshot::Row { key: vec![n; 2].into(), value: vec![n; 3].into() };
+    let payload = |kind| log::Payload { kind: Some(kind) }.encode_to_vec();
+    let frame = |part| snapshot::Frame { part: Some(part) }.encode_length_delimited_to_vec();
+    let stored = [
+        ("payload.blank", payload(Kind::Blank(log::Nothing {}))),
+        ("payload.entry", payload(Kind::Entry(vec![1, 2, 3].into()))),
+        ("payload.membership", payload(Kind::Membership(membership()))),
+        ("frame.header", frame(Part::Header(header))),
+        ("frame.rows", frame(Part::Rows(snapshot::Rows { rows: vec![row(1), row(2)] }))),
+        ("frame.trailer", frame(Part::Trailer(snapshot::Trailer { rows: 2, digest: vec![6; 32].into() }))),
+    ];
+    for (name, bytes) in stored {
+        golden(folder().join(format!("{name}.v1.hex")), &bytes);
     }
 }
