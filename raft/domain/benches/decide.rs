@@ -87,7 +87,7 @@ impl World {
         let make = |n: usize| {
             let tools = (0..TOOLS_PER_ROLE).map(|_| tool(rng)).collect();
             let pattern = format!("up{}__tool{}*", rng.below(UPSTREAMS), rng.below(TOOLS_PER_UPSTREAM));
-            (role_id(n), tools, pattern, (n % 4 != 0).then(|| role_id(n - 1)))
+            (role_id(n), tools, pattern, (!n.is_multiple_of(4)).then(|| role_id(n - 1)))
         };
         let made = (0..roles).map(make).collect();
         let rng = &mut Lcg(roles as u64 + 1);
@@ -106,8 +106,11 @@ impl World {
             self.roles.iter().map(|role| (&role.0, &role.1)).collect();
         let ask = |n: usize| {
             let (principal, held) = &self.principals[rng.below(self.principals.len())];
-            let item =
-                if n % 2 == 0 { by_id[&held[0]][rng.below(TOOLS_PER_ROLE)].clone() } else { tool(rng) };
+            let item = if n.is_multiple_of(2) {
+                by_id[&held[0]][rng.below(TOOLS_PER_ROLE)].clone()
+            } else {
+                tool(rng)
+            };
             Question { principal: principal.clone(), key: key_id(principal), item }
         };
         (0..count).map(ask).collect()

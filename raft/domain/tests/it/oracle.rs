@@ -302,10 +302,12 @@ fn failures(constraints: &Constraints, context: &Context<'_>) -> Vec<Reason> {
     if constraints.mfa_required && !context.mfa {
         failed.push(Reason::MfaRequired);
     }
-    if let Some(projects) = &constraints.allowed_projects {
-        if !projects.iter().any(|p| Some(p) == context.project) {
-            failed.push(Reason::ProjectNotAllowed);
-        }
+    if constraints
+        .allowed_projects
+        .as_ref()
+        .is_some_and(|all| !all.iter().any(|p| Some(p) == context.project))
+    {
+        failed.push(Reason::ProjectNotAllowed);
     }
     failed
 }
@@ -429,7 +431,7 @@ fn closure(state: &State, tenant: &TenantId, start: &RoleId) -> Option<Vec<RoleI
 }
 
 fn member_for_deny(state: &State, request: &Request<'_>, grant: &Grant, role: &RoleId) -> bool {
-    let unexpired = !grant.expires_at.is_some_and(|at| at <= request.context.now);
+    let unexpired = grant.expires_at.is_none_or(|at| at > request.context.now);
     let members = closure(state, request.caller_tenant, &grant.role);
     unexpired && members.is_none_or(|members| members.contains(role))
 }
