@@ -1,5 +1,5 @@
-//! The stored form, byte for byte: one file per command, row, record, outcome, rejection, log payload and snapshot frame. A changed file is a changed
-//! disk format. `UPDATE_GOLDEN=1` writes them anew.
+//! The stored form, byte for byte: one file per command, row, record, outcome, rejection, log payload and snapshot
+//! frame. A changed file is a changed disk format. `UPDATE_GOLDEN=1` writes them anew.
 
 use std::path::PathBuf;
 
