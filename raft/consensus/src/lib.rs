@@ -1,1 +1,44 @@
-//! Being built.
+//! Agreement: openraft over our log, rows and peer transport, behind an interface that names none of them.
+//!
+//! Owns proposals, reads, membership, snapshots and the peer service. Knows when an entry is committed, never what it
+//! means. Start at [`Consensus::start`], then [`Handle`]; `store/` is what openraft writes to, `network/` how it
+//! speaks, `service/` how it listens, `vote_gate.rs` why a restarted voter keeps quiet.
+//!
+//! Time is tokio's alone, and no thread is started here, so that a simulator may run many nodes in one thread. Calls
+//! into the stores are made directly and may block for as long as the disk takes.
+
+mod consensus;
+mod convert;
+mod handle;
+mod join;
+mod membership;
+mod network;
+mod options;
+mod proposals;
+mod published;
+mod reads;
+mod service;
+mod snapshot;
+mod status;
+mod store;
+mod types;
+mod vote_gate;
+
+pub use consensus::{Consensus, StartError};
+pub use handle::Handle;
+pub use join::ask_to_join;
+pub use membership::MembershipError;
+pub use network::{Connector, PeerIo, PeerTarget};
+pub use options::{Clock, Options, Seed, Stores, Timing};
+pub use proposals::{Committed, ProposeError};
+pub use published::{AppliedNote, BatchNote};
+pub use reads::ReadError;
+pub use service::{
+    ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService, Vitals,
+    VitalsSource,
+};
+pub use status::{MemberStatus, Role, StateDigest, Status};
+pub use store::{LoadError, OpenError};
+
+#[cfg(test)]
+mod suite;

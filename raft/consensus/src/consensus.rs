@@ -1,0 +1,183 @@
+//! Starting: what is on disk, Raft over it, and the gate on elections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use only1mcp_domain::ids::NodeId;
+use only1mcp_proto::peer;
+use only1mcp_proto::peer::peer_server::PeerServer;
+use openraft::{Config, SnapshotPolicy, StepDownPolicy};
+use tokio::time::{Instant, timeout};
+
+use crate::handle::{Handle, Shared};
+use crate::network::{Connector, Directory, Lane, Links, NetworkFactory, PeerTarget};
+use crate::options::{Options, Stores, Timing};
+use crate::published::Published;
+use crate::service::{self, Handlers, PeerService};
+use crate::snapshot::Verified;
+use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
+use crate::types::Raft;
+
+/// A snapshot, fetched or sent, takes no longer than this.
+const SNAPSHOT_MS_MAX: u64 = 600_000;
+
+/// Why consensus did not start.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(
+        "the timing {told:?} is not the cluster's {replicated:?}: a voter timed otherwise would break leases"
+    )]
+    Timing { told: Timing, replicated: Timing },
+    #[error("the timing {told:?} makes no sense: {problem}")]
+    BadTiming { told: Timing, problem: String },
+    #[error(
+        "this node's rows are lost, its log begins only after entry {purged}, and no member gave it a snapshot: {detail}"
+    )]
+    NoSnapshot { purged: u64, detail: String },
+    #[error("raft did not start: {detail}")]
+    Raft { detail: String },
+}
+
+/// A running member.
+pub struct Consensus {
+    handle: Handle,
+}
+
+impl Consensus {
+    /// Opens the stores, makes the rows again where they cannot be trusted, and starts Raft. Does not wait for a
+    /// leader. Serve [`Consensus::peer_service`] on the peer port.
+    pub async fn start(
+        options: Options,
+        stores: Stores,
+        connector: Arc<dyn Connector>,
+    ) -> Result<Self, StartError> {
+        let config = Arc::new(config(&options)?);
+        let mut opened = store::open(&stores, options.timing.election_ms_max, Instant::now())?;
+        let links = Arc::new(Links::new(connector, options.timing));
+        if let Some(purged) = opened.needs_snapshot {
+            fetch_rows(&options, &stores, &links, purged).await?;
+            opened = store::open(&stores, options.timing.election_ms_max, Instant::now())?;
+        }
+        check_timing(&options, &opened.loaded.state)?;
+
+        let published = Arc::new(Published::new());
+        let directory = Arc::new(Directory::new(Arc::clone(&published), options.seeds.clone()));
+        let guard = PurgeGuard { engine: Arc::clone(&stores.engine) };
+        let log = LogStore::new(Arc::clone(&stores.log), opened.durable.clone(), Some(guard));
+        let machine = StateMachine::new(
+            Arc::clone(&stores.engine),
+            opened.loaded,
+            Arc::clone(&published),
+            Some(opened.durable),
+        );
+        let network = NetworkFactory {
+            node: options.node,
+            timing: options.timing,
+            links: Arc::clone(&links),
+            directory: Arc::clone(&directory),
+        };
+        let raft = Raft::build(options.node.0, config, network, log, machine)
+            .await
+            .map_err(|fatal| StartError::Raft { detail: fatal.to_string() })?;
+        let gate = Arc::new(opened.gate);
+        if !gate.is_open(Instant::now()) {
+            raft.runtime_config().elect(false);
+            let (raft, gate) = (raft.clone(), Arc::clone(&gate));
+            tokio::spawn(async move {
+                while let Some(at) = gate.waits_until(Instant::now()) {
+                    // Looked at again now and then: catching up may open it earlier.
+                    tokio::time::sleep_until(at.min(Instant::now() + Duration::from_millis(100))).await;
+                }
+                raft.runtime_config().elect(true);
+            });
+        }
+        raft.run();
+        let handle =
+            Handle::new(Shared { options, raft, published, directory, links, gate, engine: stores.engine });
+        Ok(Self { handle })
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// To be added to the tonic server of the peer port, whose connections put a [`service::PeerIdentity`] into each
+    /// request's extensions.
+    pub fn peer_service(&self, handlers: Handlers) -> PeerServer<PeerService> {
+        service::server(self.handle(), handlers)
+    }
+}
+
+fn config(options: &Options) -> Result<Config, StartError> {
+    let Timing { heartbeat_ms, election_ms_min, election_ms_max } = options.timing;
+    let config = Config {
+        cluster_name: options.cluster_name.clone(),
+        heartbeat_interval: heartbeat_ms,
+        election_timeout_min: election_ms_min,
+        election_timeout_max: election_ms_max,
+        install_snapshot_timeout: SNAPSHOT_MS_MAX,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every_entries),
+        max_in_snapshot_log_to_keep: options.keep_entries,
+        max_payload_entries: 256,
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        quorum_loss_probe_interval: Some(election_ms_max.saturating_mul(2)),
+        removed_leader_step_down: StepDownPolicy::After(heartbeat_ms.saturating_mul(2)),
+        backoff: "50ms 100ms 200ms ...1s".into(),
+        ..Config::default()
+    };
+    config
+        .validate()
+        .map_err(|error| StartError::BadTiming { told: options.timing, problem: error.to_string() })
+}
+
+fn check_timing(options: &Options, state: &only1mcp_domain::State) -> Result<(), StartError> {
+    let Some(cluster) = &state.cluster else { return Ok(()) };
+    let replicated = Timing::of_settings(&cluster.settings.value);
+    if replicated == options.timing {
+        Ok(())
+    } else {
+        Err(StartError::Timing { told: options.timing, replicated })
+    }
+}
+
+/// Asks one member after the other for its applied state, and installs it.
+async fn fetch_rows(
+    options: &Options,
+    stores: &Stores,
+    links: &Links,
+    purged: u64,
+) -> Result<(), StartError> {
+    let mut detail = String::from("no other member is configured");
+    for seed in options.seeds.iter().filter(|seed| seed.node != options.node) {
+        let target =
+            PeerTarget { node: Some(seed.node), name: seed.name.clone(), address: seed.peer_address.clone() };
+        match timeout(Duration::from_millis(SNAPSHOT_MS_MAX), fetch(options.node, links, &target)).await {
+            Ok(Ok(verified)) => {
+                let index = verified.meta.last_log_id.as_ref().map(|id| id.index);
+                if index >= Some(purged) {
+                    store::install_rows(&*stores.engine, &verified.meta, &verified)
+                        .map_err(OpenError::from)?;
+                    return Ok(());
+                }
+                detail = format!("node {} is at {index:?} itself", seed.node);
+            }
+            Ok(Err(error)) => detail = format!("node {}: {error}", seed.node),
+            Err(_) => detail = format!("node {} did not finish in time", seed.node),
+        }
+    }
+    Err(StartError::NoSnapshot { purged, detail })
+}
+
+async fn fetch(node: NodeId, links: &Links, target: &PeerTarget) -> Result<Verified, tonic::Status> {
+    let mut client = links.client(target, Lane::Snapshot);
+    let parts = client.fetch_snapshot(peer::FetchSnapshotRequest { from: node.0 }).await?.into_inner();
+    let mut frames = parts.map(|part| part.map(|part| part.frame));
+    let first = frames.next().await.ok_or_else(|| tonic::Status::data_loss("an empty snapshot"))??;
+    let frames = service::collect_frames(first, frames).await?;
+    Verified::check(frames).map_err(|error| tonic::Status::data_loss(error.to_string()))
+}

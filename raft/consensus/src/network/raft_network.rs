@@ -1,0 +1,290 @@
+//! Raft's messages to one peer. Every call has a deadline; a failure says whether the peer could be reached at all.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use only1mcp_domain::ids::NodeId;
+use only1mcp_proto::peer::{self, append_entries_response, peer_client::PeerClient};
+use openraft::OptionalSend;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tokio::time::error::Elapsed;
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+use super::connector::PeerTarget;
+use super::directory::Directory;
+use super::links::{Lane, Links, never_sent};
+use crate::convert::{self, Malformed};
+use crate::options::Timing;
+use crate::snapshot::SnapshotData;
+use crate::types::{Member, RaftSnapshot, RaftVote, TypeConfig};
+
+type Failure = RPCError<TypeConfig>;
+
+pub struct NetworkFactory {
+    pub node: NodeId,
+    pub timing: Timing,
+    pub links: Arc<Links>,
+    pub directory: Arc<Directory>,
+}
+
+impl NetworkFactory {
+    fn peer(&self, target: u64, member: &Member, lane: Lane) -> RaftPeer {
+        RaftPeer {
+            from: self.node.0,
+            to: target,
+            member: member.clone(),
+            lane,
+            append_deadline: Duration::from_millis(self.timing.election_ms_max),
+            links: Arc::clone(&self.links),
+            directory: Arc::clone(&self.directory),
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
+    type Network = RaftPeer;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> RaftPeer {
+        self.peer(target, node, Lane::Replication)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Member) -> RaftPeer {
+        self.peer(target, node, Lane::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &Member) -> RaftPeer {
+        self.peer(target, node, Lane::Snapshot)
+    }
+}
+
+pub struct RaftPeer {
+    from: u64,
+    to: u64,
+    member: Member,
+    lane: Lane,
+    /// For appends that carry entries: the peer syncs them to its disk before it answers.
+    append_deadline: Duration,
+    links: Arc<Links>,
+    directory: Arc<Directory>,
+}
+
+impl RaftPeer {
+    fn target(&self) -> PeerTarget {
+        self.directory.target(NodeId(self.to), Some(&self.member)).unwrap_or_else(|| PeerTarget {
+            node: Some(NodeId(self.to)),
+            name: self.member.name.clone(),
+            address: self.member.peer_address.clone(),
+        })
+    }
+
+    async fn call<T, F, Fut>(&self, action: RPCTypes, within: Duration, call: F) -> Result<T, Failure>
+    where
+        F: FnOnce(PeerClient<Channel>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        let target = self.target();
+        let client = self.links.client(&target, self.lane);
+        let answer = tokio::time::timeout(within, call(client)).await;
+        self.links.report(&target, self.lane, answer.is_err());
+        self.settle(action, within, answer)
+    }
+
+    fn settle<T>(
+        &self,
+        action: RPCTypes,
+        within: Duration,
+        answer: Result<Result<Response<T>, Status>, Elapsed>,
+    ) -> Result<T, Failure> {
+        match answer {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) if never_sent(&status) || status.code() == Code::Unavailable => {
+                Err(RPCError::Unreachable(Unreachable::from_string(status.message())))
+            }
+            Ok(Err(status)) => Err(RPCError::Network(NetworkError::new(&status))),
+            Err(_) => {
+                Err(RPCError::Timeout(Timeout { action, id: self.from, target: self.to, timeout: within }))
+            }
+        }
+    }
+
+    fn vote_request(&self, rpc: &VoteRequest<TypeConfig>) -> peer::VoteRequest {
+        peer::VoteRequest {
+            from: self.from,
+            to: self.to,
+            vote: Some(convert::vote_to_wire(&rpc.vote)),
+            last: rpc.last_log_id.as_ref().map(convert::log_id_to_wire),
+            leadership_transfer: rpc.leadership_transfer,
+        }
+    }
+}
+
+/// A snapshot on its way, under a name: the compiler cannot prove a bare boxed stream to be `Send` inside a future.
+struct Messages(BoxStream<'static, peer::InstallSnapshotRequest>);
+
+impl Stream for Messages {
+    type Item = peer::InstallSnapshotRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+fn unreadable(error: Malformed) -> Failure {
+    RPCError::Network(NetworkError::new(&error))
+}
+
+fn vote_response(answer: peer::VoteResponse) -> Result<VoteResponse<TypeConfig>, Failure> {
+    Ok(VoteResponse {
+        vote: convert::vote_from_wire(answer.vote).map_err(unreadable)?,
+        vote_granted: answer.granted,
+        last_log_id: answer.last.map(convert::log_id_from_wire),
+    })
+}
+
+fn append_response(
+    answer: peer::AppendEntriesResponse,
+) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
+    use append_entries_response::Result as Answer;
+    match answer.result {
+        Some(Answer::Accepted(_)) => Ok(AppendEntriesResponse::Success),
+        Some(Answer::PartlyAccepted(part)) => {
+            Ok(AppendEntriesResponse::PartialSuccess(part.upto.map(convert::log_id_from_wire)))
+        }
+        Some(Answer::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
+        Some(Answer::HigherVote(vote)) => {
+            Ok(AppendEntriesResponse::HigherVote(convert::vote_from_wire(Some(vote)).map_err(unreadable)?))
+        }
+        None => Err(unreadable(convert::malformed("append answer", "empty"))),
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for RaftPeer {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
+        let within = if rpc.entries.is_empty() {
+            option.hard_ttl()
+        } else {
+            option.hard_ttl().max(self.append_deadline)
+        };
+        let request = peer::AppendEntriesRequest {
+            from: self.from,
+            to: self.to,
+            vote: Some(convert::vote_to_wire(&rpc.vote)),
+            previous: rpc.prev_log_id.as_ref().map(convert::log_id_to_wire),
+            entries: rpc.entries.iter().map(convert::entry_to_wire).collect(),
+            leader_commit: rpc.leader_commit.as_ref().map(convert::log_id_to_wire),
+        };
+        let answer = self
+            .call(RPCTypes::AppendEntries, within, |mut client| async move {
+                client.append_entries(request).await
+            })
+            .await?;
+        append_response(answer)
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        let request = self.vote_request(&rpc);
+        let within = option.hard_ttl();
+        vote_response(
+            self.call(RPCTypes::Vote, within, |mut client| async move { client.vote(request).await }).await?,
+        )
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        let request = self.vote_request(&rpc);
+        let within = option.hard_ttl();
+        vote_response(
+            self.call(RPCTypes::Vote, within, |mut client| async move { client.pre_vote(request).await })
+                .await?,
+        )
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: RaftVote,
+        snapshot: RaftSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let (from, to) = (self.from, self.to);
+        let wire_vote = convert::vote_to_wire(&vote);
+        // A frame that cannot be made ends the stream early; the receiver then lacks the trailer and refuses.
+        let frames = snapshot.snapshot.into_frames();
+        let messages = frames.enumerate().map_while(move |(number, frame)| match frame {
+            Ok(frame) => Some(peer::InstallSnapshotRequest {
+                from,
+                to,
+                vote: (number == 0).then_some(wire_vote),
+                frame,
+            }),
+            Err(error) => {
+                tracing::error!(%error, to, "a snapshot could not be read while it was sent");
+                None
+            }
+        });
+        let messages = Messages(stream::iter(messages).boxed());
+        let within = option.hard_ttl();
+        let target = self.target();
+        let mut client = self.links.client(&target, self.lane);
+        let send = client.install_snapshot(messages);
+        let cancel = pin!(cancel);
+        let answer = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = tokio::time::timeout(within, send) => answer,
+        };
+        self.links.report(&target, self.lane, answer.is_err());
+        let answer = self.settle(RPCTypes::InstallSnapshot, within, answer)?;
+        let vote = convert::vote_from_wire(answer.vote)
+            .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
+        Ok(SnapshotResponse::new(vote))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Failure> {
+        let request = peer::TransferLeaderRequest {
+            from: self.from,
+            to: self.to,
+            vote: Some(convert::vote_to_wire(req.from_leader())),
+            successor: *req.to_node_id(),
+            last: req.last_log_id().map(convert::log_id_to_wire),
+        };
+        let within = option.hard_ttl();
+        let answer = self
+            .call(RPCTypes::TransferLeader, within, |mut client| async move {
+                client.transfer_leader(request).await
+            })
+            .await?;
+        if answer.refusal.is_empty() {
+            return Ok(Ok(()));
+        }
+        Err(RPCError::Network(NetworkError::from_string(answer.refusal)))
+    }
+}

@@ -1,0 +1,107 @@
+//! What a node is told when its consensus starts.
+
+use std::fmt;
+use std::sync::Arc;
+
+use only1mcp_domain::ids::NodeId;
+use only1mcp_domain::model::ClusterSettings;
+use only1mcp_storage::{Engine, RaftLog};
+
+/// Wall clock. Units: milliseconds since the Unix epoch. Told to other nodes and people; nothing here decides by it.
+pub trait Clock: Send + Sync + 'static {
+    fn now_ms(&self) -> u64;
+}
+
+/// Raft's times: replicated cluster settings, equal on all voters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    pub heartbeat_ms: u64,
+    pub election_ms_min: u64,
+    /// Also the length of the leader's lease.
+    pub election_ms_max: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { heartbeat_ms: 100, election_ms_min: 500, election_ms_max: 1_000 }
+    }
+}
+
+impl Timing {
+    pub fn of_settings(settings: &ClusterSettings) -> Self {
+        Self {
+            heartbeat_ms: settings.heartbeat_ms,
+            election_ms_min: settings.election_ms_min,
+            election_ms_max: settings.election_ms_max,
+        }
+    }
+}
+
+/// A member known from outside the replicated state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seed {
+    pub node: NodeId,
+    /// The name in its certificate.
+    pub name: String,
+    pub peer_address: String,
+}
+
+/// How a node takes part.
+#[derive(Clone)]
+pub struct Options {
+    pub node: NodeId,
+    /// This node's own certificate name.
+    pub name: String,
+    /// Where the others reach this node.
+    pub peer_address: String,
+    pub cluster_name: String,
+    pub timing: Timing,
+    pub clock: Arc<dyn Clock>,
+    /// The members a joiner was told of. Only they, and those they vouch for, may speak to a node that has no state
+    /// yet; and a node that lost its rows asks them for a snapshot.
+    pub seeds: Vec<Seed>,
+    /// A snapshot point is taken after this many entries.
+    pub snapshot_every_entries: u64,
+    /// Entries kept in the log behind a snapshot point, so that a node shortly away needs no snapshot.
+    pub keep_entries: u64,
+}
+
+impl Options {
+    pub fn new(
+        node: NodeId,
+        name: impl Into<String>,
+        peer_address: impl Into<String>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            node,
+            name: name.into(),
+            peer_address: peer_address.into(),
+            cluster_name: "only1mcp".into(),
+            timing: Timing::default(),
+            clock,
+            seeds: Vec::new(),
+            snapshot_every_entries: 20_000,
+            keep_entries: 5_000,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("node", &self.node)
+            .field("name", &self.name)
+            .field("peer_address", &self.peer_address)
+            .field("timing", &self.timing)
+            .field("seeds", &self.seeds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a node keeps what it knows.
+#[derive(Clone)]
+pub struct Stores {
+    pub log: Arc<dyn RaftLog>,
+    pub engine: Arc<dyn Engine>,
+}

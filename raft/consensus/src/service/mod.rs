@@ -1,0 +1,11 @@
+//! The peer service: what other members, and those who want to join, may ask of this node.
+
+mod authorize;
+mod handlers;
+mod peer_service;
+mod raft_calls;
+
+pub use authorize::PeerIdentity;
+pub use handlers::{ForwardHandler, ForwardStream, Handlers, MembershipHandler, Vitals, VitalsSource};
+pub use peer_service::{PeerService, server};
+pub use raft_calls::collect_frames;

@@ -1,0 +1,343 @@
+//! A snapshot: all rows of the state at one index and every audit event up to its chain's head.
+//!
+//! A snapshot of this node's own is a clone of shared maps; its frames are made while they are sent. One received from
+//! another node is held in memory, within `limits::SNAPSHOT_BYTES_MAX`, checked whole, and only then replaces the rows.
+//! Content-addressed segments, of which a joiner fetches only what it lacks, are to replace the audit part.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use only1mcp_domain::State;
+use only1mcp_domain::audit::{ChainHead, Verifier};
+use only1mcp_domain::ids::{AuditIndex, Digest};
+use only1mcp_domain::limits;
+use only1mcp_domain::row::{RowKey, RowValue, Table};
+use only1mcp_proto::{codec, snapshot as wire};
+use only1mcp_storage::Engine;
+use prost::Message as _;
+use sha3::{Digest as _, Sha3_256};
+
+use crate::convert;
+use crate::store::rows;
+use crate::types::SnapshotMeta;
+
+pub const FORMAT: u32 = 1;
+
+/// Audit events read from the row store at one time.
+const AUDIT_STEP: usize = 1_024;
+
+/// Why bytes are no snapshot, or none could be made.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("the snapshot is cut off after {frames} frames")]
+    Cut { frames: usize },
+    #[error("frame {frame}: {problem}")]
+    Frame { frame: usize, problem: String },
+    #[error("the snapshot's {what} is not what its header or trailer says")]
+    Mismatch { what: &'static str },
+    #[error("the snapshot is larger than {max} bytes")]
+    TooLarge { max: usize },
+    #[error(transparent)]
+    Rows(#[from] rows::LoadError),
+    #[error(transparent)]
+    Chain(#[from] only1mcp_domain::audit::ChainFault),
+}
+
+/// The state at one index, and where its audit events are.
+pub struct Frozen {
+    pub state: State,
+    pub meta: SnapshotMeta,
+    pub engine: Arc<dyn Engine>,
+}
+
+/// What openraft passes around as a snapshot.
+pub enum SnapshotData {
+    Live(Arc<Frozen>),
+    /// Received from another node, and checked.
+    Received(Box<Verified>),
+}
+
+impl SnapshotData {
+    pub fn into_frames(self) -> Box<dyn Iterator<Item = Result<Bytes, SnapshotError>> + Send> {
+        match self {
+            SnapshotData::Live(frozen) => Box::new(frames(frozen)),
+            SnapshotData::Received(verified) => Box::new(verified.frames.into_iter().map(Ok)),
+        }
+    }
+
+    /// Everything checked against `expected`, whatever is checked already.
+    pub fn verify(self, expected: &SnapshotMeta) -> Result<Verified, SnapshotError> {
+        match self {
+            SnapshotData::Live(frozen) => {
+                let verified = Verified::check(frames(frozen).collect::<Result<Vec<_>, _>>()?)?;
+                verified.at(expected)
+            }
+            SnapshotData::Received(verified) => verified.at(expected),
+        }
+    }
+}
+
+fn encode(part: wire::frame::Part) -> Bytes {
+    wire::Frame { part: Some(part) }.encode_length_delimited_to_vec().into()
+}
+
+pub fn decode(number: usize, frame: &Bytes) -> Result<wire::frame::Part, SnapshotError> {
+    let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
+    let mut bytes = frame.clone();
+    let decoded =
+        wire::Frame::decode_length_delimited(&mut bytes).map_err(|error| problem(error.to_string()))?;
+    if !bytes.is_empty() {
+        return Err(problem(format!("{} bytes follow it", bytes.len())));
+    }
+    decoded.part.ok_or_else(|| problem("it is empty".into()))
+}
+
+/// The frames of a snapshot point, made one at a time.
+pub fn frames(frozen: Arc<Frozen>) -> impl Iterator<Item = Result<Bytes, SnapshotError>> + Send {
+    // In key order already, and before any audit event.
+    let state_rows: Vec<_> =
+        frozen.state.rows().into_iter().filter_map(|change| Some((change.key.0, change.value?))).collect();
+    Frames {
+        stage: Stage::Header,
+        state_rows: state_rows.into_iter(),
+        audit: Vec::new().into_iter().peekable(),
+        next_audit: AuditIndex(1),
+        digest: Sha3_256::new(),
+        rows: 0,
+        frozen,
+    }
+}
+
+enum Stage {
+    Header,
+    Rows,
+    Done,
+}
+
+struct Frames {
+    frozen: Arc<Frozen>,
+    stage: Stage,
+    state_rows: std::vec::IntoIter<(Vec<u8>, RowValue)>,
+    audit: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Vec<u8>)>>,
+    next_audit: AuditIndex,
+    digest: Sha3_256,
+    rows: u64,
+}
+
+impl Frames {
+    fn header(&self) -> Bytes {
+        let state = &self.frozen.state;
+        encode(wire::frame::Part::Header(wire::Header {
+            format: FORMAT,
+            meta: Some(convert::meta_to_wire(&self.frozen.meta)),
+            cluster_id: state
+                .cluster
+                .as_ref()
+                .map_or_else(Bytes::new, |cluster| Bytes::copy_from_slice(&cluster.id.0)),
+            state_digest: Bytes::copy_from_slice(&state.digest(codec::encode_row).0),
+        }))
+    }
+
+    /// The next row in key order: the state's tables, then the audit events up to the chain's head.
+    fn next_row(&mut self) -> Result<Option<wire::Row>, SnapshotError> {
+        if let Some((key, value)) = self.state_rows.next() {
+            return Ok(Some(wire::Row { key: key.into(), value: codec::encode_row(&value).into() }));
+        }
+        if self.audit.peek().is_none() {
+            self.read_audit()?;
+        }
+        Ok(self.audit.next().map(|(key, value)| wire::Row { key: key.into(), value: value.into() }))
+    }
+
+    fn read_audit(&mut self) -> Result<(), SnapshotError> {
+        let head = self.frozen.state.chain.index;
+        if self.next_audit > head {
+            return Ok(());
+        }
+        let end = RowKey::audit(AuditIndex(head.0.saturating_add(1))).0;
+        let page = self
+            .frozen
+            .engine
+            .scan(&RowKey::audit(self.next_audit).0, &end, AUDIT_STEP)
+            .map_err(rows::LoadError::from)?;
+        let read = u64::try_from(page.len()).unwrap_or(u64::MAX);
+        if read == 0 {
+            return Err(SnapshotError::Mismatch { what: "audit chain" });
+        }
+        self.next_audit = AuditIndex(self.next_audit.0.saturating_add(read));
+        self.audit = page.into_iter().peekable();
+        Ok(())
+    }
+
+    fn rows_frame(&mut self) -> Result<Option<Bytes>, SnapshotError> {
+        let mut taken = Vec::new();
+        let mut bytes: usize = 0;
+        while bytes < limits::SNAPSHOT_FRAME_BYTES_MAX {
+            let Some(row) = self.next_row()? else { break };
+            bytes = bytes.saturating_add(row.key.len()).saturating_add(row.value.len());
+            self.rows = self.rows.saturating_add(1);
+            taken.push(row);
+        }
+        Ok((!taken.is_empty()).then(|| encode(wire::frame::Part::Rows(wire::Rows { rows: taken }))))
+    }
+
+    fn trailer(&mut self) -> Bytes {
+        let digest: [u8; 32] = self.digest.clone().finalize().into();
+        encode(wire::frame::Part::Trailer(wire::Trailer {
+            rows: self.rows,
+            digest: Bytes::copy_from_slice(&digest),
+        }))
+    }
+}
+
+impl Iterator for Frames {
+    type Item = Result<Bytes, SnapshotError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let frame = match self.stage {
+            Stage::Done => return None,
+            Stage::Header => {
+                self.stage = Stage::Rows;
+                self.header()
+            }
+            Stage::Rows => match self.rows_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    self.stage = Stage::Done;
+                    return Some(Ok(self.trailer()));
+                }
+                Err(error) => {
+                    self.stage = Stage::Done;
+                    return Some(Err(error));
+                }
+            },
+        };
+        self.digest.update(&frame);
+        Some(Ok(frame))
+    }
+}
+
+/// A snapshot whose every frame has been checked.
+pub struct Verified {
+    pub state: State,
+    pub meta: SnapshotMeta,
+    frames: Vec<Bytes>,
+}
+
+impl Verified {
+    /// Checks frames, order, counts, digests and the audit chain, and builds the state.
+    /// Errors: `SnapshotError`; nothing has been changed.
+    pub fn check(frames: Vec<Bytes>) -> Result<Self, SnapshotError> {
+        let mut check = Check::default();
+        for (number, frame) in frames.iter().enumerate() {
+            check.take(number, frame)?;
+        }
+        let (state, meta) = check.finish(frames.len())?;
+        Ok(Self { state, meta, frames })
+    }
+
+    fn at(self, expected: &SnapshotMeta) -> Result<Self, SnapshotError> {
+        if self.meta == *expected { Ok(self) } else { Err(SnapshotError::Mismatch { what: "position" }) }
+    }
+
+    /// Every row, ascending by key.
+    pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_ {
+        self.frames
+            .iter()
+            .enumerate()
+            .flat_map(|(number, frame)| match decode(number, frame) {
+                Ok(wire::frame::Part::Rows(rows)) => rows.rows,
+                // Checked before; header and trailer hold no rows.
+                Ok(_) | Err(_) => Vec::new(),
+            })
+            .map(|row| (row.key.to_vec(), row.value.to_vec()))
+    }
+}
+
+pub fn is_trailer(frame: &Bytes) -> bool {
+    matches!(decode(0, frame), Ok(wire::frame::Part::Trailer(_)))
+}
+
+fn header_parts(header: wire::Header) -> Result<(SnapshotMeta, Digest), SnapshotError> {
+    let problem = |problem: String| SnapshotError::Frame { frame: 0, problem };
+    if header.format != FORMAT {
+        return Err(problem(format!("format {} is not known here", header.format)));
+    }
+    let meta = header.meta.ok_or_else(|| problem("no position".into()))?;
+    let meta = convert::meta_from_wire(meta).map_err(|error| problem(error.to_string()))?;
+    let digest: [u8; 32] =
+        header.state_digest.as_ref().try_into().map_err(|_| problem("no state digest".into()))?;
+    Ok((meta, Digest(digest)))
+}
+
+#[derive(Default)]
+struct Check {
+    header: Option<(SnapshotMeta, Digest)>,
+    digest: Sha3_256,
+    last_key: Vec<u8>,
+    rows: u64,
+    values: Vec<RowValue>,
+    chain: Verifier,
+    ended: bool,
+}
+
+impl Check {
+    fn take(&mut self, number: usize, frame: &Bytes) -> Result<(), SnapshotError> {
+        if self.ended {
+            return Err(SnapshotError::Frame { frame: number, problem: "it follows the trailer".into() });
+        }
+        match decode(number, frame)? {
+            wire::frame::Part::Header(header) if number == 0 => self.header = Some(header_parts(header)?),
+            wire::frame::Part::Rows(rows) if number > 0 => {
+                for row in rows.rows {
+                    self.row(number, &row)?;
+                }
+            }
+            wire::frame::Part::Trailer(trailer) if number > 0 => {
+                let digest: [u8; 32] = self.digest.clone().finalize().into();
+                if trailer.rows != self.rows || trailer.digest.as_ref() != digest.as_slice() {
+                    return Err(SnapshotError::Mismatch { what: "content" });
+                }
+                self.ended = true;
+            }
+            _ => return Err(SnapshotError::Frame { frame: number, problem: "it is out of place".into() }),
+        }
+        self.digest.update(frame);
+        Ok(())
+    }
+
+    fn row(&mut self, number: usize, row: &wire::Row) -> Result<(), SnapshotError> {
+        let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
+        if self.rows > 0 && row.key.as_ref() <= self.last_key.as_slice() {
+            return Err(problem("its keys do not ascend".into()));
+        }
+        match row.key.first().copied().and_then(Table::from_number) {
+            None => return Err(problem("a row of an unknown table".into())),
+            Some(Table::Audit) => self.chain.push(&rows::audit_event(&row.key, &row.value)?)?,
+            Some(table) => {
+                self.values
+                    .push(codec::decode_row(table, &row.value).map_err(|error| problem(error.to_string()))?);
+            }
+        }
+        self.last_key = row.key.to_vec();
+        self.rows = self.rows.saturating_add(1);
+        Ok(())
+    }
+
+    // INVARIANT: P3 (the chain that arrives is the chain the state names)
+    fn finish(self, frames: usize) -> Result<(State, SnapshotMeta), SnapshotError> {
+        let Some((meta, state_digest)) = self.header.filter(|_| self.ended) else {
+            return Err(SnapshotError::Cut { frames });
+        };
+        let state = State::from_rows(self.values)
+            .map_err(|fault| SnapshotError::Frame { frame: frames, problem: fault.to_string() })?;
+        if state.digest(codec::encode_row) != state_digest {
+            return Err(SnapshotError::Mismatch { what: "state" });
+        }
+        let head: ChainHead = self.chain.head();
+        if head != state.chain {
+            return Err(SnapshotError::Mismatch { what: "audit chain" });
+        }
+        Ok((state, meta))
+    }
+}
