@@ -1,10 +1,11 @@
-//! What each RPC needs, in one table. For writes it means the same as the domain's own table, which `apply` consults
-//! again; a test walks the service descriptors, so that an RPC without a line here cannot be missed.
+//! What each RPC needs, in one table, checked before anything about the request's subject is looked up. A write's
+//! command is then held against the domain's own table, which `apply` consults again. A test walks the service
+//! descriptors, so that an RPC without a line here cannot be missed.
 
 use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::model::Permission::{
-    self, AuditExport, AuditView, GlobalAdmin, GlobalRead, RoleAssign, ServerCreate, ServerDelete, ServerModify,
-    ServerView, UserCreate, UserDelete, UserModify,
+    self, AuditExport, AuditView, GlobalAdmin, GlobalRead, RoleAssign, ServerCreate, ServerDelete,
+    ServerModify, ServerView, UserCreate, UserDelete, UserModify,
 };
 
 /// The authority an RPC needs.
@@ -16,9 +17,12 @@ pub enum Need {
     InTenant(Permission),
     /// The permission in the operators' tenant, whatever the request is about.
     InSystem(Permission),
+    /// What the domain's table asks for the command that the request becomes; the permission, in the tenant that the
+    /// request is about, to be told why it becomes none.
+    OfCommand(Permission),
 }
 
-use Need::{Authenticated, InSystem, InTenant};
+use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
 static AUTHORITY: [(&str, Need); 51] = [
@@ -43,28 +47,28 @@ static AUTHORITY: [(&str, Need); 51] = [
     ("Principals/DeletePrincipal", InTenant(UserDelete)),
     ("Principals/CreateKey", InTenant(UserModify)),
     ("Principals/ListKeys", InTenant(GlobalRead)),
-    ("Principals/RotateKey", InTenant(UserModify)),
-    ("Principals/RevokeKey", InTenant(UserModify)),
+    // One's own key needs nothing more.
+    ("Principals/RotateKey", OfCommand(UserModify)),
+    ("Principals/RevokeKey", OfCommand(UserModify)),
     ("Principals/WhoAmI", Authenticated),
-    ("Roles/PutRole", InTenant(GlobalAdmin)),
+    ("Roles/PutRole", InTenant(RoleAssign)),
     ("Roles/GetRole", InTenant(GlobalRead)),
     ("Roles/ListRoles", InTenant(GlobalRead)),
-    ("Roles/DeleteRole", InTenant(GlobalAdmin)),
+    ("Roles/DeleteRole", InTenant(RoleAssign)),
     ("Roles/CreateGrant", InTenant(RoleAssign)),
     ("Roles/ListGrants", InTenant(GlobalRead)),
     ("Roles/RevokeGrant", InTenant(RoleAssign)),
-    ("Roles/PutRestriction", InTenant(GlobalAdmin)),
+    ("Roles/PutRestriction", InTenant(RoleAssign)),
     ("Roles/ListRestrictions", InTenant(GlobalRead)),
-    ("Roles/DeleteRestriction", InTenant(GlobalAdmin)),
-    ("Roles/PutDeny", InTenant(GlobalAdmin)),
+    ("Roles/DeleteRestriction", InTenant(RoleAssign)),
+    ("Roles/PutDeny", InTenant(RoleAssign)),
     ("Roles/ListDenies", InTenant(GlobalRead)),
-    ("Roles/DeleteDeny", InTenant(GlobalAdmin)),
+    ("Roles/DeleteDeny", InTenant(RoleAssign)),
     // One's own rights; another's need GlobalRead besides (`decisions.rs`).
     ("Decisions/Check", Authenticated),
     ("Decisions/Explain", Authenticated),
-    // A new upstream needs ServerCreate instead, one that starts processes GlobalAdmin of the operators
-    // (`upstreams.rs`).
-    ("Upstreams/PutUpstream", InTenant(ServerModify)),
+    // A new one needs another permission than a known one; one that starts processes is the operators'.
+    ("Upstreams/PutUpstream", OfCommand(ServerCreate)),
     ("Upstreams/GetUpstream", InTenant(ServerView)),
     ("Upstreams/ListUpstreams", InTenant(ServerView)),
     ("Upstreams/DeleteUpstream", InTenant(ServerDelete)),
@@ -79,10 +83,6 @@ static AUTHORITY: [(&str, Need); 51] = [
     ("Reflection/ServerReflectionInfo", Authenticated),
 ];
 
-/// Needed instead of the table's line to put an upstream that is not there yet.
-pub static NEW_UPSTREAM: Need = InTenant(ServerCreate);
-/// Needed besides to put an upstream that starts processes on the nodes.
-pub static PROCESS_UPSTREAM: Need = InSystem(GlobalAdmin);
 /// Needed to ask about another's rights.
 pub static OTHERS_RIGHTS: Need = InTenant(GlobalRead);
 
@@ -101,7 +101,7 @@ impl Need {
     pub fn resolve(&self, target: &TenantId) -> Option<(&Permission, TenantId)> {
         match self {
             Self::Authenticated => None,
-            Self::InTenant(permission) => Some((permission, target.clone())),
+            Self::InTenant(permission) | Self::OfCommand(permission) => Some((permission, target.clone())),
             Self::InSystem(permission) => Some((permission, TenantId::system())),
         }
     }

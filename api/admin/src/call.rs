@@ -45,7 +45,8 @@ impl Call {
         metadata: &MetadataMap,
         request_id_made: String,
     ) -> Self {
-        let request_id = text(metadata, "x-request-id").filter(|id| !id.is_empty()).unwrap_or(request_id_made);
+        let request_id =
+            text(metadata, "x-request-id").filter(|id| !id.is_empty()).unwrap_or(request_id_made);
         let user_agent = text(metadata, "user-agent").unwrap_or_default();
         Self { method, identity, ip, user_agent, request_id, deadline: deadline(metadata) }
     }
@@ -99,7 +100,8 @@ fn text(metadata: &MetadataMap, name: &str) -> Option<String> {
 
 fn deadline(metadata: &MetadataMap) -> Instant {
     let asked = metadata.get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
-    let allowed = asked.map_or(DEADLINE_DEFAULT, |asked| asked.min(DEADLINE_MAX).saturating_sub(ANSWER_MARGIN));
+    let allowed =
+        asked.map_or(DEADLINE_DEFAULT, |asked| asked.min(DEADLINE_MAX).saturating_sub(ANSWER_MARGIN));
     Instant::now() + allowed
 }
 

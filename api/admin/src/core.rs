@@ -1,10 +1,12 @@
 //! What every RPC does before and after its own part: authenticate, read a state as new as asked for, authorize by
 //! the one evaluator, record what was refused.
 
+use only1mcp_domain::apply::{Required, required};
+use only1mcp_domain::command::Command;
 use only1mcp_domain::decide::{Action, Context, Decision, Reason, Request as Question};
 use only1mcp_domain::ids::{CommandId, DecisionId, TenantId};
 use only1mcp_domain::limits;
-use only1mcp_domain::model::Permission;
+use only1mcp_domain::model::{Permission, TenantStatus};
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_proto::admin as pb;
 use tokio::sync::Semaphore;
@@ -45,7 +47,11 @@ impl Core {
     }
 
     /// Authenticates a request and takes its message out.
-    pub(crate) async fn open<T>(&self, method: &'static str, request: Request<T>) -> Result<(Call, T), AdminError> {
+    pub(crate) async fn open<T>(
+        &self,
+        method: &'static str,
+        request: Request<T>,
+    ) -> Result<(Call, T), AdminError> {
         let call = self.authenticate(method, &request).await?;
         Ok((call, request.into_inner()))
     }
@@ -98,7 +104,10 @@ impl Core {
         let level = Level::try_from(asked.level)
             .map_err(|_| AdminError::invalid("consistency.level", "is none of the levels"))?;
         if level != Level::Local && (asked.staleness_ms_max, asked.revision_min) != (0, 0) {
-            return Err(AdminError::invalid("consistency", "staleness_ms_max and revision_min are for LOCAL reads"));
+            return Err(AdminError::invalid(
+                "consistency",
+                "staleness_ms_max and revision_min are for LOCAL reads",
+            ));
         }
         Ok(match level {
             Level::Linearizable => Consistency::Linearizable,
@@ -119,14 +128,42 @@ impl Core {
 
     fn staleness_bound_ms(&self) -> u64 {
         let view = self.ports.cluster.view();
-        view.state.cluster.as_ref().map_or(limits::STALENESS_MS_DEFAULT, |c| c.settings.value.staleness_ms_max)
+        view.state
+            .cluster
+            .as_ref()
+            .map_or(limits::STALENESS_MS_DEFAULT, |c| c.settings.value.staleness_ms_max)
     }
 
     /// By the table's line of the call's method.
     pub(crate) fn authorize(&self, call: &Call, view: &View, tenant: &TenantId) -> Result<(), AdminError> {
-        let need = authority::need(call.method)
-            .ok_or(AdminError::Internal { detail: "a method without a line in the authority table" })?;
-        self.authorize_need(call, view, tenant, need)
+        self.authorize_need(call, view, tenant, self.need(call)?)
+    }
+
+    pub(crate) fn need(&self, call: &Call) -> Result<&'static Need, AdminError> {
+        authority::need(call.method)
+            .ok_or(AdminError::Internal { detail: "a method without a line in the authority table" })
+    }
+
+    /// By the domain's own table, for the command that a write became.
+    pub(crate) fn authorize_command(
+        &self,
+        call: &Call,
+        view: &View,
+        command: &Command,
+    ) -> Result<(), AdminError> {
+        match required(&view.state, command, &call.actor()) {
+            Required::Permission { tenant, permission } => {
+                self.authorize_need(call, view, &tenant, &Need::InTenant(permission))
+            }
+            Required::Member { tenant } if tenant == call.identity.tenant => {
+                self.authorize_need(call, view, &tenant, &Need::Authenticated)
+            }
+            // What members of the cluster do for themselves, or the host's administrator, comes by no RPC.
+            Required::Member { .. } | Required::Node { .. } | Required::Host | Required::LocalSocket => {
+                let operators = Need::InSystem(Permission::GlobalAdmin);
+                self.authorize_need(call, view, &TenantId::system(), &operators)
+            }
+        }
     }
 
     /// By `need`. Errors: `Denied`, after recording the refusal (P3).
@@ -163,20 +200,31 @@ impl Core {
     }
 
     /// The evaluator's answer, unrecorded.
-    pub(crate) fn decide(&self, call: &Call, view: &View, tenant: &TenantId, permission: &Permission) -> Decision {
+    pub(crate) fn decide(
+        &self,
+        call: &Call,
+        view: &View,
+        tenant: &TenantId,
+        permission: &Permission,
+    ) -> Decision {
         view.policy.decide(&Question {
             tenant,
             caller_tenant: &call.identity.tenant,
             principal: &call.identity.principal,
             key: call.identity.key.as_ref(),
             action: Action::Administer(permission),
-            context: Context { now: view.now, ip: call.ip, mfa: false, project: None, zones: &*self.ports.zones },
+            context: Context {
+                now: view.now,
+                ip: call.ip,
+                mfa: false,
+                project: None,
+                zones: &*self.ports.zones,
+            },
         })
     }
 
     /// Where credentials suffice: those of a disabled principal or a tenant that is not active do not.
     fn still_valid(&self, call: &Call, view: &View) -> Result<(), AdminError> {
-        use only1mcp_domain::model::TenantStatus;
         let identity = &call.identity;
         let unauthenticated = |reason| Err(AdminError::Unauthenticated { reason });
         let principal = view.state.principals.get(&(identity.tenant.clone(), identity.principal.clone()));
@@ -187,16 +235,20 @@ impl Core {
         }
         match view.state.tenants.get(&identity.tenant).map(|record| record.value.status) {
             Some(TenantStatus::Active) => {}
-            Some(TenantStatus::Suspended | TenantStatus::Closed) => return unauthenticated(Reason::TenantSuspended),
-            // The operators' own tenant need not be a record.
-            None if identity.tenant.is_system() => {}
+            Some(TenantStatus::Suspended | TenantStatus::Closed) => {
+                return unauthenticated(Reason::TenantSuspended);
+            }
             None => return unauthenticated(Reason::TenantUnknown),
         }
         let Some(key) = &identity.key else { return Ok(()) };
         match view.state.api_keys.get(key).map(|record| &record.value) {
             None => unauthenticated(Reason::KeyUnknown),
-            Some(key) if key.revoked_at.is_some_and(|at| at <= view.now) => unauthenticated(Reason::KeyRevoked),
-            Some(key) if key.expires_at.is_some_and(|at| at <= view.now) => unauthenticated(Reason::KeyExpired),
+            Some(key) if key.revoked_at.is_some_and(|at| at <= view.now) => {
+                unauthenticated(Reason::KeyRevoked)
+            }
+            Some(key) if key.expires_at.is_some_and(|at| at <= view.now) => {
+                unauthenticated(Reason::KeyExpired)
+            }
             Some(_) => Ok(()),
         }
     }

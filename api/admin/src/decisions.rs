@@ -50,7 +50,8 @@ impl DecisionsService {
     ) -> Result<(View, Parsed), AdminError> {
         let parsed = parse(call, question.unwrap_or_default())?;
         let view = self.0.read(call, consistency, &parsed.tenant).await?;
-        let own = parsed.principal == call.identity.principal && parsed.principal_tenant == call.identity.tenant;
+        let own =
+            parsed.principal == call.identity.principal && parsed.principal_tenant == call.identity.tenant;
         if !own {
             // The question touches two tenants where an operator's rights in another are asked for.
             self.0.authorize_need(call, &view, &parsed.principal_tenant, &OTHERS_RIGHTS)?;
@@ -93,7 +94,8 @@ impl DecisionsService {
 fn parse(call: &Call, question: pb::Question) -> Result<Parsed, AdminError> {
     let tenant = call.tenant(&question.tenant)?;
     let own = question.principal.is_empty();
-    let principal = if own { call.identity.principal.clone() } else { wire::id("principal", &question.principal)? };
+    let principal =
+        if own { call.identity.principal.clone() } else { wire::id("principal", &question.principal)? };
     let principal_tenant = match (question.principal_tenant.as_str(), own) {
         ("", true) => call.identity.tenant.clone(),
         ("", false) => tenant.clone(),
@@ -130,7 +132,10 @@ fn parse(call: &Call, question: pb::Question) -> Result<Parsed, AdminError> {
 }
 
 fn path(path: &decide::RolePath) -> pb::RolePath {
-    pb::RolePath { grant: path.grant.to_string(), roles: path.roles.iter().map(ToString::to_string).collect() }
+    pb::RolePath {
+        grant: path.grant.to_string(),
+        roles: path.roles.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn verdict(decision: &Decision) -> pb::Verdict {
@@ -166,7 +171,10 @@ impl Decisions for DecisionsService {
         Ok(Response::new(pb::CheckResponse { read, verdict: Some(verdict(&decision)) }))
     }
 
-    async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::ExplainResponse>, Status> {
+    async fn explain(
+        &self,
+        request: Request<pb::ExplainRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
         let (call, message) = self.0.open("Decisions/Explain", request).await?;
         let (view, parsed) = self.ask(&call, message.consistency, message.question).await?;
         let told = decide::explain(&view.policy, &view.state, &self.asked(&view, &parsed));

@@ -109,7 +109,9 @@ impl AdminError {
     /// When trying again, unchanged, can help.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unavailable | Self::Stale | Self::Overloaded | Self::Stopped => Some(Duration::from_millis(500)),
+            Self::Unavailable | Self::Stale | Self::Overloaded | Self::Stopped => {
+                Some(Duration::from_millis(500))
+            }
             Self::OutcomeUnknown { .. } | Self::TransferUnknown => Some(Duration::from_millis(250)),
             Self::Unauthenticated { .. }
             | Self::NoCredentials
@@ -176,7 +178,11 @@ impl From<AdminError> for Status {
     fn from(error: AdminError) -> Self {
         let mut details = ErrorDetails::new();
         let facts = error.facts().into_iter().map(|(name, value)| (name.to_owned(), value));
-        details.set_error_info(error.code(), ERROR_DOMAIN, facts.collect::<std::collections::HashMap<_, _>>());
+        details.set_error_info(
+            error.code(),
+            ERROR_DOMAIN,
+            facts.collect::<std::collections::HashMap<_, _>>(),
+        );
         if let Some(delay) = error.retry_after() {
             details.set_retry_info(Some(delay));
         }

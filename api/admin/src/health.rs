@@ -47,14 +47,20 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
 impl Health for HealthService {
     type WatchStream = ReceiverStream<Result<HealthCheckResponse, Status>>;
 
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
         if !self.knows(&request.get_ref().service) {
             return Err(Status::not_found("unknown service"));
         }
         Ok(Response::new(answer(status(&*self.host))))
     }
 
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let permit = self.watches.clone().try_acquire_owned();
         let permit = permit.map_err(|_| Status::resource_exhausted("too many health watches"))?;
         let known = self.knows(&request.get_ref().service);

@@ -1,6 +1,8 @@
 //! What is stored but not enforced yet, in words, so that no listing promises what the product does not do.
 
-use only1mcp_domain::model::{Constraints, IsolationMode, Quota, RatePeriod, ResourceQuotas, Tenant, ToolRestriction};
+use only1mcp_domain::model::{
+    Constraints, IsolationMode, Quota, RatePeriod, ResourceQuotas, Tenant, ToolRestriction,
+};
 
 const PICO_PER_USD: u128 = 1_000_000_000_000;
 
@@ -110,7 +112,9 @@ mod tests {
 
     #[test]
     fn money_is_exact() {
-        for (pico, text) in [(0, "0"), (1, "0.000000000001"), (-2_500_000_000_000, "-2.5"), (10_i128.pow(14), "100")] {
+        for (pico, text) in
+            [(0, "0"), (1, "0.000000000001"), (-2_500_000_000_000, "-2.5"), (10_i128.pow(14), "100")]
+        {
             assert_eq!(usd(pico), text);
         }
     }

@@ -8,7 +8,9 @@ use only1mcp_domain::activity::Caller;
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::Entry;
 use only1mcp_domain::decide::{CompiledPolicy, Reason};
-use only1mcp_domain::ids::{ApiKeyId, AuditIndex, DecisionId, NodeId, PrincipalId, Revision, TenantId, UpstreamId};
+use only1mcp_domain::ids::{
+    ApiKeyId, AuditIndex, DecisionId, NodeId, PrincipalId, Revision, TenantId, UpstreamId,
+};
 use only1mcp_domain::model::Permission;
 use only1mcp_domain::outcome::{Outcome, Rejection};
 use only1mcp_domain::state::State;
@@ -123,7 +125,11 @@ pub trait ClusterPort: Send + Sync + 'static {
     fn applied(&self) -> watch::Receiver<u64>;
 
     /// A view as new as `consistency` asks, or a failure by `deadline`.
-    fn consistent(&self, consistency: Consistency, deadline: Instant) -> BoxFuture<'_, Result<View, ReadFailure>>;
+    fn consistent(
+        &self,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<View, ReadFailure>>;
 
     fn propose(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, ProposeFailure>>;
 
@@ -150,7 +156,8 @@ pub trait ClusterPort: Send + Sync + 'static {
     fn remove(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, MembershipFailure>>;
 
     /// Makes the node of `entry` (a `SetNodeRole`) a voter in consensus, then applies the entry.
-    fn promote(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, MembershipFailure>>;
+    fn promote(&self, entry: Entry, deadline: Instant)
+    -> BoxFuture<'_, Result<Committed, MembershipFailure>>;
 }
 
 /// A refused administrative request, for the record.

@@ -7,7 +7,6 @@ use only1mcp_domain::command::Command;
 use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::model::{ResourceQuotas, Tenant, TenantStatus, TenantTier};
 use only1mcp_domain::state::Versioned;
-use only1mcp_domain::time::TimestampMs;
 use only1mcp_proto::admin as pb;
 use only1mcp_proto::admin::tenants_server::Tenants;
 use only1mcp_proto::model as m;
@@ -62,7 +61,8 @@ impl Tenants for TenantsService {
     ) -> Result<Response<pb::CreateTenantResponse>, Status> {
         let (call, message) = self.0.open("Tenants/CreateTenant", request).await?;
         let mut tenant: Tenant = wire::record("tenant", message.tenant.clone().map(with_defaults))?;
-        let write = self.0.write(&call, &message, &TenantId::system(), |draft, _| {
+        let write = self.0.write(&call, &message, TenantId::system(), |draft, view| {
+            wire::check_zone("tenant.constraints", &tenant.constraints, view, &*self.0.ports.zones)?;
             (tenant.created_at, tenant.updated_at) = (draft.now, draft.now);
             Ok(Command::CreateTenant(Box::new(tenant)))
         });
@@ -76,7 +76,8 @@ impl Tenants for TenantsService {
         let (call, message) = self.0.open("Tenants/GetTenant", request).await?;
         let tenant = call.tenant(&message.tenant)?;
         let view = self.0.read(&call, message.consistency, &tenant).await?;
-        let record = view.state.tenants.get(&tenant).ok_or_else(|| AdminError::not_found("tenant", &tenant))?;
+        let record =
+            view.state.tenants.get(&tenant).ok_or_else(|| AdminError::not_found("tenant", &tenant))?;
         let read = self.0.read_info(&view);
         Ok(Response::new(pb::GetTenantResponse { read, record: Some(shown(record)) }))
     }
@@ -107,9 +108,10 @@ impl Tenants for TenantsService {
     ) -> Result<Response<pb::UpdateTenantResponse>, Status> {
         let (call, message) = self.0.open("Tenants/UpdateTenant", request).await?;
         let mut tenant: Tenant = wire::record("tenant", message.tenant.clone().map(with_defaults))?;
-        let write = self.0.write(&call, &message, &TenantId::system(), |draft, view| {
+        let write = self.0.write(&call, &message, TenantId::system(), |draft, view| {
             let stored = view.state.tenants.get(&tenant.id);
             let stored = stored.ok_or_else(|| AdminError::not_found("tenant", &tenant.id))?;
+            wire::check_zone("tenant.constraints", &tenant.constraints, view, &*self.0.ports.zones)?;
             (tenant.created_at, tenant.updated_at) = (stored.value.created_at, draft.now);
             tenant.status = stored.value.status;
             Ok(Command::UpdateTenant { tenant: Box::new(tenant), if_revision: draft.if_revision })
@@ -125,7 +127,7 @@ impl Tenants for TenantsService {
         let tenant = wire::id("tenant", &message.tenant)?;
         let status = TenantStatus::try_from(message.status());
         let status = status.map_err(|error| AdminError::invalid("status", error))?;
-        let write = self.0.write(&call, &message, &TenantId::system(), |draft, _| {
+        let write = self.0.write(&call, &message, TenantId::system(), |draft, _| {
             Ok(Command::SetTenantStatus { tenant, status, if_revision: draft.if_revision })
         });
         Ok(Response::new(pb::SetTenantStatusResponse { result: write.await? }))

@@ -4,19 +4,17 @@ use std::sync::Arc;
 
 use only1mcp_domain::command::Command;
 use only1mcp_domain::ids::{TenantId, UpstreamId};
-use only1mcp_domain::model::{Transport, Upstream};
+use only1mcp_domain::model::Upstream;
 use only1mcp_domain::state::{State, Versioned};
 use only1mcp_proto::admin as pb;
 use only1mcp_proto::admin::upstreams_server::Upstreams;
 use only1mcp_proto::model as m;
 use tonic::{Request, Response, Status};
 
-use crate::authority::{NEW_UPSTREAM, PROCESS_UPSTREAM};
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
 use crate::page::Listing;
-use crate::ports::Consistency;
 use crate::wire;
 
 /// Calls in flight per node, where the request leaves it open.
@@ -69,7 +67,7 @@ impl UpstreamsService {
         let upstream = &record.value;
         let health = self.0.ports.host.upstream_health(&upstream.tenant, &upstream.id);
         pb::UpstreamRecord {
-            upstream: Some(wire::shown_upstream(upstream)),
+            upstream: Some(m::Upstream::redacted(upstream)),
             revision: record.revision,
             health: health.map(|health| pb::UpstreamHealth {
                 status: health.status.name().to_owned(),
@@ -81,46 +79,26 @@ impl UpstreamsService {
         }
     }
 
-    async fn put(&self, call: &Call, message: pb::PutUpstreamRequest) -> Result<pb::PutUpstreamResponse, AdminError> {
+    async fn put(
+        &self,
+        call: &Call,
+        message: pb::PutUpstreamRequest,
+    ) -> Result<pb::PutUpstreamResponse, AdminError> {
         let asked = message.upstream.clone().ok_or_else(|| AdminError::invalid("upstream", "is missing"))?;
         let mut asked = with_defaults(call, asked);
-        let key = (wire::id::<TenantId>("upstream.tenant", &asked.tenant)?, wire::id("upstream.id", &asked.id)?);
-        let view = self.0.ports.cluster.consistent(Consistency::Linearizable, call.deadline).await?;
-        if !view.state.upstreams.contains_key(&key) {
-            self.0.authorize_need(call, &view, &key.0, &NEW_UPSTREAM)?;
-        }
-        let starts_processes = asked.transport.as_ref().and_then(|t| t.kind.as_ref());
-        if matches!(starts_processes, Some(m::transport::Kind::Stdio(_))) {
-            // Whoever names a command runs it on every node: that is no right of a tenant's.
-            self.0.authorize_need(call, &view, &key.0, &PROCESS_UPSTREAM)?;
-        }
-        let write = self.0.write(call, &message, &key.0, |draft, view| {
+        let key =
+            (wire::id::<TenantId>("upstream.tenant", &asked.tenant)?, wire::id("upstream.id", &asked.id)?);
+        let write = self.0.write(call, &message, key.0.clone(), |draft, view| {
             let stored = view.state.upstreams.get(&key).map(|record| &record.value);
-            wire::with_stored_secrets(&mut asked, stored)?;
+            if let Some(stored) = stored {
+                asked.keep_secrets_of(stored);
+            }
             let mut upstream: Upstream = wire::record("upstream", Some(asked))?;
-            (upstream.created_at, upstream.updated_at) = (stored.map_or(draft.now, |s| s.created_at), draft.now);
+            (upstream.created_at, upstream.updated_at) =
+                (stored.map_or(draft.now, |s| s.created_at), draft.now);
             Ok(Command::PutUpstream { upstream: Box::new(upstream), if_revision: draft.if_revision })
         });
         Ok(pb::PutUpstreamResponse { result: write.await? })
-    }
-
-    /// Starting processes again is as much as naming them.
-    async fn set_enabled(
-        &self,
-        call: &Call,
-        message: pb::SetUpstreamEnabledRequest,
-    ) -> Result<pb::SetUpstreamEnabledResponse, AdminError> {
-        let key = (call.tenant(&message.tenant)?, wire::id::<UpstreamId>("upstream", &message.upstream)?);
-        let view = self.0.ports.cluster.consistent(Consistency::Linearizable, call.deadline).await?;
-        let stored = view.state.upstreams.get(&key).map(|record| &record.value.transport);
-        if message.enabled && matches!(stored, Some(Transport::Stdio { .. })) {
-            self.0.authorize_need(call, &view, &key.0, &PROCESS_UPSTREAM)?;
-        }
-        let write = self.0.write(call, &message, &key.0.clone(), |_, _| {
-            let (tenant, upstream) = key;
-            Ok(Command::SetUpstreamEnabled { tenant, upstream, enabled: message.enabled })
-        });
-        Ok(pb::SetUpstreamEnabledResponse { result: write.await? })
     }
 }
 
@@ -159,8 +137,14 @@ impl Upstreams for UpstreamsService {
         let list = Listing::start(&core.pins, &call, view, message.page_size, &message.page_token, &filters)?;
         let start = wire::start(&tenant, list.after.as_deref())?;
         let upstreams = offered(&list.view.state, &tenant)?;
-        let (rows, next_page_token) =
-            list.take(&core.pins, &upstreams, start, |(t, _)| *t == tenant, |_| true, |(_, id)| id.to_string());
+        let (rows, next_page_token) = list.take(
+            &core.pins,
+            &upstreams,
+            start,
+            |(t, _)| *t == tenant,
+            |_| true,
+            |(_, id)| id.to_string(),
+        );
         let records = rows.into_iter().map(|record| self.shown(record)).collect();
         let read = core.read_info(&list.view);
         Ok(Response::new(pb::ListUpstreamsResponse { read, records, next_page_token }))
@@ -173,9 +157,9 @@ impl Upstreams for UpstreamsService {
         let (call, message) = self.0.open("Upstreams/DeleteUpstream", request).await?;
         let tenant = call.tenant(&message.tenant)?;
         let upstream = wire::id("upstream", &message.upstream)?;
-        let write = self.0.write(&call, &message, &tenant.clone(), |_, _| {
-            Ok(Command::DeleteUpstream { tenant, upstream })
-        });
+        let write = self
+            .0
+            .write(&call, &message, tenant.clone(), |_, _| Ok(Command::DeleteUpstream { tenant, upstream }));
         Ok(Response::new(pb::DeleteUpstreamResponse { result: write.await? }))
     }
 
@@ -184,7 +168,12 @@ impl Upstreams for UpstreamsService {
         request: Request<pb::SetUpstreamEnabledRequest>,
     ) -> Result<Response<pb::SetUpstreamEnabledResponse>, Status> {
         let (call, message) = self.0.open("Upstreams/SetUpstreamEnabled", request).await?;
-        Ok(Response::new(self.set_enabled(&call, message).await?))
+        let tenant = call.tenant(&message.tenant)?;
+        let upstream = wire::id("upstream", &message.upstream)?;
+        let write = self.0.write(&call, &message, tenant.clone(), |_, _| {
+            Ok(Command::SetUpstreamEnabled { tenant, upstream, enabled: message.enabled })
+        });
+        Ok(Response::new(pb::SetUpstreamEnabledResponse { result: write.await? }))
     }
 
     async fn set_tool_enabled(
@@ -194,7 +183,7 @@ impl Upstreams for UpstreamsService {
         let (call, message) = self.0.open("Upstreams/SetToolEnabled", request).await?;
         let tenant = call.tenant(&message.tenant)?;
         let upstream = wire::id("upstream", &message.upstream)?;
-        let write = self.0.write(&call, &message, &tenant.clone(), |_, _| {
+        let write = self.0.write(&call, &message, tenant.clone(), |_, _| {
             let (tool, enabled) = (message.tool.clone(), message.enabled);
             Ok(Command::SetToolEnabled { tenant, upstream, tool, enabled })
         });

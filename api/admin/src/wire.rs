@@ -6,10 +6,12 @@ use std::ops::Bound;
 use only1mcp_domain::ids::{
     ApiKeyId, GrantId, IdError, PrincipalId, ProjectId, RoleId, RuleId, TenantId, UpstreamId,
 };
-use only1mcp_domain::model::{SealMode, Upstream};
+use only1mcp_domain::model::{Constraints, SealMode};
+use only1mcp_domain::time::Zones;
 use only1mcp_proto::model as m;
 
 use crate::error::AdminError;
+use crate::ports::View;
 
 /// An identifier that is text.
 pub(crate) trait TextId: Sized {
@@ -43,7 +45,10 @@ pub(crate) fn ids<T: TextId>(field: &str, texts: &[String]) -> Result<Vec<T>, Ad
 
 /// Where a tenant's part of a table begins, or goes on after the id `after`. No id is less than `0`: ids are not
 /// empty and begin with a letter or digit.
-pub(crate) fn start<T: TextId>(tenant: &TenantId, after: Option<&str>) -> Result<Bound<(TenantId, T)>, AdminError> {
+pub(crate) fn start<T: TextId>(
+    tenant: &TenantId,
+    after: Option<&str>,
+) -> Result<Bound<(TenantId, T)>, AdminError> {
     match after {
         None => Ok(Bound::Included((tenant.clone(), id("page_token", "0")?))),
         Some(after) => {
@@ -67,49 +72,19 @@ pub(crate) fn seal_mode(mode: SealMode) -> i32 {
     m::SealMode::from(mode).into()
 }
 
-/// An upstream as it may be shown: names of headers and environment entries, no values.
-pub(crate) fn shown_upstream(upstream: &Upstream) -> m::Upstream {
-    let mut shown = m::Upstream::from(upstream);
-    for header in &mut shown.headers {
-        header.value = None;
-    }
-    if let Some(m::transport::Kind::Stdio(stdio)) = shown.transport.as_mut().and_then(|t| t.kind.as_mut()) {
-        for entry in &mut stdio.env {
-            entry.value = None;
-        }
-    }
-    shown
-}
-
-/// Fills in the values that a request left out because they are stored already.
-/// Errors: a value that is neither given nor stored.
-pub(crate) fn with_stored_secrets(asked: &mut m::Upstream, stored: Option<&Upstream>) -> Result<(), AdminError> {
-    let stored = stored.map(m::Upstream::from).unwrap_or_default();
-    for header in asked.headers.iter_mut().filter(|header| header.value.is_none()) {
-        let known = stored.headers.iter().find(|known| known.name.eq_ignore_ascii_case(&header.name));
-        header.value = known.and_then(|known| known.value.clone());
-        if header.value.is_none() {
-            let field = format!("upstream.headers.{}", header.name);
-            return Err(AdminError::invalid(field, "no value is given and none is stored"));
-        }
-    }
-    let stored_env = environment(&stored).unwrap_or_default();
-    let Some(m::transport::Kind::Stdio(stdio)) = asked.transport.as_mut().and_then(|t| t.kind.as_mut()) else {
+/// Zone names are checked here, by the proposer: zone tables differ between hosts and times, so apply knows none.
+pub(crate) fn check_zone(
+    field: &str,
+    constraints: &Constraints,
+    view: &View,
+    zones: &dyn Zones,
+) -> Result<(), AdminError> {
+    let Some(window) = &constraints.time_window else { return Ok(()) };
+    if zones.local(&window.zone, view.now).is_some() {
         return Ok(());
-    };
-    for entry in stdio.env.iter_mut().filter(|entry| entry.value.is_none()) {
-        entry.value = stored_env.iter().find(|known| known.name == entry.name).and_then(|known| known.value.clone());
-        if entry.value.is_none() {
-            let field = format!("upstream.transport.stdio.env.{}", entry.name);
-            return Err(AdminError::invalid(field, "no value is given and none is stored"));
-        }
     }
-    Ok(())
-}
-
-fn environment(upstream: &m::Upstream) -> Option<&[m::EnvironmentVariable]> {
-    match upstream.transport.as_ref()?.kind.as_ref()? {
-        m::transport::Kind::Stdio(stdio) => Some(&stdio.env),
-        m::transport::Kind::Http(_) => None,
-    }
+    Err(AdminError::invalid(
+        format!("{field}.time_window.zone"),
+        format!("{:?} is no known time zone", window.zone),
+    ))
 }

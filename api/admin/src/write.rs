@@ -10,6 +10,7 @@ use only1mcp_proto::admin as pb;
 use prost::Message;
 use sha3::{Digest as _, Sha3_256};
 
+use crate::authority::Need;
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::{self, AdminError};
@@ -119,7 +120,7 @@ impl Core {
         &self,
         call: &Call,
         message: &M,
-        tenant: &TenantId,
+        tenant: TenantId,
         build: impl FnOnce(&Draft, &View) -> Result<Command, AdminError> + Send,
     ) -> Result<Option<pb::WriteResult>, AdminError> {
         self.write_by(Route::Propose, call, message, tenant, build).await
@@ -130,17 +131,24 @@ impl Core {
         route: Route,
         call: &Call,
         message: &M,
-        tenant: &TenantId,
+        tenant: TenantId,
         build: impl FnOnce(&Draft, &View) -> Result<Command, AdminError> + Send,
     ) -> Result<Option<pb::WriteResult>, AdminError> {
         // The newest state: a grant that was answered on another node counts here from then on.
         let view = self.ports.cluster.consistent(Consistency::Linearizable, call.deadline).await?;
-        self.authorize(call, &view, tenant)?;
         let draft = self.draft(call, message, &view)?;
-        if let Some(log_index) = replayed::<M>(&draft, &view)? {
+        if let Some(log_index) = self.replayed::<M>(call, &draft, &view)? {
             return self.finish(call, &draft, log_index).await;
         }
-        let command = build(&draft, &view)?;
+        if !matches!(self.need(call)?, Need::OfCommand(_)) {
+            self.authorize(call, &view, &tenant)?;
+        }
+        let command = match build(&draft, &view) {
+            Ok(command) => command,
+            // Why it becomes no command is told to those alone who may give such a one.
+            Err(error) => return self.authorize(call, &view, &tenant).and(Err(error)),
+        };
+        self.authorize_command(call, &view, &command)?;
         let entry = Entry {
             actor: call.actor(),
             command_id: Some(draft.command_id),
@@ -188,6 +196,21 @@ impl Core {
         })
     }
 
+    /// What an earlier attempt under the same command_id came to: its log index, or its rejection. The digest names the
+    /// caller, so nobody else is told. The same id with another digest is left to `apply`, which refuses it.
+    fn replayed<M: Write>(&self, call: &Call, draft: &Draft, view: &View) -> Result<Option<u64>, AdminError> {
+        let seen = view.state.commands_seen.get(&draft.command_id);
+        let Some(seen) = seen.filter(|seen| seen.request_digest == draft.request_digest) else {
+            return Ok(None);
+        };
+        self.authorize_need(call, view, &call.identity.tenant, &Need::Authenticated)?;
+        seen.outcome.clone()?;
+        match M::secret_id(draft.command_id) {
+            Some(id) => Err(Rejection::SecretNotRecoverable { id: id.to_string() }.into()),
+            None => Ok(Some(seen.log_index)),
+        }
+    }
+
     async fn finish(
         &self,
         call: &Call,
@@ -205,19 +228,6 @@ impl Core {
         let command_id = draft.command_id.0.to_vec().into();
         Ok(Some(pb::WriteResult { log_index, command_id, wait: wait.into() }))
     }
-}
-
-/// What an earlier attempt under the same command_id came to: its log index, or its rejection.
-fn replayed<M: Write>(draft: &Draft, view: &View) -> Result<Option<u64>, AdminError> {
-    let Some(seen) = view.state.commands_seen.get(&draft.command_id) else { return Ok(None) };
-    if seen.request_digest != draft.request_digest {
-        return Err(Rejection::CommandIdConflict {}.into());
-    }
-    seen.outcome.clone()?;
-    if let Some(id) = M::secret_id(draft.command_id) {
-        return Err(Rejection::SecretNotRecoverable { id: id.to_string() }.into());
-    }
-    Ok(Some(seen.log_index))
 }
 
 /// Digest of what the caller asked for: who, which method, which fields; not how long to wait, nor generated values.

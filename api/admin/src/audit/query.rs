@@ -34,7 +34,8 @@ pub(super) async fn query(
     let filter = Filter::parse(call, &asked)?;
     let size = page_size(message.page_size)?;
     let view = core.read(call, message.consistency, &filter.trail.authority()).await?;
-    let digest = filter_digest(call, &[&hex::encode(&asked.encode_to_vec()), &message.oldest_first.to_string()]);
+    let digest =
+        filter_digest(call, &[&hex::encode(&asked.encode_to_vec()), &message.oldest_first.to_string()]);
     let reverse = !message.oldest_first;
     let mut left = if message.page_token.is_empty() {
         let head = view.state.chain.index.0;
@@ -59,7 +60,11 @@ pub(super) async fn query(
                 records.push(record);
             }
             looked_at += 1;
-            if reverse { left.to = sealed.index.0.saturating_sub(1) } else { left.from = sealed.index.0 + 1 }
+            if reverse {
+                left.to = sealed.index.0.saturating_sub(1)
+            } else {
+                left.from = sealed.index.0 + 1
+            }
             full = records.len() == size || bytes > PAGE_BYTES_MAX;
             if full {
                 break;

@@ -56,7 +56,9 @@ pub(super) async fn verify(
 
 /// Where the chain stands before event `from`.
 pub(super) async fn before(core: &Core, from: u64) -> Result<ChainHead, AdminError> {
-    let Some(previous) = from.checked_sub(1).filter(|index| *index > 0) else { return Ok(ChainHead::default()) };
+    let Some(previous) = from.checked_sub(1).filter(|index| *index > 0) else {
+        return Ok(ChainHead::default());
+    };
     let events = scan(core, previous, previous, false).await?;
     let event = events.first().ok_or(AdminError::AuditUnreadable)?;
     Ok(ChainHead { index: AuditIndex(previous), hash: event.hash })

@@ -17,7 +17,11 @@ pub(super) type Records = mpsc::Receiver<Result<pb::WatchAuditResponse, Status>>
 
 const AHEAD: usize = 64;
 
-pub(super) async fn watch(core: Arc<Core>, call: Call, message: pb::WatchAuditRequest) -> Result<Records, AdminError> {
+pub(super) async fn watch(
+    core: Arc<Core>,
+    call: Call,
+    message: pb::WatchAuditRequest,
+) -> Result<Records, AdminError> {
     let trail = Trail::named(&call, &message.tenant)?;
     let view = core.read(&call, None, &trail.authority()).await?;
     let permit = core.watches.clone().try_acquire_owned().map_err(|_| AdminError::Overloaded)?;
@@ -57,7 +61,9 @@ async fn follow(
             }
             for sealed in &events {
                 next = sealed.index.0 + 1;
-                let Some(event) = decoded(sealed).filter(|event| trail.holds(&event.tenant)) else { continue };
+                let Some(event) = decoded(sealed).filter(|event| trail.holds(&event.tenant)) else {
+                    continue;
+                };
                 let record = Some(whole(sealed, &event));
                 if sender.send(Ok(pb::WatchAuditResponse { record })).await.is_err() {
                     return Ok(());

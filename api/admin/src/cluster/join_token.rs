@@ -26,17 +26,19 @@ pub(super) async fn create(
     }
     let bytes = core.random::<32>();
     let mut made = None;
-    let write = core.write(call, &message, &TenantId::system(), |draft, view| {
+    let write = core.write(call, &message, TenantId::system(), |draft, view| {
         let cluster = view.state.cluster.as_ref().ok_or(Rejection::NotFormed {})?;
         let id = secret::token_id(derived(draft.command_id));
         let text = secret::format_token(&id, &bytes);
-        let (_, shown) = secret::parse_token(&text).ok_or(AdminError::Internal { detail: "a token that is none" })?;
+        let (_, shown) =
+            secret::parse_token(&text).ok_or(AdminError::Internal { detail: "a token that is none" })?;
         let mac = secret::mac(&cluster.key_hash_key, shown);
         let token = JoinToken { id, mac, created_at: draft.now, expires_at: draft.now.plus_ms(ttl_ms) };
         made = Some((token.id.to_string(), text, token.expires_at.0));
         Ok(Command::CreateJoinToken(token))
     });
     let result = write.await?;
-    let (token_id, token, expires_at_ms) = made.ok_or(AdminError::Internal { detail: "a write without a command" })?;
+    let (token_id, token, expires_at_ms) =
+        made.ok_or(AdminError::Internal { detail: "a write without a command" })?;
     Ok(pb::CreateJoinTokenResponse { result, token_id, token, expires_at_ms })
 }

@@ -39,7 +39,10 @@ impl ClusterService {
 impl Cluster for ClusterService {
     type WatchConfigurationStream = ReceiverStream<Result<pb::WatchConfigurationResponse, Status>>;
 
-    async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
         let (call, pb::StatusRequest {}) = self.0.open("Cluster/Status", request).await?;
         Ok(Response::new(status::status(&self.0, &call).await?))
     }
@@ -58,8 +61,8 @@ impl Cluster for ClusterService {
     ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
         let (call, message) = self.0.open("Cluster/RemoveNode", request).await?;
         let command = Command::RemoveNode { node: NodeId(message.node), lose_journal: message.lose_journal };
-        let system = TenantId::system();
-        let write = self.0.write_by(Route::RemoveNode, &call, &message, &system, |_, _| Ok(command));
+        let write =
+            self.0.write_by(Route::RemoveNode, &call, &message, TenantId::system(), |_, _| Ok(command));
         Ok(Response::new(pb::RemoveNodeResponse { result: write.await? }))
     }
 
@@ -92,7 +95,7 @@ impl Cluster for ClusterService {
     ) -> Result<Response<pb::SetSettingsResponse>, Status> {
         let (call, message) = self.0.open("Cluster/SetSettings", request).await?;
         let settings: ClusterSettings = wire::record("settings", message.settings.clone())?;
-        let write = self.0.write(&call, &message, &TenantId::system(), |draft, _| {
+        let write = self.0.write(&call, &message, TenantId::system(), |draft, _| {
             Ok(Command::SetSettings { settings, if_revision: draft.if_revision })
         });
         Ok(Response::new(pb::SetSettingsResponse { result: write.await? }))
@@ -104,8 +107,8 @@ impl Cluster for ClusterService {
     ) -> Result<Response<pb::PromoteNodeResponse>, Status> {
         let (call, message) = self.0.open("Cluster/PromoteNode", request).await?;
         let command = Command::SetNodeRole { node: NodeId(message.node), role: NodeRole::Voter };
-        let system = TenantId::system();
-        let write = self.0.write_by(Route::PromoteNode, &call, &message, &system, |_, _| Ok(command));
+        let write =
+            self.0.write_by(Route::PromoteNode, &call, &message, TenantId::system(), |_, _| Ok(command));
         Ok(Response::new(pb::PromoteNodeResponse { result: write.await? }))
     }
 

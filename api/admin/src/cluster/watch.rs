@@ -67,7 +67,9 @@ async fn follow(
             messages.push(message(Kind::Reset));
         }
         differences(&told, &view.state, &mut messages);
-        messages.retain(|m| only.is_none_or(|tenant| m.kind == Kind::Reset as i32 || m.tenant == tenant.as_str()));
+        messages.retain(|m| {
+            only.is_none_or(|tenant| m.kind == Kind::Reset as i32 || m.tenant == tenant.as_str())
+        });
         if first || !messages.is_empty() {
             messages.push(message(Kind::Synced));
             for mut message in messages {

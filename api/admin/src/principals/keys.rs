@@ -30,7 +30,11 @@ struct Shown {
 }
 
 /// Id, text and hash of a new key.
-fn made(draft: &Draft, view: &View, bytes: &[u8; 32]) -> Result<(ApiKeyId, String, only1mcp_domain::ids::Digest), AdminError> {
+fn made(
+    draft: &Draft,
+    view: &View,
+    bytes: &[u8; 32],
+) -> Result<(ApiKeyId, String, only1mcp_domain::ids::Digest), AdminError> {
     let cluster = view.state.cluster.as_ref().ok_or(Rejection::NotFormed {})?;
     let id = secret::key_id(derived(draft.command_id));
     let text = secret::format_key(&id, bytes);
@@ -54,7 +58,7 @@ pub(super) async fn create(
     }
     let bytes = core.random::<32>();
     let mut shown = None;
-    let write = core.write(call, &message, &tenant, |draft, view| {
+    let write = core.write(call, &message, tenant.clone(), |draft, view| {
         let (id, text, mac) = made(draft, view, &bytes)?;
         let expires_at = (message.ttl_ms != 0).then(|| draft.now.plus_ms(message.ttl_ms));
         shown = Some(Shown { id: id.clone(), text, expires_at });
@@ -74,7 +78,8 @@ pub(super) async fn create(
         }))
     });
     let result = write.await?;
-    let Shown { id, text, expires_at } = shown.ok_or(AdminError::Internal { detail: "a write without a command" })?;
+    let Shown { id, text, expires_at } =
+        shown.ok_or(AdminError::Internal { detail: "a write without a command" })?;
     Ok(pb::CreateKeyResponse {
         result,
         key_id: id.to_string(),
@@ -95,7 +100,7 @@ pub(super) async fn rotate(
     }
     let bytes = core.random::<32>();
     let mut shown = None;
-    let write = core.write(call, &message, &tenant, |draft, view| {
+    let write = core.write(call, &message, tenant.clone(), |draft, view| {
         let old = of_tenant(view, &tenant, &old_id)?;
         let (id, text, mac) = made(draft, view, &bytes)?;
         let life_ms = match message.ttl_ms {
@@ -142,7 +147,7 @@ pub(super) async fn revoke(
 ) -> Result<pb::RevokeKeyResponse, AdminError> {
     let tenant = call.tenant(&message.tenant)?;
     let key = wire::id("key_id", &message.key_id)?;
-    let write = core.write(call, &message, &tenant.clone(), |_, view| {
+    let write = core.write(call, &message, tenant.clone(), |_, view| {
         of_tenant(view, &tenant, &key)?;
         Ok(Command::RevokeApiKey { tenant, key })
     });

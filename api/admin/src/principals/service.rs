@@ -43,7 +43,7 @@ impl Principals for PrincipalsService {
         let (call, message) = self.0.open("Principals/CreatePrincipal", request).await?;
         let mut principal = meant(&call, message.principal.clone())?;
         let tenant = principal.tenant.clone();
-        let write = self.0.write(&call, &message, &tenant, |draft, _| {
+        let write = self.0.write(&call, &message, tenant.clone(), |draft, _| {
             (principal.created_at, principal.updated_at) = (draft.now, draft.now);
             principal.enabled = true;
             Ok(Command::CreatePrincipal(principal))
@@ -76,8 +76,14 @@ impl Principals for PrincipalsService {
         let list = Listing::start(&core.pins, &call, view, message.page_size, &message.page_token, &filters)?;
         let start = wire::start(&tenant, list.after.as_deref())?;
         let principals = &list.view.state.principals;
-        let (rows, next_page_token) =
-            list.take(&core.pins, principals, start, |(t, _)| *t == tenant, |_| true, |(_, id)| id.to_string());
+        let (rows, next_page_token) = list.take(
+            &core.pins,
+            principals,
+            start,
+            |(t, _)| *t == tenant,
+            |_| true,
+            |(_, id)| id.to_string(),
+        );
         let records = rows.into_iter().map(shown).collect();
         let read = core.read_info(&list.view);
         Ok(Response::new(pb::ListPrincipalsResponse { read, records, next_page_token }))
@@ -90,7 +96,7 @@ impl Principals for PrincipalsService {
         let (call, message) = self.0.open("Principals/UpdatePrincipal", request).await?;
         let mut principal = meant(&call, message.principal.clone())?;
         let key = (principal.tenant.clone(), principal.id.clone());
-        let write = self.0.write(&call, &message, &key.0, |draft, view| {
+        let write = self.0.write(&call, &message, key.0.clone(), |draft, view| {
             let stored = view.state.principals.get(&key);
             let stored = stored.ok_or_else(|| AdminError::not_found("principal", &key.1))?;
             (principal.created_at, principal.updated_at) = (stored.value.created_at, draft.now);
@@ -106,7 +112,7 @@ impl Principals for PrincipalsService {
         let (call, message) = self.0.open("Principals/DeletePrincipal", request).await?;
         let tenant = call.tenant(&message.tenant)?;
         let principal = wire::id("principal", &message.principal)?;
-        let write = self.0.write(&call, &message, &tenant.clone(), |draft, _| {
+        let write = self.0.write(&call, &message, tenant.clone(), |draft, _| {
             Ok(Command::DeletePrincipal { tenant, principal, if_revision: draft.if_revision })
         });
         Ok(Response::new(pb::DeletePrincipalResponse { result: write.await? }))
@@ -144,7 +150,10 @@ impl Principals for PrincipalsService {
         Ok(Response::new(keys::revoke(&self.0, &call, message).await?))
     }
 
-    async fn who_am_i(&self, request: Request<pb::WhoAmIRequest>) -> Result<Response<pb::WhoAmIResponse>, Status> {
+    async fn who_am_i(
+        &self,
+        request: Request<pb::WhoAmIRequest>,
+    ) -> Result<Response<pb::WhoAmIResponse>, Status> {
         let (call, pb::WhoAmIRequest {}) = self.0.open("Principals/WhoAmI", request).await?;
         Ok(Response::new(who_am_i::who_am_i(&self.0, &call).await?))
     }

@@ -13,7 +13,8 @@ pub(super) async fn who_am_i(core: &Core, call: &Call) -> Result<pb::WhoAmIRespo
     let principal = view.state.principals.get(&(identity.tenant.clone(), identity.principal.clone()));
     let start = crate::wire::start(&identity.tenant, None)?;
     let grants = view.state.grants.range((start, std::ops::Bound::Unbounded));
-    let grants = grants.take_while(|((tenant, _), _)| *tenant == identity.tenant).map(|(_, grant)| &grant.value);
+    let grants =
+        grants.take_while(|((tenant, _), _)| *tenant == identity.tenant).map(|(_, grant)| &grant.value);
     let held = grants.filter(|grant| {
         grant.principal == identity.principal && grant.expires_at.is_none_or(|at| at > view.now)
     });

@@ -51,7 +51,8 @@ pub(super) async fn put(
     role.permissions.sort();
     role.permissions.dedup();
     let key = (role.tenant.clone(), role.id.clone());
-    let write = core.write(call, &message, &key.0, |draft, view| {
+    let write = core.write(call, &message, key.0.clone(), |draft, view| {
+        wire::check_zone("role.constraints", &role.constraints, view, &*core.ports.zones)?;
         let stored = view.state.roles.get(&key);
         role.created_at = stored.map_or(draft.now, |stored| stored.value.created_at);
         role.created_by = match stored {
@@ -99,7 +100,7 @@ pub(super) async fn delete(
 ) -> Result<pb::DeleteRoleResponse, AdminError> {
     let tenant = call.tenant(&message.tenant)?;
     let role = wire::id("role", &message.role)?;
-    let write = core.write(call, &message, &tenant.clone(), |draft, _| {
+    let write = core.write(call, &message, tenant.clone(), |draft, _| {
         Ok(Command::DeleteRole { tenant, role, if_revision: draft.if_revision })
     });
     Ok(pb::DeleteRoleResponse { result: write.await? })

@@ -36,7 +36,8 @@ pub(super) async fn create(
     let mut grant: Grant = wire::record("grant", asked)?;
     let tenant = grant.tenant.clone();
     let named = (!unnamed).then(|| grant.id.to_string());
-    let write = core.write(call, &message, &tenant, |draft, _| {
+    let write = core.write(call, &message, tenant.clone(), |draft, view| {
+        wire::check_zone("grant.conditions", &grant.conditions, view, &*core.ports.zones)?;
         if unnamed {
             grant.id = wire::id("grant.id", &draft.generated_id('g'))?;
         }
@@ -90,6 +91,6 @@ pub(super) async fn revoke(
 ) -> Result<pb::RevokeGrantResponse, AdminError> {
     let tenant = call.tenant(&message.tenant)?;
     let grant = wire::id("grant", &message.grant)?;
-    let write = core.write(call, &message, &tenant.clone(), |_, _| Ok(Command::RevokeGrant { tenant, grant }));
+    let write = core.write(call, &message, tenant.clone(), |_, _| Ok(Command::RevokeGrant { tenant, grant }));
     Ok(pb::RevokeGrantResponse { result: write.await? })
 }

@@ -24,7 +24,7 @@ pub(super) async fn put_restriction(
         rule
     });
     let rule: ToolRestriction = wire::record("restriction", asked)?;
-    let write = core.write(call, &message, &rule.tenant.clone(), |draft, _| {
+    let write = core.write(call, &message, rule.tenant.clone(), |draft, _| {
         Ok(Command::PutRestriction { rule, if_revision: draft.if_revision })
     });
     Ok(pb::PutRestrictionResponse { result: write.await? })
@@ -59,7 +59,8 @@ pub(super) async fn delete_restriction(
 ) -> Result<pb::DeleteRestrictionResponse, AdminError> {
     let tenant = call.tenant(&message.tenant)?;
     let rule = wire::id("rule", &message.rule)?;
-    let write = core.write(call, &message, &tenant.clone(), |_, _| Ok(Command::DeleteRestriction { tenant, rule }));
+    let write =
+        core.write(call, &message, tenant.clone(), |_, _| Ok(Command::DeleteRestriction { tenant, rule }));
     Ok(pb::DeleteRestrictionResponse { result: write.await? })
 }
 
@@ -75,7 +76,7 @@ pub(super) async fn put_deny(
         rule
     });
     let rule: DenyRule = wire::record("deny", asked)?;
-    let write = core.write(call, &message, &rule.tenant.clone(), |draft, _| {
+    let write = core.write(call, &message, rule.tenant.clone(), |draft, _| {
         Ok(Command::PutDeny { rule, if_revision: draft.if_revision })
     });
     Ok(pb::PutDenyResponse { result: write.await? })
@@ -109,6 +110,6 @@ pub(super) async fn delete_deny(
 ) -> Result<pb::DeleteDenyResponse, AdminError> {
     let tenant = call.tenant(&message.tenant)?;
     let rule = wire::id("rule", &message.rule)?;
-    let write = core.write(call, &message, &tenant.clone(), |_, _| Ok(Command::DeleteDeny { tenant, rule }));
+    let write = core.write(call, &message, tenant.clone(), |_, _| Ok(Command::DeleteDeny { tenant, rule }));
     Ok(pb::DeleteDenyResponse { result: write.await? })
 }

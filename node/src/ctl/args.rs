@@ -1,0 +1,91 @@
+//! What can be typed after `only1mcp ctl`, and where it goes.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::output::Output;
+use super::session::{Connection, Session};
+use super::{
+    audit, cluster, decide, deny, error, grant, key, principal, restriction, role, tenant, upstream, whoami,
+};
+
+/// Administer a cluster.
+#[derive(Args, Debug)]
+pub struct CtlArgs {
+    #[command(flatten)]
+    connection: Connection,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Connection")]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Members, join tokens, settings.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Tenants: the boundaries of isolation.
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Persons and service accounts.
+    #[command(subcommand)]
+    Principal(principal::Command),
+    /// API keys.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Roles: what may be done.
+    #[command(subcommand)]
+    Role(role::Command),
+    /// Grants: who has which role.
+    #[command(subcommand)]
+    Grant(grant::Command),
+    /// Tool restrictions: tools for members of certain roles only.
+    #[command(subcommand)]
+    Restriction(restriction::Command),
+    /// Explicit denies, which win over everything.
+    #[command(subcommand)]
+    Deny(deny::Command),
+    /// MCP servers behind the gateway.
+    #[command(subcommand)]
+    Upstream(upstream::Command),
+    /// Ask what would be decided, and why.
+    #[command(subcommand)]
+    Decide(decide::Command),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Who these credentials are.
+    Whoami,
+}
+
+/// Runs one command; success only when it did what was asked.
+pub async fn run(args: CtlArgs) -> ExitCode {
+    match dispatch(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error::print(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(args: CtlArgs) -> anyhow::Result<()> {
+    let session = Session::open(&args.connection, args.output).await?;
+    match args.command {
+        Command::Cluster(command) => cluster::run(&session, command).await,
+        Command::Tenant(command) => Box::pin(tenant::run(&session, command)).await,
+        Command::Principal(command) => principal::run(&session, command).await,
+        Command::Key(command) => key::run(&session, command).await,
+        Command::Role(command) => role::run(&session, command).await,
+        Command::Grant(command) => grant::run(&session, command).await,
+        Command::Restriction(command) => restriction::run(&session, command).await,
+        Command::Deny(command) => deny::run(&session, command).await,
+        Command::Upstream(command) => Box::pin(upstream::run(&session, command)).await,
+        Command::Decide(command) => decide::run(&session, command).await,
+        Command::Audit(command) => audit::run(&session, command).await,
+        Command::Whoami => whoami::run(&session).await,
+    }
+}

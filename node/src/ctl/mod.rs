@@ -1,0 +1,28 @@
+//! `only1mcp ctl`: everything the administrative interface offers, on the command line.
+//!
+//! `args.rs` is what can be typed, one file for each service what happens then, `output.rs` how it is shown,
+//! `session.rs` the way to the server.
+
+mod args;
+mod audit;
+mod cluster;
+mod conditions;
+mod decide;
+mod deny;
+mod error;
+mod grant;
+mod key;
+mod output;
+mod parse;
+mod principal;
+mod quotas;
+mod restriction;
+mod role;
+mod session;
+mod tenant;
+mod upstream;
+mod whoami;
+mod write;
+
+pub use args::{CtlArgs, run};
+pub use session::{Api, Connection, Session};
