@@ -4,4 +4,8 @@
 
 pub mod cli;
 pub mod config;
+pub mod demo;
+mod host;
+pub mod pki;
 mod print;
+pub mod tls;
