@@ -66,7 +66,10 @@ impl<R: BufRead> Reader<R> {
         let digest = |name: &str, text: &str| {
             Digest::parse_hex(text).ok_or_else(|| fault(format!("{name} is not 64 hexadecimal characters")))
         };
-        let bytes = record.bytes.as_deref().map(|text| unhex(text).ok_or_else(|| fault("bytes are not hexadecimal".to_owned())));
+        let bytes = record
+            .bytes
+            .as_deref()
+            .map(|text| unhex(text).ok_or_else(|| fault("bytes are not hexadecimal".to_owned())));
         Ok(Some(Record {
             line,
             index: record.index,

@@ -1,6 +1,8 @@
 //! Every way to tamper with a file that the verifier must name.
 
-use only1mcp_domain::audit::{self, AuditEvent, ChainHead, EventActor, EventKind, EventOutcome, EventResource, Severity};
+use only1mcp_domain::audit::{
+    self, AuditEvent, ChainHead, EventActor, EventKind, EventOutcome, EventResource, Severity,
+};
 use only1mcp_domain::ids::{NodeId, TenantId};
 use only1mcp_domain::time::TimestampMs;
 

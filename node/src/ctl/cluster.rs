@@ -90,16 +90,25 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Remove { node, lose_journal, write } => {
             let request = pb::RemoveNodeRequest { options: write.options(), node, lose_journal };
             let send = || async { session.cluster().remove_node(request.clone()).await };
-            session.written(&format!("node {node} is removed"), session.send(send).await?.result, json!({"node": node}))
+            session.written(
+                &format!("node {node} is removed"),
+                session.send(send).await?.result,
+                json!({"node": node}),
+            )
         }
         Command::Transfer { node } => {
-            let answer = session.cluster().transfer_leader(pb::TransferLeaderRequest { node }).await?.into_inner();
+            let answer =
+                session.cluster().transfer_leader(pb::TransferLeaderRequest { node }).await?.into_inner();
             session.printer.done(&format!("node {} leads", answer.leader), &json!({"leader": answer.leader}))
         }
         Command::Promote { node, write } => {
             let request = pb::PromoteNodeRequest { options: write.options(), node };
             let send = || async { session.cluster().promote_node(request.clone()).await };
-            session.written(&format!("node {node} is a voter"), session.send(send).await?.result, json!({"node": node}))
+            session.written(
+                &format!("node {node} is a voter"),
+                session.send(send).await?.result,
+                json!({"node": node}),
+            )
         }
         Command::Settings(Settings::Show) => show_settings(session).await,
         Command::Settings(Settings::Set(args)) => set_settings(session, args).await,
@@ -187,7 +196,11 @@ async fn join_token(session: &Session, ttl_ms: u64, write: WriteArgs) -> anyhow:
     let answer = session.send(send).await?;
     let until = time_text(answer.expires_at_ms);
     let record = json!({"token_id": answer.token_id, "token": answer.token, "expires_at": until});
-    session.written(&format!("join token, good until {until}, shown this once:\n{}", answer.token), answer.result, record)
+    session.written(
+        &format!("join token, good until {until}, shown this once:\n{}", answer.token),
+        answer.result,
+        record,
+    )
 }
 
 async fn settings(session: &Session) -> anyhow::Result<pb::GetSettingsResponse> {

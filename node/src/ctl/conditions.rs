@@ -44,7 +44,9 @@ impl ConditionArgs {
             mfa_required: self.mfa_required,
             allowed_projects: list(&self.allow_project),
             max_requests_per_hour: self.max_requests_per_hour,
-            cost_limit_daily_pico_usd: self.cost_limit_daily_usd.map(|pico| pico.to_be_bytes().to_vec().into()),
+            cost_limit_daily_pico_usd: self
+                .cost_limit_daily_usd
+                .map(|pico| pico.to_be_bytes().to_vec().into()),
         }
     }
 }
@@ -80,7 +82,9 @@ pub(super) fn json_of(constraints: Option<&m::Constraints>) -> Value {
 fn window(text: &str) -> Result<m::TimeWindow, String> {
     let shape = || format!("{text:?} is no time window; write \"Europe/Berlin Mon-Fri 09:00-17:00\"");
     let mut parts = text.split_whitespace();
-    let (Some(zone), Some(days), Some(times), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(zone), Some(days), Some(times), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(shape());
     };
     let (start, end) = times.split_once('-').ok_or_else(shape)?;
@@ -121,7 +125,8 @@ fn minute(text: &str) -> Result<u32, String> {
 }
 
 fn window_text(window: &m::TimeWindow) -> String {
-    let days: Vec<&str> = DAYS.iter().enumerate().filter(|(i, _)| window.days & (1 << i) != 0).map(|(_, d)| *d).collect();
+    let days: Vec<&str> =
+        DAYS.iter().enumerate().filter(|(i, _)| window.days & (1 << i) != 0).map(|(_, d)| *d).collect();
     let time = |minute: u32| format!("{:02}:{:02}", minute / 60, minute % 60);
     let days = if days.len() == DAYS.len() { "daily".to_owned() } else { days.join(",") };
     format!("{} {days} {}-{}", window.zone, time(window.start_minute), time(window.end_minute))
@@ -138,7 +143,9 @@ mod tests {
         assert_eq!(window_text(&read), "Europe/Berlin Mon,Tue,Wed,Sun 09:00-17:30");
         assert_eq!(window("UTC Sat-Mon 22:00-06:00").unwrap().days, 0b110_0001);
         assert_eq!(window("UTC daily 00:00-24:00").unwrap().end_minute, 0);
-        for bad in ["", "UTC", "UTC Foo 09:00-10:00", "UTC Mon 9-10", "UTC Mon 24:01-01:00", "UTC Mon 09:00-10:00 x"] {
+        for bad in
+            ["", "UTC", "UTC Foo 09:00-10:00", "UTC Mon 9-10", "UTC Mon 24:01-01:00", "UTC Mon 09:00-10:00 x"]
+        {
             assert!(window(bad).is_err(), "{bad}");
         }
     }

@@ -56,7 +56,8 @@ mod tests {
     fn an_error_shows_code_message_and_hint() {
         let facts = [("command_id".to_owned(), "ab".repeat(16))];
         let details = ErrorDetails::with_error_info("OUTCOME_UNKNOWN", "only1mcp", facts);
-        let status = Status::with_error_details(tonic::Code::DeadlineExceeded, "the outcome is unknown", details);
+        let status =
+            Status::with_error_details(tonic::Code::DeadlineExceeded, "the outcome is unknown", details);
         let text = describe(&status);
         assert!(text.starts_with("error: the outcome is unknown (OUTCOME_UNKNOWN)"), "{text}");
         assert!(text.contains("command_id: abab") && text.contains("--command-id"), "{text}");

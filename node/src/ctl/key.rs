@@ -79,8 +79,7 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
             };
             let send = || async { session.principals().create_key(request.clone()).await };
             let answer = session.send(send).await?;
-            let record =
-                json!({"id": answer.key_id, "key": answer.key, "expires_at": answer.expires_at_ms.map(time_text)});
+            let record = json!({"id": answer.key_id, "key": answer.key, "expires_at": answer.expires_at_ms.map(time_text)});
             let sentence = format!("key {}, shown this once:\n{}", answer.key_id, answer.key);
             session.written(&sentence, answer.result, record)
         }
@@ -109,7 +108,11 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Revoke { id, tenant, write } => {
             let request = pb::RevokeKeyRequest { options: write.options(), tenant, key_id: id.clone() };
             let send = || async { session.principals().revoke_key(request.clone()).await };
-            session.written(&format!("key {id} is revoked"), session.send(send).await?.result, json!({"id": id}))
+            session.written(
+                &format!("key {id} is revoked"),
+                session.send(send).await?.result,
+                json!({"id": id}),
+            )
         }
     }
 }

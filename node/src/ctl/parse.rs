@@ -8,7 +8,8 @@ const PICO_DIGITS: u32 = 12;
 pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
-    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is no duration; write 500ms, 10s, 5m, 2h or 90d"))?;
+    let number: u64 =
+        digits.parse().map_err(|_| format!("{text:?} is no duration; write 500ms, 10s, 5m, 2h or 90d"))?;
     let factor = match unit {
         "ms" => 1,
         "" | "s" => 1_000,
@@ -40,7 +41,8 @@ pub(super) fn duration_text(ms: u64) -> String {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     for (position, (name, size)) in units.iter().enumerate() {
         if ms >= *size {
-            let rest = units.get(position + 1).map(|(name, size)| (name, (ms % units_of(&units, position)) / size));
+            let rest =
+                units.get(position + 1).map(|(name, size)| (name, (ms % units_of(&units, position)) / size));
             return match rest {
                 Some((smaller, count)) if count > 0 => format!("{}{name}{count}{smaller}", ms / size),
                 _ => format!("{}{name}", ms / size),
@@ -61,7 +63,8 @@ pub(super) fn usd(text: &str) -> Result<i128, String> {
     if amount.is_sign_negative() {
         return Err(format!("{text:?} is negative"));
     }
-    let missing = PICO_DIGITS.checked_sub(amount.scale()).ok_or_else(|| format!("{text:?} is finer than 1e-12 USD"))?;
+    let missing =
+        PICO_DIGITS.checked_sub(amount.scale()).ok_or_else(|| format!("{text:?} is finer than 1e-12 USD"))?;
     let pico = 10_i128.checked_pow(missing).and_then(|factor| amount.mantissa().checked_mul(factor));
     pico.ok_or_else(|| format!("{text:?} is too large"))
 }
@@ -78,7 +81,11 @@ pub(super) fn usd_text(pico: i128) -> String {
 /// `NAME=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
-    if name.is_empty() { Err(format!("{text:?} has no name")) } else { Ok((name.to_owned(), value.to_owned())) }
+    if name.is_empty() {
+        Err(format!("{text:?} has no name"))
+    } else {
+        Ok((name.to_owned(), value.to_owned()))
+    }
 }
 
 /// 16 bytes as 32 hexadecimal characters.
@@ -93,7 +100,9 @@ mod tests {
 
     #[test]
     fn durations_read_and_write() {
-        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("2h", 7_200_000), ("90d", 7_776_000_000)] {
+        for (text, ms) in
+            [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("2h", 7_200_000), ("90d", 7_776_000_000)]
+        {
             assert_eq!(duration_ms(text), Ok(ms), "{text}");
         }
         for bad in ["", "s", "-1s", "1.5h", "1y", "99999999999999999d"] {
@@ -106,7 +115,9 @@ mod tests {
 
     #[test]
     fn money_is_exact_both_ways() {
-        for (text, pico) in [("0", 0), ("100", 100_000_000_000_000), ("0.000000000001", 1), ("1.50", 1_500_000_000_000)] {
+        for (text, pico) in
+            [("0", 0), ("100", 100_000_000_000_000), ("0.000000000001", 1), ("1.50", 1_500_000_000_000)]
+        {
             assert_eq!(usd(text), Ok(pico), "{text}");
         }
         assert_eq!(usd_text(1_500_000_000_000), "1.5");

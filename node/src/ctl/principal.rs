@@ -123,7 +123,13 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
     }
 }
 
-async fn create(session: &Session, who: Who, kind: Kind, fields: Fields, write: WriteArgs) -> anyhow::Result<()> {
+async fn create(
+    session: &Session,
+    who: Who,
+    kind: Kind,
+    fields: Fields,
+    write: WriteArgs,
+) -> anyhow::Result<()> {
     let kind = match kind {
         Kind::Person => m::PrincipalKind::Person,
         Kind::Service => m::PrincipalKind::Service,
@@ -178,7 +184,8 @@ async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
     let mut page_token = String::new();
     loop {
         let consistency = session.consistency();
-        let request = pb::ListPrincipalsRequest { consistency, tenant: tenant.clone(), page_size: 500, page_token };
+        let request =
+            pb::ListPrincipalsRequest { consistency, tenant: tenant.clone(), page_size: 500, page_token };
         let page = session.principals().list_principals(request).await?.into_inner();
         records.extend(page.records.iter().map(shown));
         page_token = page.next_page_token;

@@ -36,7 +36,9 @@ quotas! {
 pub(super) fn set(quotas: &mut ResourceQuotas, name: &str, value: &str) -> anyhow::Result<()> {
     let bound = match value {
         "unlimited" => None,
-        number => Some(number.parse().map_err(|_| anyhow::anyhow!("{value:?} is neither a number nor unlimited"))?),
+        number => {
+            Some(number.parse().map_err(|_| anyhow::anyhow!("{value:?} is neither a number nor unlimited"))?)
+        }
     };
     let slot = field(quotas, name);
     *slot.ok_or_else(|| anyhow::anyhow!("{name:?} is no quota; there are {}", NAMES.join(", ")))? = bound;

@@ -142,7 +142,8 @@ impl Session {
 impl Connection {
     /// Connects. Errors: say what of endpoint, files or network is wrong.
     pub async fn api(&self) -> anyhow::Result<Api> {
-        let credentials = Credentials { bearer: self.bearer()?, timeout: Duration::from_millis(self.timeout) };
+        let credentials =
+            Credentials { bearer: self.bearer()?, timeout: Duration::from_millis(self.timeout) };
         Ok(InterceptedService::new(self.channel().await?, credentials))
     }
 
@@ -154,8 +155,9 @@ impl Connection {
             }
             (None, None) => return Ok(None),
         };
-        let mut value: MetadataValue<Ascii> =
-            format!("Bearer {}", key.trim()).parse().context("the API key holds characters that no key has")?;
+        let mut value: MetadataValue<Ascii> = format!("Bearer {}", key.trim())
+            .parse()
+            .context("the API key holds characters that no key has")?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
@@ -184,7 +186,9 @@ impl Connection {
         let tls = match uri.scheme_str() {
             Some("https") => Some(self.tls(&host)?),
             Some("http") if is_loopback(&host) => None,
-            Some("http") => bail!("http:// is for loopback addresses only: the API key would be sent in the clear"),
+            Some("http") => {
+                bail!("http:// is for loopback addresses only: the API key would be sent in the clear")
+            }
             _ => bail!("{} begins neither with https:// nor with http://", self.endpoint),
         };
         let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
@@ -198,10 +202,12 @@ impl Connection {
     }
 
     fn tls(&self, host: &str) -> anyhow::Result<(TlsConnector, ServerName<'static>)> {
-        let ca: &Path = self.ca.as_deref().context("--ca (or ONLY1MCP_CA) is needed to know the server by")?;
+        let ca: &Path =
+            self.ca.as_deref().context("--ca (or ONLY1MCP_CA) is needed to know the server by")?;
         let identity = self.cert.as_deref().zip(self.cert_key.as_deref());
         let config = crate::tls::client_config(ca, identity, &["h2"])?;
-        let name = ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is no host name"))?;
+        let name =
+            ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is no host name"))?;
         Ok((TlsConnector::from(Arc::new(config)), name))
     }
 }

@@ -190,7 +190,8 @@ async fn create(session: &Session, id: String, fields: Fields, write: WriteArgs)
             Tier::Professional => m::TenantTier::Professional,
             Tier::Enterprise => m::TenantTier::Enterprise,
         });
-        let templates = session.tenants().list_templates(pb::ListTemplatesRequest {}).await?.into_inner().templates;
+        let templates =
+            session.tenants().list_templates(pb::ListTemplatesRequest {}).await?.into_inner().templates;
         tenant.quotas = templates.into_iter().find(|template| template.tier() == tier).and_then(|t| t.quotas);
     }
     fields.set(&mut tenant)?;
@@ -202,7 +203,13 @@ async fn create(session: &Session, id: String, fields: Fields, write: WriteArgs)
 
 async fn get(session: &Session, tenant: String) -> anyhow::Result<pb::TenantRecord> {
     let request = pb::GetTenantRequest { consistency: session.consistency(), tenant };
-    session.tenants().get_tenant(request).await?.into_inner().record.context("the server's answer is incomplete")
+    session
+        .tenants()
+        .get_tenant(request)
+        .await?
+        .into_inner()
+        .record
+        .context("the server's answer is incomplete")
 }
 
 async fn update(
@@ -243,7 +250,8 @@ async fn list(session: &Session) -> anyhow::Result<()> {
     let mut records = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = pb::ListTenantsRequest { consistency: session.consistency(), page_size: 500, page_token };
+        let request =
+            pb::ListTenantsRequest { consistency: session.consistency(), page_size: 500, page_token };
         let page = session.tenants().list_tenants(request).await?.into_inner();
         records.extend(page.records.iter().map(shown));
         page_token = page.next_page_token;
