@@ -47,3 +47,36 @@ impl Constraints {
         *self == Self::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_weekdays_holds_the_days_of_its_bits() {
+        let weekend = Weekdays(0b110_0000);
+        for day in 0..=u8::MAX {
+            assert_eq!(weekend.contains(day), day == 6 || day == 7, "{day}");
+            assert_eq!(Weekdays::ALL.contains(day), (1..=7).contains(&day), "{day}");
+            assert!(!Weekdays(0b1000_0000).contains(day), "{day}");
+        }
+    }
+
+    #[test]
+    fn any_constraint_at_all_restricts() {
+        let window =
+            TimeWindow { zone: "UTC".to_owned(), days: Weekdays::ALL, start_minute: 0, end_minute: 0 };
+        let none = Constraints::default();
+        assert!(none.is_unrestricted());
+        for one in [
+            Constraints { time_window: Some(window), ..none.clone() },
+            Constraints { ip_allowlist: Some(Vec::new()), ..none.clone() },
+            Constraints { mfa_required: true, ..none.clone() },
+            Constraints { allowed_projects: Some(Vec::new()), ..none.clone() },
+            Constraints { max_requests_per_hour: Some(0), ..none.clone() },
+            Constraints { cost_limit_daily_pico_usd: Some(0), ..none.clone() },
+        ] {
+            assert!(!one.is_unrestricted(), "{one:?}");
+        }
+    }
+}

@@ -170,3 +170,102 @@ impl Permission {
         Self::RoleAssign,
     ];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        Glob::new(pattern).unwrap().matches(name)
+    }
+
+    #[test]
+    fn a_pattern_without_stars_is_the_name_itself() {
+        assert!(matches("demo__echo", "demo__echo"));
+        for other in ["", "demo__ech", "demo__echo2", "Demo__echo", "xdemo__echo"] {
+            assert!(!matches("demo__echo", other), "{other}");
+        }
+    }
+
+    #[test]
+    fn each_star_stands_for_any_run() {
+        for (pattern, name, expected) in [
+            ("*", "", true),
+            ("*", "anything__at_all", true),
+            ("**", "", true),
+            ("demo__*", "demo__", true),
+            ("demo__*", "demo__echo", true),
+            ("demo__*", "demo_echo", false),
+            ("*__echo", "a__b__echo", true),
+            ("*__echo", "a__echo__b", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "acb", false),
+            ("ab*ba", "aba", false),
+            ("ab*ba", "abba", true),
+            ("*aab", "aaab", true),
+            ("*ab*ab", "ab", false),
+            ("*ü*", "grün", true),
+            ("gr*n", "grün", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} on {name}");
+        }
+    }
+
+    /// Every pattern and every name over a small alphabet, against a definition by cases.
+    #[test]
+    fn matching_agrees_with_its_definition() {
+        fn define(pattern: &str, name: &str) -> bool {
+            match pattern.chars().next() {
+                None => name.is_empty(),
+                Some('*') => (0..=name.len()).any(|eaten| define(&pattern[1..], &name[eaten..])),
+                Some(c) => name.starts_with(c) && define(&pattern[1..], &name[1..]),
+            }
+        }
+        fn texts(alphabet: &[char], len: usize) -> Vec<String> {
+            let shorter = if len == 0 { return vec![String::new()] } else { texts(alphabet, len - 1) };
+            let longer = shorter.iter().flat_map(|text| alphabet.iter().map(move |c| format!("{text}{c}")));
+            let mut all: Vec<String> = longer.chain(shorter.clone()).collect();
+            all.sort();
+            all.dedup();
+            all
+        }
+        for pattern in texts(&['a', 'b', '*'], 5).iter().filter(|pattern| !pattern.is_empty()) {
+            let glob = Glob::new(pattern).unwrap();
+            for name in texts(&['a', 'b'], 6) {
+                assert_eq!(glob.matches(&name), define(pattern, &name), "{pattern} on {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn tool_name_bytes_max() {
+        let max = limits::TOOL_NAME_BYTES_MAX;
+        assert!(Glob::new("x".repeat(max)).is_ok());
+        assert_eq!(Glob::new("x".repeat(max + 1)), Err(GlobError::TooLong { len: max + 1, max }));
+        assert_eq!(Glob::new(""), Err(GlobError::Empty));
+        assert_eq!(Glob::new("a\nb"), Err(GlobError::Control));
+        assert_eq!(Glob::new("a\0"), Err(GlobError::Control));
+    }
+
+    #[test]
+    fn the_longest_pattern_on_a_long_name_ends_soon() {
+        let pattern = Glob::new("*a".repeat(limits::TOOL_NAME_BYTES_MAX / 2)).unwrap();
+        let name = "a".repeat(limits::RESOURCE_URI_BYTES_MAX);
+        assert!(pattern.matches(&name) && !pattern.matches(&(name + "b")));
+    }
+
+    #[test]
+    fn every_permission_is_read_back_from_its_text() {
+        let patterned =
+            [Permission::ToolExecute, Permission::ToolView].map(|of| of(Glob::new("a(b)*").unwrap()));
+        for permission in Permission::PLAIN.into_iter().chain(patterned) {
+            assert_eq!(Permission::parse(&permission.text()), Some(permission));
+        }
+        for text in
+            ["", "globaladmin", "ToolExecute", "ToolExecute()", "ToolView(x", "ToolAll(x)", " GlobalRead"]
+        {
+            assert_eq!(Permission::parse(text), None, "{text}");
+        }
+    }
+}
