@@ -68,15 +68,16 @@ impl StateMachine {
     }
 
     /// Makes now the snapshot point; costs a clone of shared maps.
-    fn freeze(&mut self) -> Option<Arc<Frozen>> {
-        self.meta.last_log_id.as_ref()?;
+    fn freeze(&mut self) -> Arc<Frozen> {
         let frozen = Arc::new(Frozen {
             state: self.state.clone(),
             meta: self.meta.clone(),
             engine: Arc::clone(&self.engine),
         });
-        self.current = Some(Arc::clone(&frozen));
-        Some(frozen)
+        if frozen.meta.last_log_id.is_some() {
+            self.current = Some(Arc::clone(&frozen));
+        }
+        frozen
     }
 
     async fn write(&mut self, pending: Pending) -> Result<(), io::Error> {
@@ -262,16 +263,13 @@ fn snapshot_of(frozen: &Arc<Frozen>) -> RaftSnapshot {
 
 /// The snapshot point was taken when the builder was made; there is nothing left to build.
 pub struct Builder {
-    frozen: Option<Arc<Frozen>>,
+    frozen: Arc<Frozen>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
-        match &self.frozen {
-            Some(frozen) => Ok(snapshot_of(frozen)),
-            None => Err(io::Error::other("nothing has been applied yet")),
-        }
+        Ok(snapshot_of(&self.frozen))
     }
 }

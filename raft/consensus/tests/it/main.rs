@@ -1,0 +1,13 @@
+//! Consensus over real sockets on loopback, several nodes in one process, on disks in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may fail loudly"
+)]
+
+mod cluster;
+mod peers;
+mod world;

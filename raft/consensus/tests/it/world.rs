@@ -1,0 +1,374 @@
+//! A cluster in one process: plain TCP on loopback, an identity told in the first bytes of a connection instead of TLS.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use only1mcp_consensus::{
+    Clock, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, Seed, Stores, Timing,
+};
+use only1mcp_domain::State;
+use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Via};
+use only1mcp_domain::ids::{ApiKeyId, CommandId, Digest, NodeId, PrincipalId, TenantId};
+use only1mcp_domain::model::{ApiKey, ClusterSettings, JoinToken, NodeRole, Principal, PrincipalKind};
+use only1mcp_domain::outcome::Outcome;
+use only1mcp_domain::time::TimestampMs;
+use only1mcp_storage::{MemDisk, MemOptions};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tonic::transport::server::Connected;
+
+pub const START_MS: u64 = 1_800_000_000_000;
+
+pub fn timing() -> Timing {
+    // Wider than the default: two cores are shared with whatever else is being built.
+    Timing { heartbeat_ms: 150, election_ms_min: 900, election_ms_max: 1_800 }
+}
+
+pub fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now_ms(&self) -> u64 {
+        START_MS
+    }
+}
+
+/// Says who it is, then is a plain stream.
+pub struct PlainConnector {
+    pub name: String,
+}
+
+impl Connector for PlainConnector {
+    fn connect(&self, target: PeerTarget) -> BoxFuture<'static, std::io::Result<Box<dyn PeerIo>>> {
+        let name = self.name.clone();
+        Box::pin(async move {
+            let mut stream = TcpStream::connect(&target.address).await?;
+            stream.set_nodelay(true)?;
+            stream.write_all(&[u8::try_from(name.len()).unwrap()]).await?;
+            stream.write_all(name.as_bytes()).await?;
+            Ok(Box::new(stream) as Box<dyn PeerIo>)
+        })
+    }
+}
+
+/// A server-side connection that knows who is on the other end.
+pub struct Named {
+    stream: TcpStream,
+    name: String,
+}
+
+impl Connected for Named {
+    type ConnectInfo = PeerIdentity;
+
+    fn connect_info(&self) -> PeerIdentity {
+        PeerIdentity { name: self.name.clone(), node: None }
+    }
+}
+
+impl AsyncRead for Named {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Named {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+async fn accept(listener: &TcpListener) -> std::io::Result<Named> {
+    let (mut stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    let len = stream.read_u8().await?;
+    let mut name = vec![0; usize::from(len)];
+    stream.read_exact(&mut name).await?;
+    Ok(Named { stream, name: String::from_utf8(name).unwrap() })
+}
+
+pub struct Running {
+    pub handle: Handle,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// As if the process ended: no more answers, no more timers, nothing flushed that was not.
+    pub async fn kill(self) {
+        let _ = self.stop.send(());
+        self.served.abort();
+        let _ = self.served.await;
+        let _ = self.handle.shutdown().await;
+    }
+}
+
+pub struct World {
+    pub disks: BTreeMap<u64, MemDisk>,
+    pub addresses: BTreeMap<u64, SocketAddr>,
+    pub seeds: Vec<Seed>,
+    pub running: BTreeMap<u64, Running>,
+    pub snapshot_every: u64,
+    pub keep: u64,
+    commands: u8,
+}
+
+pub fn name(id: u64) -> String {
+    format!("n{id}")
+}
+
+async fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+impl World {
+    pub async fn new(nodes: u64) -> Self {
+        let mut world = Self {
+            disks: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            seeds: Vec::new(),
+            running: BTreeMap::new(),
+            snapshot_every: 20_000,
+            keep: 5_000,
+            commands: 0,
+        };
+        for id in 1..=nodes {
+            let address = free_address().await;
+            world.disks.insert(id, MemDisk::new(MemOptions::default()));
+            world.addresses.insert(id, address);
+            world.seeds.push(Seed { node: NodeId(id), name: name(id), peer_address: address.to_string() });
+        }
+        world
+    }
+
+    pub fn stores(&self, id: u64) -> Stores {
+        let disk = &self.disks[&id];
+        Stores { log: Arc::new(disk.log()), engine: Arc::new(disk.engine()) }
+    }
+
+    pub fn options(&self, id: u64) -> Options {
+        let mut options =
+            Options::new(NodeId(id), name(id), self.addresses[&id].to_string(), Arc::new(FixedClock));
+        options.timing = timing();
+        options.snapshot_every_entries = self.snapshot_every;
+        options.keep_entries = self.keep;
+        // A joiner is told of those already there.
+        options.seeds = self.seeds.iter().filter(|seed| seed.node.0 < id).cloned().collect();
+        options
+    }
+
+    pub async fn start(&mut self, id: u64) {
+        let connector = Arc::new(PlainConnector { name: name(id) });
+        let consensus = Consensus::start(self.options(id), self.stores(id), connector).await.unwrap();
+        let handle = consensus.handle();
+        let service = tonic::service::interceptor::InterceptedService::new(
+            consensus.peer_service(Handlers::default()),
+            |mut request: tonic::Request<()>| {
+                if let Some(identity) = request.extensions().get::<PeerIdentity>().cloned() {
+                    request.extensions_mut().insert(identity);
+                }
+                Ok(request)
+            },
+        );
+        let address = self.addresses[&id];
+        let listener = loop {
+            // The one before may be about to let go of the port.
+            match TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let incoming = futures_util::stream::unfold(listener, |listener| async move {
+            Some((accept(&listener).await, listener))
+        });
+        let served = tokio::spawn(async move {
+            let serving =
+                tonic::transport::Server::builder().add_service(service).serve_with_incoming(Box::pin(incoming));
+            tokio::select! {
+                _ = stopped => {}
+                _ = serving => {}
+            }
+        });
+        self.running.insert(id, Running { handle, stop, served });
+    }
+
+    pub fn handle(&self, id: u64) -> Handle {
+        self.running[&id].handle.clone()
+    }
+
+    pub async fn kill(&mut self, id: u64) {
+        self.running.remove(&id).unwrap().kill().await;
+    }
+
+    /// The power of node `id` fails: what was not synced may be lost.
+    pub async fn power_loss(&mut self, id: u64, seed: u64) {
+        self.disks[&id].crash(seed);
+        self.kill(id).await;
+    }
+
+    pub async fn form(&mut self) {
+        self.start(1).await;
+        let entry = self.entry(Command::FormCluster(form(&self.addresses[&1].to_string())), Via::LocalSocket);
+        let committed = self.handle(1).form(entry, soon()).await.unwrap();
+        committed.outcome.unwrap();
+    }
+
+    /// Registers node `id`, starts it, adds it as a learner and makes it a voter.
+    pub async fn join(&mut self, id: u64) {
+        self.register(id).await;
+        self.start(id).await;
+        let handle = self.handle(1);
+        handle.add_learner(NodeId(id), soon()).await.unwrap();
+        handle.promote(NodeId(id), soon()).await.unwrap();
+        self.command(1, Command::SetNodeRole { node: NodeId(id), role: NodeRole::Voter }, Via::Node(NodeId(1))).await;
+    }
+
+    pub async fn register(&mut self, id: u64) {
+        let token = JoinToken {
+            id: ApiKeyId::new(format!("token-{id}")).unwrap(),
+            mac: Digest([3; 32]),
+            created_at: TimestampMs(START_MS),
+            expires_at: TimestampMs(START_MS + 3_600_000),
+        };
+        let node = register(id, &self.addresses[&id].to_string(), Some(token.id.clone()));
+        self.command(1, Command::CreateJoinToken(token), Via::ApiKey).await;
+        let outcome = self.command(1, Command::RegisterNode(node), Via::Node(NodeId(1))).await;
+        assert_eq!(outcome, Outcome::NodeRegistered { node: NodeId(id) });
+    }
+
+    pub fn entry(&mut self, command: Command, via: Via) -> Entry {
+        self.commands = self.commands.checked_add(1).unwrap();
+        let is_node = matches!(via, Via::Node(_));
+        let (principal, key) = match via {
+            Via::Node(node) => (PrincipalId::of_node(node), None),
+            Via::ApiKey => (PrincipalId::new("root").unwrap(), Some(ApiKeyId::new("key-root").unwrap())),
+            Via::LocalSocket | Via::ClientCertificate => (PrincipalId::new("host").unwrap(), None),
+        };
+        Entry {
+            actor: Actor {
+                tenant: TenantId::system(),
+                principal,
+                key,
+                via,
+                ip: None,
+                user_agent: String::new(),
+                request_id: String::new(),
+            },
+            command_id: (!is_node).then(|| CommandId([self.commands; 16])),
+            request_digest: Digest([self.commands; 32]),
+            observed_at: TimestampMs(START_MS),
+            command,
+        }
+    }
+
+    pub async fn command(&mut self, at: u64, command: Command, via: Via) -> Outcome {
+        let entry = self.entry(command, via);
+        self.handle(at).propose(entry, soon()).await.unwrap().outcome.unwrap()
+    }
+
+    pub async fn tick(&mut self, at: u64) -> u64 {
+        let entry = self.entry(Command::Tick { node: NodeId(at) }, Via::Node(NodeId(at)));
+        self.handle(at).propose(entry, soon()).await.unwrap().log_index
+    }
+
+    pub async fn wait_leader(&self, among: &[u64]) -> u64 {
+        let deadline = soon();
+        loop {
+            for id in among {
+                if self.handle(*id).leader() == Some(NodeId(*id)) {
+                    return *id;
+                }
+            }
+            assert!(Instant::now() < deadline, "no leader among {among:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until all have applied what the leader has, and checks that they agree.
+    pub async fn agree(&self, ids: &[u64]) -> Arc<State> {
+        let index = self.handle(ids[0]).read_index(soon()).await.unwrap();
+        for id in ids {
+            self.handle(*id).wait_applied(index, soon()).await.unwrap();
+        }
+        let first = self.handle(ids[0]).state_digest();
+        for id in ids {
+            assert_eq!(self.handle(*id).state_digest(), first, "node {id} disagrees");
+        }
+        self.handle(ids[0]).state()
+    }
+}
+
+pub fn register(id: u64, address: &str, token: Option<ApiKeyId>) -> RegisterNode {
+    RegisterNode {
+        token,
+        name: name(id),
+        peer_address: address.to_owned(),
+        admin_address: format!("{}:7200", name(id)),
+        http_address: format!("{}:7300", name(id)),
+        region: "eu".to_owned(),
+        zone: "a".to_owned(),
+        version: "0.1.0".to_owned(),
+    }
+}
+
+fn form(address: &str) -> FormCluster {
+    let mut settings = ClusterSettings::new("test");
+    settings.heartbeat_ms = timing().heartbeat_ms;
+    settings.election_ms_min = timing().election_ms_min;
+    settings.election_ms_max = timing().election_ms_max;
+    FormCluster {
+        cluster_id: Digest([7; 32]),
+        settings,
+        node: register(1, address, None),
+        administrator: Principal {
+            tenant: TenantId::system(),
+            id: PrincipalId::new("root").unwrap(),
+            kind: PrincipalKind::Person,
+            display_name: "root".to_owned(),
+            email: "root@example.com".to_owned(),
+            projects: Vec::new(),
+            attributes: BTreeMap::new(),
+            enabled: true,
+            created_at: TimestampMs(START_MS),
+            updated_at: TimestampMs(START_MS),
+        },
+        administrator_key: ApiKey {
+            id: ApiKeyId::new("key-root").unwrap(),
+            tenant: TenantId::system(),
+            principal: PrincipalId::new("root").unwrap(),
+            mac: Digest([0xac; 32]),
+            label: "test".to_owned(),
+            created_at: TimestampMs(START_MS),
+            expires_at: None,
+            revoked_at: None,
+            projects: Vec::new(),
+            tools: Vec::new(),
+            last_used_at: None,
+            rotated_from: None,
+        },
+        key_hash_key: Secret32([8; 32]),
+        session_key: Secret32([9; 32]),
+    }
+}
