@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use only1mcp_domain::State;
 use only1mcp_domain::decide::{Action, CompiledPolicy, Context, Request};
 use only1mcp_domain::ids::{ApiKeyId, Digest, PrincipalId, RoleId, TenantId};
+use only1mcp_domain::limits;
 use only1mcp_domain::model::{ApiKey, Glob, Permission, built_in_roles};
 use only1mcp_domain::state::Versioned;
 use only1mcp_domain::time::{LocalTime, TimestampMs, Zones};
@@ -82,7 +83,7 @@ fn role_id(n: usize) -> RoleId {
 
 impl World {
     /// Each role: eight tools, one pattern, chains of four by inheritance; each principal: three roles.
-    fn new(roles: usize) -> Self {
+    fn new(roles: usize, principals: usize) -> Self {
         let rng = &mut Lcg(roles as u64);
         let make = |n: usize| {
             let tools = (0..TOOLS_PER_ROLE).map(|_| tool(rng)).collect();
@@ -95,7 +96,7 @@ impl World {
             let held = (0..GRANTS_PER_PRINCIPAL).map(|_| role_id(rng.below(roles))).collect();
             (PrincipalId::new(format!("user-{n}@example.org")).unwrap(), held)
         };
-        let principals = (0..PRINCIPALS).map(holder).collect();
+        let principals = (0..principals).map(holder).collect();
         Self { tenant: TenantId::new("acme").unwrap(), roles: made, principals }
     }
 
@@ -210,8 +211,32 @@ impl Measured {
     }
 }
 
+/// How long a node takes to follow one grant's revocation in the largest tenant there may be.
+fn rebuild() {
+    let world = World::new(ROLE_COUNTS[2], limits::PRINCIPALS_PER_TENANT_MAX);
+    let state = world.state();
+    let start = Instant::now();
+    let policy = CompiledPolicy::build(&state);
+    let build = start.elapsed();
+    let mut moved = state.clone();
+    let revoked = state.grants.keys().nth(state.grants.len() / 2).unwrap();
+    moved.grants.remove(revoked);
+    let once = || {
+        let start = Instant::now();
+        black_box(policy.rebuild(&moved, Some(std::slice::from_ref(&world.tenant))));
+        start.elapsed()
+    };
+    let quietest = (0..ROUNDS).map(|_| once()).min().unwrap();
+    let (principals, grants) = (state.principals.len(), state.grants.len());
+    println!(
+        "{principals} principals with {grants} grants: build {:.1} ms, rebuild after one revocation {:.2} ms",
+        build.as_secs_f64() * 1e3,
+        quietest.as_secs_f64() * 1e3
+    );
+}
+
 fn main() {
-    let nothing = Measured::of(&World::new(4).questions(DECISIONS), |_| true);
+    let nothing = Measured::of(&World::new(4, 1).questions(DECISIONS), |_| true);
     println!("reading the clock twice: p50 {} ns, p99 {} ns", nothing.nanos(50), nothing.nanos(99));
     println!(
         "{:>7} {:<10} {:>10} {:>10} {:>10} {:>9}",
@@ -219,7 +244,7 @@ fn main() {
     );
     let mut first = None;
     for roles in ROLE_COUNTS {
-        let world = World::new(roles);
+        let world = World::new(roles, PRINCIPALS);
         let state = world.state();
         let start = Instant::now();
         let policy = CompiledPolicy::build(&state);
@@ -256,4 +281,5 @@ fn main() {
             );
         }
     }
+    rebuild();
 }

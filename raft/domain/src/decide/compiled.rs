@@ -7,6 +7,7 @@ use imbl::OrdMap;
 
 use crate::decide::CompiledTenant;
 use crate::decide::index::Index;
+use crate::decide::moved::Source;
 use crate::ids::{ApiKeyId, Revision, RoleId, SYSTEM_TENANT, TenantId};
 use crate::model::{ApiKey, BUILT_IN_ROLES};
 use crate::state::{State, Versioned};
@@ -24,6 +25,7 @@ pub struct CompiledPolicy {
     keys: OrdMap<ApiKeyId, Versioned<ApiKey>>,
     /// Revisions of the built-in roles, which every tenant was compiled with.
     built_in: [Option<u64>; BUILT_IN_ROLES.len()],
+    source: Source,
 }
 
 impl CompiledPolicy {
@@ -40,12 +42,17 @@ impl CompiledPolicy {
         let Some(changed) = tenants.filter(|_| self.built_in == built_in_revisions(state)) else {
             return Self::build(state);
         };
+        let moved = self.source.moved(state);
         let mut kept: BTreeMap<TenantId, Arc<CompiledTenant>> =
             self.tenants.iter().map(|(id, tenant)| (id.clone(), tenant.clone())).collect();
         for id in changed {
             match state.tenants.get(id) {
                 Some(record) => {
-                    kept.insert(id.clone(), Arc::new(CompiledTenant::compile(state, &record.value)));
+                    let tenant = match kept.get(id) {
+                        Some(old) => old.renew(state, &record.value, &moved),
+                        None => CompiledTenant::compile(state, &record.value),
+                    };
+                    kept.insert(id.clone(), Arc::new(tenant));
                 }
                 None => {
                     kept.remove(id);
@@ -64,6 +71,7 @@ impl CompiledPolicy {
             tenants,
             keys: state.api_keys.clone(),
             built_in: built_in_revisions(state),
+            source: Source::of(state),
         }
     }
 

@@ -246,7 +246,7 @@ impl<'p> Caller<'p> {
 
     /// The permission at the end of `path` that covers what is wanted.
     pub(super) fn covering(&self, path: &InheritancePath, wanted: Wanted<'_>) -> Option<Permission> {
-        self.home.roles.node(path.end?)?.permissions.covering(wanted, self.abroad)
+        path.end.as_ref()?.permissions.covering(wanted, self.abroad)
     }
 
     /// What stands between `path` and an allow, besides the permission.
@@ -262,7 +262,7 @@ impl<'p> Caller<'p> {
         if path.end.is_none() {
             return Considered { proof, permission: None, failures: Failures::BROKEN, waived: false };
         }
-        let failures = grant.failures(facts).with(self.home.roles.failures(path, facts)).with(demanded);
+        let failures = grant.failures(facts).with(path.failures(facts)).with(demanded);
         let (failures, waived) = grant.waive(failures);
         Considered { proof, permission, failures, waived }
     }
@@ -292,7 +292,7 @@ impl<'p> Caller<'p> {
                 if path.reaches().filter(counts).is_none() {
                     continue;
                 }
-                let failures = grant.failures(facts).with(self.home.roles.failures(path, facts));
+                let failures = grant.failures(facts).with(path.failures(facts));
                 match grant.waive(failures) {
                     (Failures::NONE, false) => return Some(false),
                     (Failures::NONE, true) => by_waiver = Some(true),

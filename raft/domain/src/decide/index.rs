@@ -2,6 +2,8 @@
 //! array with a table into it and not a hash map: equal inputs give equal memory, nothing is iterated in a random
 //! order, and keys chosen to collide cost a logarithm.
 
+use std::collections::BTreeMap;
+
 /// A text with its hash and its first bytes, so that one request works them out once for many lookups.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hashed<'a> {
@@ -65,6 +67,28 @@ impl<K: AsRef<str>, V> Index<K, V> {
         entries.dedup_by(|later, kept| later.key.as_ref() == kept.key.as_ref());
         let (starts, shift) = table(&entries);
         Self { entries: entries.into(), starts, shift }
+    }
+
+    /// A copy in which each entry that `changes` names is replaced, added, or, with `None`, absent.
+    pub(super) fn with<'k>(&self, changes: Vec<(&'k K, Option<V>)>) -> Self
+    where
+        K: Clone + Ord + 'k,
+        V: Clone,
+    {
+        let mut changes: BTreeMap<&K, Option<V>> = changes.into_iter().collect();
+        let mut copy = self.clone();
+        if changes.iter().all(|(key, value)| value.is_some() && self.contains(key.as_ref())) {
+            for entry in &mut copy.entries {
+                if let Some(value) = changes.remove(&entry.key).flatten() {
+                    entry.value = value;
+                }
+            }
+            return copy;
+        }
+        let kept = copy.entries.into_iter().filter(|entry| !changes.contains_key(&entry.key));
+        let kept: Vec<(K, V)> = kept.map(|entry| (entry.key, entry.value)).collect();
+        let changed = changes.into_iter().filter_map(|(key, value)| Some((key.clone(), value?)));
+        Self::new(kept.into_iter().chain(changed))
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&V> {
@@ -159,6 +183,20 @@ mod tests {
         let index = Index::new([("a", 1), ("b", 2), ("a", 3)]);
         assert_eq!(index.get("a"), Some(&1));
         assert_eq!(index.iter().count(), 2);
+    }
+
+    #[test]
+    fn changing_a_copy_equals_building_it() {
+        let index = Index::new((0..100).map(|n| (format!("k{n}"), n)));
+        let [k7, k8, new] = ["k7", "k8", "new"].map(str::to_owned);
+        let replaced = index.with(vec![(&k7, Some(700))]);
+        assert_eq!(
+            (replaced.get("k7"), replaced.get("k8"), replaced.iter().count()),
+            (Some(&700), Some(&8), 100)
+        );
+        let mixed = index.with(vec![(&k7, Some(700)), (&k8, None), (&new, Some(-1))]);
+        assert_eq!((mixed.get("k7"), mixed.get("k8"), mixed.get("new")), (Some(&700), None, Some(&-1)));
+        assert_eq!((mixed.iter().count(), index.get("k8")), (100, Some(&8)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod finder;
 mod guard;
 mod index;
 mod items;
+mod moved;
 mod permissions;
 mod reason;
 mod remedy;

@@ -1,8 +1,10 @@
 //! Role inheritance, unrolled: every path from a granted role to the roles it inherits from, found once at compile
 //! time and bounded, so that a decision only walks a list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use imbl::OrdMap;
 
 use crate::decide::finder::{Finder, PathSet};
 use crate::decide::guard::{Facts, Failures, Guard, sorted};
@@ -36,16 +38,21 @@ pub(super) struct RoleNode {
 pub(super) struct InheritancePath {
     /// Granted role first; never empty.
     pub(super) roles: Box<[RoleId]>,
-    /// The node of the last role; `None`: the path is broken there (no such role, a cycle, a bound passed).
-    pub(super) end: Option<usize>,
-    /// The nodes along the path that have constraints.
-    guarded: Box<[usize]>,
+    /// The last role; `None`: the path is broken there (no such role, a cycle, a bound passed).
+    pub(super) end: Option<Arc<RoleNode>>,
+    /// The roles along the path that have constraints.
+    guarded: Box<[Arc<RoleNode>]>,
 }
 
 impl InheritancePath {
     /// The role it leads to, unless it is broken.
     pub(super) fn reaches(&self) -> Option<&RoleId> {
-        self.end.and_then(|_| self.roles.last())
+        self.end.as_ref().and_then(|_| self.roles.last())
+    }
+
+    /// What fails of the constraints of the roles along the path.
+    pub(super) fn failures(&self, facts: &Facts<'_>) -> Failures {
+        self.guarded.iter().fold(Failures::NONE, |failed, node| failed.with(node.guard.failures(facts)))
     }
 }
 
@@ -78,70 +85,53 @@ impl Reach {
     }
 }
 
-/// The roles of one tenant that its grants reach.
+/// What is known of one tenant's roles: those that its grants reached so far. Cheap to clone; right as long as no role
+/// of the tenant, and no built-in one, changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Roles {
-    nodes: Box<[RoleNode]>,
-}
-
-impl Roles {
-    pub(super) fn node(&self, at: usize) -> Option<&RoleNode> {
-        self.nodes.get(at)
-    }
-
-    /// What fails of the constraints of the roles along `path`.
-    pub(super) fn failures(&self, path: &InheritancePath, facts: &Facts<'_>) -> Failures {
-        path.guarded.iter().fold(Failures::NONE, |failed, at| {
-            failed.with(self.node(*at).map_or(Failures::BROKEN, |node| node.guard.failures(facts)))
-        })
-    }
+pub(super) struct RoleBook {
+    /// `None`: looked for, and not there.
+    nodes: OrdMap<RoleId, Option<Arc<RoleNode>>>,
+    reaches: OrdMap<RoleId, Arc<Reach>>,
 }
 
 /// Compiles roles as grants name them; what no grant reaches costs nothing.
 pub(super) struct RoleCompiler<'s> {
     state: &'s State,
     tenant: &'s TenantId,
-    nodes: Vec<RoleNode>,
-    found: BTreeMap<RoleId, Option<usize>>,
-    reaches: BTreeMap<RoleId, Arc<Reach>>,
+    book: RoleBook,
 }
 
 impl<'s> RoleCompiler<'s> {
-    pub(super) fn new(state: &'s State, tenant: &'s TenantId) -> Self {
-        Self { state, tenant, nodes: Vec::new(), found: BTreeMap::new(), reaches: BTreeMap::new() }
+    pub(super) fn new(state: &'s State, tenant: &'s TenantId, book: RoleBook) -> Self {
+        Self { state, tenant, book }
     }
 
-    pub(super) fn finish(self) -> Roles {
-        Roles { nodes: self.nodes.into() }
+    pub(super) fn finish(self) -> RoleBook {
+        self.book
     }
 
     pub(super) fn reach(&mut self, role: &RoleId) -> Arc<Reach> {
-        if let Some(known) = self.reaches.get(role) {
+        if let Some(known) = self.book.reaches.get(role) {
             return known.clone();
         }
         let reach = Arc::new(self.unroll(role));
-        self.reaches.insert(role.clone(), reach.clone());
+        self.book.reaches.insert(role.clone(), reach.clone());
         reach
     }
 
-    fn find(&mut self, id: &RoleId) -> Option<usize> {
-        if let Some(known) = self.found.get(id) {
-            return *known;
+    fn find(&mut self, id: &RoleId) -> Option<Arc<RoleNode>> {
+        if let Some(known) = self.book.nodes.get(id) {
+            return known.clone();
         }
-        let at = role_in(self.state, self.tenant, id).map(|role| {
-            self.nodes.push(RoleNode {
+        let node = role_in(self.state, self.tenant, id).map(|role| {
+            Arc::new(RoleNode {
                 permissions: PermissionSet::new(&role.permissions),
                 guard: Guard::new(&role.constraints),
                 parents: sorted(&role.inherits_from),
-            });
-            self.nodes.len() - 1
+            })
         });
-        self.found.insert(id.clone(), at);
-        at
-    }
-
-    fn parents(&self, at: usize) -> Box<[RoleId]> {
-        self.nodes.get(at).map(|node| node.parents.clone()).unwrap_or_default()
+        self.book.nodes.insert(id.clone(), node.clone());
+        node
     }
 
     fn unroll(&mut self, role: &RoleId) -> Reach {
@@ -152,8 +142,7 @@ impl<'s> RoleCompiler<'s> {
         if !complete {
             paths = vec![broken(&[(role.clone(), None)])];
         }
-        let ends = paths.iter().map(|path| path.end.and_then(|at| self.nodes.get(at)));
-        let finder = Finder::new(ends.map(|end| end.map(|node| &node.permissions)));
+        let finder = Finder::new(paths.iter().map(|path| path.end.as_ref().map(|node| &node.permissions)));
         Reach { paths: paths.into(), finder, members: members.into_iter().collect(), unbounded }
     }
 
@@ -162,10 +151,10 @@ impl<'s> RoleCompiler<'s> {
         let mut members = BTreeSet::from([role.clone()]);
         let mut open = vec![role.clone()];
         while let Some(id) = open.pop() {
-            let Some(at) = self.find(&id) else { continue };
-            for parent in self.parents(at) {
+            let Some(node) = self.find(&id) else { continue };
+            for parent in &node.parents {
                 if members.len() <= limits::ROLE_CLOSURE_MAX && members.insert(parent.clone()) {
-                    open.push(parent);
+                    open.push(parent.clone());
                 }
             }
         }
@@ -174,7 +163,7 @@ impl<'s> RoleCompiler<'s> {
 
     /// Appends the path that `steps` is, then all that go on from it, depth first. False when there are too many.
     /// `steps` are distinct but for the last, and at most one longer than the depth bound: the recursion ends.
-    fn extend(&mut self, steps: &mut Vec<(RoleId, Option<usize>)>, paths: &mut Vec<InheritancePath>) -> bool {
+    fn extend(&mut self, steps: &mut Vec<Step>, paths: &mut Vec<InheritancePath>) -> bool {
         if paths.len() >= limits::ROLE_PATHS_MAX {
             return false;
         }
@@ -182,17 +171,18 @@ impl<'s> RoleCompiler<'s> {
         *node = self.find(id);
         let cyclic = before.iter().any(|(earlier, _)| earlier == id);
         let too_deep = before.len() >= limits::ROLE_DEPTH_MAX;
-        let Some(at) = node.filter(|_| !cyclic && !too_deep) else {
+        let Some(end) = node.clone().filter(|_| !cyclic && !too_deep) else {
             paths.push(broken(steps));
             return true;
         };
+        let guarded = steps.iter().filter_map(|(_, node)| node.clone()).filter(|node| !node.guard.is_open());
         paths.push(InheritancePath {
             roles: steps.iter().map(|(id, _)| id.clone()).collect(),
-            end: Some(at),
-            guarded: steps.iter().filter_map(|(_, at)| *at).filter(|at| self.is_guarded(*at)).collect(),
+            guarded: guarded.collect(),
+            end: Some(end.clone()),
         });
-        for parent in self.parents(at) {
-            steps.push((parent, None));
+        for parent in &end.parents {
+            steps.push((parent.clone(), None));
             let complete = self.extend(steps, paths);
             steps.pop();
             if !complete {
@@ -201,13 +191,11 @@ impl<'s> RoleCompiler<'s> {
         }
         true
     }
-
-    fn is_guarded(&self, at: usize) -> bool {
-        self.nodes.get(at).is_none_or(|node| !node.guard.is_open())
-    }
 }
 
-fn broken(steps: &[(RoleId, Option<usize>)]) -> InheritancePath {
+type Step = (RoleId, Option<Arc<RoleNode>>);
+
+fn broken(steps: &[Step]) -> InheritancePath {
     InheritancePath {
         roles: steps.iter().map(|(id, _)| id.clone()).collect(),
         end: None,

@@ -34,7 +34,7 @@ fn put(state: &mut State, name: &str, inherits_from: Vec<RoleId>) {
 }
 
 fn reach(state: &State, role: &str) -> Arc<Reach> {
-    RoleCompiler::new(state, &TenantId::new("acme").unwrap()).reach(&id(role))
+    RoleCompiler::new(state, &TenantId::new("acme").unwrap(), RoleBook::default()).reach(&id(role))
 }
 
 /// Each path as text; a broken one ends in `!`.

@@ -1,17 +1,18 @@
 //! One tenant compiled: what its principals hold, what it demands of callers, its rules over tools.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::decide::RolePath;
 use crate::decide::guard::{Facts, Failures, Guard, names_one, normalised, sorted, within};
 use crate::decide::index::{Hashed, Index};
 use crate::decide::items::Upstreams;
-use crate::decide::roles::{Reach, RoleCompiler, Roles};
+use crate::decide::moved::Moved;
+use crate::decide::roles::{Reach, RoleBook, RoleCompiler};
 use crate::decide::rules::Rules;
 use crate::decide::scan::of_tenant;
 use crate::ids::{GrantId, PrincipalId, ProjectId, RoleId, TenantId};
-use crate::model::{DenySubject, Grant, Principal, PrincipalKind, SealMode, Tenant, TenantStatus};
+use crate::model::{DenySubject, Grant, PrincipalKind, SealMode, Tenant, TenantStatus};
 use crate::state::State;
 use crate::time::TimestampMs;
 
@@ -23,8 +24,8 @@ pub struct CompiledTenant {
     /// In lower case.
     pub(super) domain: Option<String>,
     pub(super) demands: Demands,
-    pub(super) principals: Index<PrincipalId, CompiledPrincipal>,
-    pub(super) roles: Roles,
+    pub(super) principals: Arc<Principals>,
+    book: RoleBook,
     pub(super) denies: Rules<DenySubject>,
     /// Allowed roles, sorted.
     pub(super) restrictions: Rules<Box<[RoleId]>>,
@@ -72,6 +73,7 @@ pub(super) struct CompiledPrincipal {
 #[derive(Clone, Debug)]
 pub(super) struct CompiledGrant {
     /// Holds for service accounts alone, whatever the record says.
+    id: GrantId,
     pub(super) waives_mfa: bool,
     pub(super) reach: Arc<Reach>,
     /// Position by position the evidence for `reach.paths`.
@@ -86,6 +88,7 @@ impl CompiledGrant {
     fn new(id: &GrantId, grant: &Grant, kind: PrincipalKind, reach: Arc<Reach>) -> Self {
         let proof = |roles: &[RoleId]| Arc::new(RolePath { grant: id.clone(), roles: roles.to_vec() });
         Self {
+            id: id.clone(),
             waives_mfa: grant.waive_mfa && kind == PrincipalKind::Service,
             proofs: reach.paths.iter().map(|path| proof(&path.roles)).collect(),
             reach,
@@ -117,8 +120,45 @@ impl CompiledGrant {
 
 impl CompiledTenant {
     pub(super) fn compile(state: &State, tenant: &Tenant) -> Self {
-        let mut compiler = RoleCompiler::new(state, &tenant.id);
-        let principals = principals(state, tenant, &mut compiler);
+        let mut compiler = RoleCompiler::new(state, &tenant.id, RoleBook::default());
+        let principals = every_principal(state, tenant, &mut compiler);
+        Self::around(state, tenant, Arc::new(principals), compiler.finish())
+    }
+
+    /// As [`CompiledTenant::compile`], but takes over what `moved` does not name.
+    pub(super) fn renew(&self, state: &State, tenant: &Tenant, moved: &Moved) -> Self {
+        if moved.has_roles_of(&tenant.id) {
+            return Self::compile(state, tenant);
+        }
+        let mut compiler = RoleCompiler::new(state, &tenant.id, self.book.clone());
+        let touched: BTreeMap<&PrincipalId, &BTreeSet<GrantId>> = moved.principals_of(&tenant.id).collect();
+        // A principal that was not here may have left grants behind; only a look at all of them tells.
+        let new = |id: &PrincipalId| touched.contains_key(id) && !self.principals.contains(id.as_str());
+        let mut left: BTreeMap<&PrincipalId, Vec<&GrantId>> = BTreeMap::new();
+        if touched.keys().any(|id| new(id)) {
+            let all = of_tenant(&state.grants, &tenant.id).filter(|(_, grant)| new(&grant.principal));
+            all.for_each(|(id, grant)| left.entry(&grant.principal).or_default().push(id));
+        }
+        let renewed: Vec<_> = touched
+            .into_iter()
+            .map(|(id, grants)| {
+                let known = self.principals.get(id.as_str()).map(|known| known.grants.iter());
+                let known = known.into_iter().flatten().map(|grant| &grant.id);
+                let left = left.remove(id).unwrap_or_default();
+                let ids: BTreeSet<&GrantId> = known.chain(grants).chain(left).collect();
+                let records = ids.into_iter().filter_map(|grant| grant_of(state, tenant, id, grant));
+                (id, principal(state, tenant, id, records, &mut compiler))
+            })
+            .collect();
+        let principals = match renewed.is_empty() {
+            true => self.principals.clone(),
+            false => Arc::new(self.principals.with(renewed)),
+        };
+        Self::around(state, tenant, principals, compiler.finish())
+    }
+
+    /// Everything but the principals and roles is compiled anew each time: it is little.
+    fn around(state: &State, tenant: &Tenant, principals: Arc<Principals>, book: RoleBook) -> Self {
         let denies = of_tenant(&state.denies, &tenant.id);
         let restrictions = of_tenant(&state.restrictions, &tenant.id);
         Self {
@@ -127,7 +167,7 @@ impl CompiledTenant {
             domain: tenant.custom_domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
             demands: Demands::new(tenant),
             principals,
-            roles: compiler.finish(),
+            book,
             denies: Rules::new(
                 denies.map(|(id, rule)| (id.clone(), rule.tools.clone(), rule.subject.clone())),
             ),
@@ -148,26 +188,46 @@ impl CompiledTenant {
     }
 }
 
-fn principals(
-    state: &State,
-    tenant: &Tenant,
-    compiler: &mut RoleCompiler<'_>,
-) -> Index<PrincipalId, CompiledPrincipal> {
+type Principals = Index<PrincipalId, Arc<CompiledPrincipal>>;
+
+fn every_principal(state: &State, tenant: &Tenant, compiler: &mut RoleCompiler<'_>) -> Principals {
     let mut held: BTreeMap<&PrincipalId, Vec<(&GrantId, &Grant)>> = BTreeMap::new();
     for (id, grant) in of_tenant(&state.grants, &tenant.id) {
         held.entry(&grant.principal).or_default().push((id, grant));
     }
-    let mut compile = |id: &PrincipalId, principal: &Principal| {
-        let grants = held.remove(id).unwrap_or_default().into_iter().map(|(id, grant)| {
-            let reach = compiler.reach(&grant.role);
-            CompiledGrant::new(id, grant, principal.kind, reach)
-        });
-        CompiledPrincipal {
-            enabled: principal.enabled,
-            projects: sorted(&principal.projects),
-            grants: grants.collect(),
-        }
-    };
     let records = of_tenant(&state.principals, &tenant.id);
-    Index::new(records.map(|(id, principal)| (id.clone(), compile(id, principal))))
+    Index::new(records.filter_map(|(id, _)| {
+        let grants = held.remove(id).unwrap_or_default();
+        Some((id.clone(), principal(state, tenant, id, grants, compiler)?))
+    }))
+}
+
+/// `grants`: all of the principal's, by id.
+fn principal<'s>(
+    state: &State,
+    tenant: &Tenant,
+    id: &PrincipalId,
+    grants: impl IntoIterator<Item = (&'s GrantId, &'s Grant)>,
+    compiler: &mut RoleCompiler<'_>,
+) -> Option<Arc<CompiledPrincipal>> {
+    let record = &state.principals.get(&(tenant.id.clone(), id.clone()))?.value;
+    let compile = |(id, grant): (&GrantId, &Grant)| {
+        CompiledGrant::new(id, grant, record.kind, compiler.reach(&grant.role))
+    };
+    Some(Arc::new(CompiledPrincipal {
+        enabled: record.enabled,
+        projects: sorted(&record.projects),
+        grants: grants.into_iter().map(compile).collect(),
+    }))
+}
+
+/// The grant, if it is there and the principal's.
+fn grant_of<'s>(
+    state: &'s State,
+    tenant: &Tenant,
+    principal: &PrincipalId,
+    id: &'s GrantId,
+) -> Option<(&'s GrantId, &'s Grant)> {
+    let grant = &state.grants.get(&(tenant.id.clone(), id.clone()))?.value;
+    (grant.principal == *principal).then_some((id, grant))
 }
