@@ -39,7 +39,7 @@ enum Command {
     /// Check exported audit files; needs no server.
     Audit(audit_file::AuditArgs),
     /// Run the demo MCP server that `dev` puts behind the gateway.
-    Demo(demo::DemoArgs),
+    Demo(DemoArgs),
     /// Print the completion script of a shell.
     Completions {
         /// bash, zsh, fish, elvish or powershell.
@@ -54,6 +54,15 @@ struct ServeArgs {
     config: PathBuf,
     /// End when standard input closes: for a parent process that must not leave nodes behind.
     #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct DemoArgs {
+    #[command(flatten)]
+    demo: demo::DemoArgs,
+    /// End when standard input closes: for a parent process that must not leave it behind.
+    #[arg(long, hide = true, conflicts_with = "stdio")]
     until_stdin_closes: bool,
 }
 
@@ -105,7 +114,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ctl(args) => Ok(ctl::run(args).await),
         Command::Audit(args) => Ok(audit_file::run(args)),
         Command::Demo(args) => {
-            demo::run(args, serve::signals::ended()).await?;
+            if args.until_stdin_closes {
+                demo::run(args.demo, serve::signals::ended_or_stdin_closed()).await?;
+            } else {
+                demo::run(args.demo, serve::signals::ended()).await?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {

@@ -2,10 +2,15 @@
 //!
 //! No rule lives here. Start at `cli.rs` (what can be run) and `serve/` (how a node is put together).
 
+mod audit_file;
 pub mod cli;
 pub mod config;
-pub mod demo;
+mod ctl;
+mod demo;
+mod dev;
 mod host;
-pub mod pki;
+mod pki;
 mod print;
-pub mod tls;
+pub mod serve;
+mod telemetry;
+mod tls;

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{ApiKeyId, PrincipalId, TenantId};
 use only1mcp_domain::secret;
-use only1mcp_domain::time::TimestampMs;
 
 use crate::enforcer::Enforcer;
 
@@ -19,8 +18,7 @@ impl Enforcer {
     ) -> Result<(TenantId, PrincipalId, ApiKeyId), Reason> {
         let found = self.find_key(presented);
         if found.is_err() {
-            self.metrics.unauthenticated();
-            self.fold.unauthenticated(source, TimestampMs(self.parts.clock.now_ms()));
+            self.unauthenticated(source);
         }
         found
     }

@@ -266,7 +266,9 @@ impl Batcher {
         let journaled = JournalRecord::Batch(batch.clone()).encode();
         let done = self.flushed.0.clone();
         // One flush is under way at a time, so the channel of one has room.
-        let flushed = Box::new(move |ok| drop(done.try_send(ok)));
+        let flushed = Box::new(move |ok| {
+            let _ = done.try_send(ok);
+        });
         let Some(position) = self.parts.journal.append(journaled, flushed) else {
             return Err("the journal takes no more records".to_owned());
         };

@@ -95,6 +95,11 @@ impl Enforcer {
         let _ = self.view.watch().wait_for(|applied| *applied >= index).await;
     }
 
+    /// Index that the view stands at, for waiting on it.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.view.watch()
+    }
+
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
     }
@@ -176,7 +181,7 @@ impl Enforcer {
             _ => return Err(self.refuse(facts, kind, item, Reason::AuditUnavailable, None)),
         }
         self.metrics.allowed();
-        self.key_used(facts);
+        self.key_of(facts);
         Ok(admitted)
     }
 
@@ -229,18 +234,34 @@ impl Enforcer {
             first_at: now,
             last_at: now,
         };
-        if let Some(record) = self.fold.refused(refusal) {
-            // A full queue drops the single event, never the count in the metrics; the caller is refused either way.
-            let _ = self.intake.tell(record);
-        }
+        self.write_refusal(refusal);
         let rule = denial.and_then(|d| d.rule.as_ref()).map(|rule| format!(" by rule {rule}")).unwrap_or_default();
         let message = format!("{item} is refused ({}){rule}: {}", reason.code(), reason.ask());
         Refused { reason, decision, revision, message }
     }
 
+    /// Records a refusal that was worded elsewhere (administration).
+    pub fn record_refusal(&self, refusal: Refusal) {
+        self.metrics.denied(refusal.reason);
+        self.write_refusal(refusal);
+    }
+
+    fn write_refusal(&self, refusal: Refusal) {
+        if let Some(record) = self.fold.refused(refusal) {
+            // A full queue drops the single event, never the count in the metrics; the caller is refused either way.
+            let _ = self.intake.tell(record);
+        }
+    }
+
+    /// Counts a request without valid credentials.
+    pub fn unauthenticated(&self, source: Option<IpAddr>) {
+        self.metrics.unauthenticated();
+        self.fold.unauthenticated(source, self.now());
+    }
+
     /// Records a login by key: once per MCP session.
     pub fn session_opened(&self, facts: &CallFacts, client_name: &str, client_version: &str, protocol_version: &str) {
-        self.key_used(facts);
+        self.key_of(facts);
         let event = SessionEvent {
             caller: facts.caller(),
             client_name: client_name.to_owned(),
@@ -251,12 +272,17 @@ impl Enforcer {
         let _ = self.intake.tell(Record::SessionOpened(Box::new(event)));
     }
 
-    fn key_used(&self, facts: &CallFacts) {
-        let now = self.now();
+    fn key_of(&self, facts: &CallFacts) {
         if let Some(key) = &facts.key {
-            if self.used.first_use(key, now.0) {
-                let _ = self.intake.tell(Record::KeyUsed { key: key.clone(), at: now });
-            }
+            self.key_used(key);
+        }
+    }
+
+    /// Notes a use of the key, once a minute.
+    pub fn key_used(&self, key: &ApiKeyId) {
+        let now = self.now();
+        if self.used.first_use(key, now.0) {
+            let _ = self.intake.tell(Record::KeyUsed { key: key.clone(), at: now });
         }
     }
 

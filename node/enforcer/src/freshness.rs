@@ -1,7 +1,7 @@
 //! How old the state is that this node decides on (P4), by its own monotonic clock alone.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use only1mcp_domain::ids::TenantId;
@@ -126,6 +126,8 @@ pub(crate) fn stale_wait(view: &ViewCell) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -49,7 +49,9 @@ pub(crate) async fn recover(parts: &Parts) -> Result<Carried, String> {
     let (sender, receiver) = oneshot::channel();
     let position = parts
         .journal
-        .append(record.encode(), Box::new(move |ok| drop(sender.send(ok))))
+        .append(record.encode(), Box::new(move |ok| {
+                let _ = sender.send(ok);
+            }))
         .ok_or("the journal takes no records")?;
     match receiver.await {
         Ok(true) => Ok(Carried { incarnation, position, batches }),

@@ -42,10 +42,11 @@ pub(crate) struct ViewCell {
 
 impl ViewCell {
     pub(crate) fn new(cluster: &dyn ClusterPort) -> Self {
+        let applied = *cluster.applied().borrow();
         let state = cluster.state();
         let view = View {
             policy: Arc::new(CompiledPolicy::build(&state)),
-            applied: state.last_applied,
+            applied,
             log_time_seen: Instant::now(),
             state,
         };
@@ -66,16 +67,18 @@ impl ViewCell {
     /// an index decides with everything up to it. INVARIANT: P4
     pub(crate) async fn follow(&self, cluster: &dyn ClusterPort, mut applied: watch::Receiver<u64>) {
         loop {
-            self.advance(cluster.state());
+            // The index first: the state is at least as new. Raft's own entries move the index, not the state.
+            let index = *applied.borrow_and_update();
+            self.advance(index, cluster.state());
             if applied.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn advance(&self, state: Arc<State>) {
+    fn advance(&self, applied: u64, state: Arc<State>) {
         let old = self.current.load_full();
-        if state.last_applied == old.applied {
+        if applied == old.applied {
             return;
         }
         let policy = if state.policy_revision == old.policy.revision() {
@@ -85,7 +88,6 @@ impl ViewCell {
         };
         let log_time_seen =
             if state.log_time == old.state.log_time { old.log_time_seen } else { Instant::now() };
-        let applied = state.last_applied;
         self.current.store(Arc::new(View { state, policy, applied, log_time_seen }));
         self.moved.send_replace(applied);
     }

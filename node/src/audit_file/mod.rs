@@ -8,6 +8,7 @@ mod read;
 mod verify;
 
 pub use command::{AuditArgs, run};
+pub(crate) use format::hex;
 pub use format::{FORMAT, Head, Header, Line, readable};
 pub use read::{FileFault, Reader};
 pub use verify::{Report, verify};

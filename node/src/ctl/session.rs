@@ -140,6 +140,22 @@ impl Session {
 }
 
 impl Connection {
+    /// As `--endpoint`, `--ca` and `--key` would make it.
+    pub fn with_key(endpoint: &str, ca: &Path, key: &str) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            ca: Some(ca.to_owned()),
+            key: Some(key.to_owned()),
+            key_file: None,
+            cert: None,
+            cert_key: None,
+            timeout: 10_000,
+            consistency: Level::default(),
+            staleness_max: None,
+            revision_min: None,
+        }
+    }
+
     /// Connects. Errors: say what of endpoint, files or network is wrong.
     pub async fn api(&self) -> anyhow::Result<Api> {
         let credentials =

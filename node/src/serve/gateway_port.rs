@@ -187,6 +187,10 @@ impl Enforcement for GatewayPort {
         })
     }
 
+    fn refuse(&self, caller: &CallerInfo, kind: ItemKind, item: &str, reason: Reason) -> Refused {
+        refused(self.enforcer.refuse(&facts(caller), kind, item, reason, None))
+    }
+
     fn may_view(&self, caller: &CallerInfo, _upstream: &UpstreamId, _own_name: &str, item: &str) -> Decision {
         self.enforcer.decide(&facts(caller), Action::View(item))
     }

@@ -1,6 +1,8 @@
 //! The chain: `digest = SHA3-256(canonical bytes)`, `hash = SHA3-256(previous hash || index || digest)`.
 //! The index is 8 bytes, big-endian; the hash before the first event is all zero.
 
+use std::collections::BTreeMap;
+
 use sha3::{Digest as _, Sha3_256};
 
 use crate::ids::{AuditIndex, Digest};
@@ -51,7 +53,9 @@ impl ChainHead {
 /// What a verifier found wrong, and where.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ChainFault {
-    #[error("event {found} follows event {previous}: events between them are missing, or one was inserted or moved")]
+    #[error(
+        "event {found} follows event {previous}: events between them are missing, or one was inserted or moved"
+    )]
     OutOfOrder { previous: u64, found: u64 },
     #[error("event {index} was edited: its digest is not that of its bytes")]
     DigestMismatch { index: u64 },
@@ -65,16 +69,28 @@ pub enum ChainFault {
     Forked { index: u64 },
 }
 
-/// Checks events one after the other, from a head that is trusted.
+/// Checks events one after the other, from a head that is trusted, against heads that were promised (a checkpoint's,
+/// a receipt's).
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
     head: ChainHead,
+    /// Hashes not met yet, by index.
+    promised: BTreeMap<AuditIndex, Digest>,
 }
 
 impl Verifier {
     /// Starts after `head`; `ChainHead::default()` is the beginning of time.
     pub fn after(head: ChainHead) -> Self {
-        Self { head }
+        Self { head, promised: BTreeMap::new() }
+    }
+
+    /// Besides, the chain must hold the event `head` names, by that hash. What lies before the start cannot be checked
+    /// and is not.
+    pub fn promising(mut self, head: ChainHead) -> Self {
+        if head.index >= self.head.index {
+            self.promised.insert(head.index, head.hash);
+        }
+        self
     }
 
     pub fn head(&self) -> ChainHead {
@@ -82,21 +98,23 @@ impl Verifier {
     }
 
     /// Takes the next event.
-    /// Errors: `ChainFault`; the verifier's head is unchanged.
+    /// Errors: `ChainFault`; the verifier is unchanged.
     pub fn push(&mut self, event: &SealedEvent) -> Result<(), ChainFault> {
         let index = event.index.0;
-        let next = self.next(event.index, event.digest, event.hash, || event_digest(&event.bytes) == event.digest)?;
+        let bytes_fit = || event_digest(&event.bytes) == event.digest;
+        let next = self.next(event.index, event.digest, event.hash, bytes_fit)?;
         if let Err(error) = super::decode(&event.bytes) {
             return Err(ChainFault::Unreadable { index, detail: error.to_string() });
         }
-        self.head = next;
+        self.move_to(next);
         Ok(())
     }
 
     /// Takes the next event's place in the chain, its content being withheld: links are checked, bytes are not.
-    /// Errors: `ChainFault`; the verifier's head is unchanged.
+    /// Errors: `ChainFault`; the verifier is unchanged.
     pub fn push_place(&mut self, index: AuditIndex, digest: Digest, hash: Digest) -> Result<(), ChainFault> {
-        self.head = self.next(index, digest, hash, || true)?;
+        let next = self.next(index, digest, hash, || true)?;
+        self.move_to(next);
         Ok(())
     }
 
@@ -105,17 +123,39 @@ impl Verifier {
         index: AuditIndex,
         digest: Digest,
         hash: Digest,
-        digest_fits: impl FnOnce() -> bool,
+        bytes_fit: impl FnOnce() -> bool,
     ) -> Result<ChainHead, ChainFault> {
         if index.0 != self.head.index.0.saturating_add(1) {
             return Err(ChainFault::OutOfOrder { previous: self.head.index.0, found: index.0 });
         }
-        if !digest_fits() {
+        if !bytes_fit() {
             return Err(ChainFault::DigestMismatch { index: index.0 });
         }
         if link(self.head.hash, index, digest) != hash {
             return Err(ChainFault::HashMismatch { index: index.0 });
         }
+        if self.promised.get(&index).is_some_and(|promised| *promised != hash) {
+            return Err(ChainFault::Forked { index: index.0 });
+        }
         Ok(ChainHead { index, hash })
+    }
+
+    fn move_to(&mut self, next: ChainHead) {
+        self.promised.retain(|promised, _| *promised > next.index);
+        self.head = next;
+    }
+
+    /// Where the chain ends, every promised head met.
+    /// Errors: `Truncated`, or `Forked` where the trusted start itself is not what was promised.
+    pub fn finish(&self) -> Result<ChainHead, ChainFault> {
+        if let Some((index, hash)) = self.promised.last_key_value() {
+            if *index > self.head.index {
+                return Err(ChainFault::Truncated { expected: index.0, found: self.head.index.0 });
+            }
+            if *hash != self.head.hash {
+                return Err(ChainFault::Forked { index: index.0 });
+            }
+        }
+        Ok(self.head)
     }
 }

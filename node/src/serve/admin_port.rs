@@ -1,0 +1,322 @@
+//! The cluster and this node, as administration's ports ask for them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, join_all};
+use only1mcp_admin::ports::{
+    AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, HostPort, MemberObservation, MembershipFailure,
+    ProposeFailure, ReadFailure, UpstreamHealth, UpstreamStatus, View,
+};
+use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError};
+use only1mcp_domain::activity::{ItemKind, Refusal};
+use only1mcp_domain::audit::SealedEvent;
+use only1mcp_domain::command::{Command, Entry};
+use only1mcp_domain::ids::{ApiKeyId, AuditIndex, NodeId, TenantId, UpstreamId};
+use only1mcp_domain::model::NodeRole;
+use only1mcp_domain::time::TimestampMs;
+use only1mcp_enforcer::Enforcer;
+use only1mcp_gateway::{Gateway, Health};
+use only1mcp_proto::peer;
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant, sleep, timeout_at};
+
+use crate::host::{HostClock, HostEntropy};
+use crate::serve::join;
+use crate::serve::readiness::{Readiness, clock_offset_ms};
+
+/// How often other nodes are asked how far they are.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// One such question.
+const ASK: Duration = Duration::from_millis(500);
+
+/// The replicated state machine and its members.
+pub struct AdminCluster {
+    pub handle: Handle,
+    pub enforcer: Arc<Enforcer>,
+}
+
+impl AdminCluster {
+    async fn view_at(&self, index: u64, deadline: Instant) -> Result<View, ReadFailure> {
+        match timeout_at(deadline, self.enforcer.wait_view(index)).await {
+            Ok(()) => Ok(self.view()),
+            Err(_) => Err(ReadFailure::Unavailable),
+        }
+    }
+
+    /// What another member says of itself.
+    async fn ask(&self, node: NodeId, deadline: Instant) -> Option<peer::StatusResponse> {
+        let mut client = self.handle.peer(node)?;
+        let request = peer::StatusRequest { from: self.handle.node().0, ..Default::default() };
+        let until = deadline.min(Instant::now() + ASK);
+        timeout_at(until, client.status(request)).await.ok()?.ok().map(tonic::Response::into_inner)
+    }
+
+    fn observe_self(&self, observation: &mut MemberObservation) {
+        observation.applied_index = Some(*self.handle.applied().borrow());
+        observation.freshness_ms = self.enforcer.freshness().age().map(|age| ms(age.as_millis()));
+        observation.clock_offset_ms = Some(clock_offset_ms(&self.enforcer));
+        observation.reachable = Some(true);
+    }
+}
+
+fn ms(ms: u128) -> u64 {
+    u64::try_from(ms).unwrap_or(u64::MAX)
+}
+
+fn read_failure(error: ReadError) -> ReadFailure {
+    match error {
+        ReadError::NotReady | ReadError::Behind { .. } => ReadFailure::Unavailable,
+        ReadError::Stopped { detail } => ReadFailure::Stopped(detail),
+    }
+}
+
+fn propose_failure(error: ProposeError) -> ProposeFailure {
+    match error {
+        ProposeError::NotReady => ProposeFailure::NotReady,
+        ProposeError::Unknown { .. } => ProposeFailure::Unknown,
+        ProposeError::Stopped { .. } | ProposeError::TooLarge { .. } => ProposeFailure::Stopped(error.to_string()),
+    }
+}
+
+fn membership_failure(error: MembershipError) -> MembershipFailure {
+    match error {
+        MembershipError::NotReady => ProposeFailure::NotReady.into(),
+        MembershipError::Unknown { .. } => ProposeFailure::Unknown.into(),
+        MembershipError::Stopped { detail } => ProposeFailure::Stopped(detail).into(),
+        MembershipError::Refused { detail } => MembershipFailure::Refused(detail),
+    }
+}
+
+impl ClusterPort for AdminCluster {
+    fn node(&self) -> NodeId {
+        self.handle.node()
+    }
+
+    fn view(&self) -> View {
+        let view = self.enforcer.view();
+        View { state: view.state.clone(), policy: view.policy.clone(), now: view.now() }
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        self.enforcer.applied()
+    }
+
+    fn consistent(&self, consistency: Consistency, deadline: Instant) -> BoxFuture<'_, Result<View, ReadFailure>> {
+        Box::pin(async move {
+            match consistency {
+                Consistency::Linearizable => {
+                    let index = self.handle.read_index(deadline).await.map_err(read_failure)?;
+                    self.view_at(index, deadline).await
+                }
+                Consistency::Lease => {
+                    let index = self.handle.read_lease(deadline).await.map_err(read_failure)?;
+                    self.view_at(index, deadline).await
+                }
+                Consistency::Local { staleness_ms_max, revision_min } => {
+                    let view = self.view_at(revision_min, deadline).await?;
+                    let fresh = self.enforcer.freshness().is_fresh(staleness_ms_max);
+                    if fresh { Ok(view) } else { Err(ReadFailure::Stale) }
+                }
+            }
+        })
+    }
+
+    fn propose(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, ProposeFailure>> {
+        Box::pin(async move {
+            let committed = self.handle.propose(entry, deadline).await.map_err(propose_failure)?;
+            // Whoever reads here after writing here finds the write.
+            let _ = timeout_at(deadline, self.enforcer.wait_view(committed.log_index)).await;
+            Ok(Committed { log_index: committed.log_index, outcome: committed.outcome })
+        })
+    }
+
+    /// A node is fenced once it cannot be fresh on anything older: it never was given an older read index after the
+    /// write was committed, so the largest bound, with a margin for clock rates, is enough. INVARIANT: P4
+    fn wait_everywhere(&self, log_index: u64, deadline: Instant) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let committed = Instant::now();
+            let state = self.enforcer.view().state.clone();
+            let bound = state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.staleness_ms_max);
+            let fenced_at = committed + Duration::from_millis(bound.saturating_mul(11) / 10);
+            let members: Vec<NodeId> = state
+                .nodes
+                .values()
+                .filter(|record| record.value.role != NodeRole::Removed && record.value.id != self.handle.node())
+                .map(|record| record.value.id)
+                .collect();
+            let applied = members.into_iter().map(|node| async move {
+                loop {
+                    if self.ask(node, deadline).await.is_some_and(|status| status.applied >= log_index) {
+                        return true;
+                    }
+                    let now = Instant::now();
+                    if now >= fenced_at || now >= deadline {
+                        return now >= fenced_at;
+                    }
+                    sleep(ASK_AGAIN).await;
+                }
+            });
+            let here = timeout_at(deadline, self.enforcer.wait_view(log_index)).await.is_ok();
+            join_all(applied).await.into_iter().all(|done| done) && here
+        })
+    }
+
+    fn audit_scan(
+        &self,
+        from: AuditIndex,
+        to: AuditIndex,
+        limit: usize,
+        reverse: bool,
+    ) -> BoxFuture<'_, Result<Vec<SealedEvent>, String>> {
+        Box::pin(async move {
+            let last = to.0.min(self.handle.state().chain.index.0);
+            let first = from.0.max(1);
+            if first > last {
+                return Ok(Vec::new());
+            }
+            let wanted = u64::try_from(limit).unwrap_or(u64::MAX).min(last - first + 1);
+            // The chain has no gaps, so the last `wanted` events begin here.
+            let start = if reverse { last - wanted + 1 } else { first };
+            let count = usize::try_from(wanted).unwrap_or(usize::MAX);
+            let mut events =
+                self.handle.audit_events(AuditIndex(start), count).map_err(|error| error.to_string())?;
+            events.retain(|event| event.index.0 <= last);
+            if reverse {
+                events.reverse();
+            }
+            Ok(events)
+        })
+    }
+
+    fn status(&self, deadline: Instant) -> BoxFuture<'_, ClusterStatus> {
+        Box::pin(async move {
+            let own = self.handle.status();
+            let now = self.enforcer.view().now();
+            let asked = self.enforcer.view().state.nodes.values().map(|record| record.value.clone()).collect::<Vec<_>>();
+            let members = asked.into_iter().filter(|record| record.role != NodeRole::Removed).map(|record| async move {
+                let mut observation = MemberObservation { node: record.id, ..Default::default() };
+                if record.id == self.handle.node() {
+                    self.observe_self(&mut observation);
+                } else if let Some(status) = self.ask(record.id, deadline).await {
+                    observation.applied_index = Some(status.applied);
+                    observation.freshness_ms = status.fresh_age_ms;
+                    observation.disk_free_bytes = Some(status.disk_free_bytes);
+                    let offset = i128::from(status.now_ms) - i128::from(now.0);
+                    observation.clock_offset_ms = i64::try_from(offset).ok();
+                    observation.reachable = Some(true);
+                } else {
+                    observation.reachable = Some(false);
+                }
+                observation
+            });
+            let mut members = join_all(members).await;
+            for observation in &mut members {
+                observation.lag_entries =
+                    observation.applied_index.map(|applied| own.committed.saturating_sub(applied));
+            }
+            ClusterStatus {
+                leader: own.leader,
+                term: own.term,
+                applied_index: own.applied,
+                committed_index: own.committed,
+                members,
+            }
+        })
+    }
+
+    fn transfer_leader(&self, to: NodeId, deadline: Instant) -> BoxFuture<'_, Result<(), MembershipFailure>> {
+        Box::pin(async move { self.handle.transfer_leader(to, deadline).await.map_err(membership_failure) })
+    }
+
+    fn remove(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, MembershipFailure>> {
+        Box::pin(async move {
+            let Command::RemoveNode { node, .. } = entry.command else {
+                return Err(MembershipFailure::Refused("only a removal removes a node".to_owned()));
+            };
+            let committed = self.handle.propose(entry, deadline).await.map_err(propose_failure)?;
+            if committed.outcome.is_ok() {
+                self.handle.remove(node, deadline).await.map_err(membership_failure)?;
+            }
+            Ok(Committed { log_index: committed.log_index, outcome: committed.outcome })
+        })
+    }
+
+    fn promote(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, MembershipFailure>> {
+        Box::pin(async move {
+            let Command::SetNodeRole { node, .. } = entry.command else {
+                return Err(MembershipFailure::Refused("only a change of role promotes a node".to_owned()));
+            };
+            self.handle.promote(node, deadline).await.map_err(membership_failure)?;
+            let committed = self.handle.propose(entry, deadline).await.map_err(propose_failure)?;
+            Ok(Committed { log_index: committed.log_index, outcome: committed.outcome })
+        })
+    }
+}
+
+/// This node: its clock, its randomness, its gateway.
+pub struct AdminHost {
+    pub enforcer: Arc<Enforcer>,
+    pub gateway: Gateway,
+    pub readiness: Readiness,
+}
+
+impl HostPort for AdminHost {
+    fn now_ms(&self) -> u64 {
+        HostClock.now_ms()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        HostEntropy.fill(bytes);
+    }
+
+    fn ready(&self) -> bool {
+        self.readiness.why_not().is_none()
+    }
+
+    fn record_refusal(&self, refusal: AdminRefusal) {
+        self.enforcer.record_refusal(Refusal {
+            decision: refusal.decision,
+            caller: refusal.caller,
+            kind: ItemKind::Tool,
+            item: format!("{} ({})", refusal.method, refusal.permission.name()),
+            reason: refusal.reason,
+            revision: refusal.revision,
+            count: 1,
+            first_at: refusal.at,
+            last_at: refusal.at,
+        });
+    }
+
+    fn unauthenticated(&self, source: Option<IpAddr>) {
+        self.enforcer.unauthenticated(source);
+    }
+
+    fn key_used(&self, key: &ApiKeyId) {
+        self.enforcer.key_used(key);
+    }
+
+    fn upstream_health(&self, tenant: &TenantId, upstream: &UpstreamId) -> Option<UpstreamHealth> {
+        let found = self.gateway.upstream_health();
+        let health = found.into_iter().find(|health| health.tenant == *tenant && health.upstream == *upstream)?;
+        let (status, detail) = match health.health {
+            Health::Unknown => (UpstreamStatus::Unused, String::new()),
+            Health::Ok => (UpstreamStatus::Healthy, String::new()),
+            Health::Failing { error, failures } => (UpstreamStatus::Failing, format!("{error} ({failures} in a row)")),
+        };
+        Some(UpstreamHealth {
+            status,
+            detail,
+            tools: 0,
+            in_flight: u32::try_from(health.calls_in_flight).unwrap_or(u32::MAX),
+            since: Some(TimestampMs(health.since_ms)),
+        })
+    }
+}
+
+/// Takes this node's own entry to the leader; for what the node does at start and end.
+pub async fn propose_own(handle: &Handle, command: Command, within: Duration) -> anyhow::Result<Committed> {
+    let entry = join::node_entry(handle.node(), command);
+    let committed = handle.propose(entry, Instant::now() + within).await?;
+    Ok(Committed { log_index: committed.log_index, outcome: committed.outcome })
+}

@@ -1,0 +1,443 @@
+//! A node as a member: consensus, enforcement, gateway and administration put together, and taken apart in order.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
+use futures_util::future::BoxFuture;
+use only1mcp_admin::ports::{ClientIdentity, Ports, SourceAddress};
+use only1mcp_consensus::{
+    Clock, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, StartError, Stores,
+    Vitals, VitalsSource,
+};
+use only1mcp_domain::command::Command;
+use only1mcp_domain::ids::NodeId;
+use only1mcp_domain::model::NodeRole;
+use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
+use only1mcp_gateway::Gateway;
+use only1mcp_storage::{
+    DataFolder, Engine, FileJournal, FileRaftLog, Journal, JournalOptions, RaftLog, RaftLogOptions, SledEngine,
+    StorageError, free_bytes,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::config::{NodeConfig, TlsFiles};
+use crate::host::{HostClock, HostEntropy};
+use crate::pki::CertIdentity;
+use crate::serve::admin_port::{AdminCluster, AdminHost, propose_own};
+use crate::serve::cluster_port::ConsensusPort;
+use crate::serve::front::Later;
+use crate::serve::gateway_port::GatewayPort;
+use crate::serve::home::{ForwardedHere, PeerHomes};
+use crate::serve::identity::Identity;
+use crate::serve::join::Doorkeeper;
+use crate::serve::journal_port::JournalFile;
+use crate::serve::metrics;
+use crate::serve::readiness::Readiness;
+use crate::tls::{self, AcceptLimits, ClientCertificate, ConnectionInfo, Expect, Keeper, NodeConnector, ServerTls};
+
+/// A peer that does not finish its handshake within this is tried again later.
+const CONNECT_MS_MAX: u64 = 2_000;
+const OWN_ENTRY: Duration = Duration::from_secs(5);
+const PROMOTE_AGAIN: Duration = Duration::from_millis(100);
+const STREAMS_MAX: u32 = 1_024;
+
+impl Clock for HostClock {
+    fn now_ms(&self) -> u64 {
+        (*self).now_ms()
+    }
+}
+
+/// Peer connections under mutual TLS.
+pub struct TlsConnector(pub NodeConnector);
+
+impl Connector for TlsConnector {
+    fn connect(&self, target: PeerTarget) -> BoxFuture<'static, std::io::Result<Box<dyn PeerIo>>> {
+        let connector = self.0.clone();
+        Box::pin(async move {
+            let expect = if target.name.is_empty() { Expect::AnyNode } else { Expect::Node(target.name.clone()) };
+            let stream = connector.connect(&target.address, &expect).await.map_err(std::io::Error::other)?;
+            let stream: Box<dyn PeerIo> = Box::new(stream);
+            Ok(stream)
+        })
+    }
+}
+
+/// Certificates in use, reloaded when their files change.
+pub async fn keeper(files: &TlsFiles, stop: &CancellationToken) -> anyhow::Result<Arc<Keeper>> {
+    let keeper = Keeper::load(tls::TlsFiles {
+        certificate: files.cert.clone(),
+        key: files.key.clone(),
+        ca: files.ca.clone(),
+    })?;
+    tokio::spawn(keeper.clone().watch(stop.clone()));
+    Ok(keeper)
+}
+
+/// What this node adds to its status.
+struct NodeVitals {
+    enforcer: Arc<OnceLock<Arc<Enforcer>>>,
+    engine: Arc<dyn Engine>,
+    folder: std::path::PathBuf,
+}
+
+impl VitalsSource for NodeVitals {
+    fn vitals(&self) -> Vitals {
+        let age = self.enforcer.get().and_then(|enforcer| enforcer.freshness().age());
+        Vitals {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            fresh_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            disk_used_bytes: self.engine.size_bytes(),
+            disk_free_bytes: free_bytes(&self.folder).unwrap_or(0),
+        }
+    }
+}
+
+/// A running member.
+pub struct Member {
+    pub handle: Handle,
+    pub enforcer: Arc<Enforcer>,
+    service: Service,
+    gateway: Gateway,
+    gateway_port: Arc<GatewayPort>,
+    tasks: JoinSet<()>,
+    ports_stop: CancellationToken,
+}
+
+/// Consensus with its peer port open: enough to form a cluster, or to catch up with one.
+pub struct Joined {
+    pub handle: Handle,
+    engine: Arc<dyn Engine>,
+    journal: Arc<dyn Journal>,
+    forwarded: ForwardedHere,
+    vitals: Arc<OnceLock<Arc<Enforcer>>>,
+    tasks: JoinSet<()>,
+    ports_stop: CancellationToken,
+}
+
+impl Joined {
+    /// Opens the stores, starts consensus and serves the peer port.
+    pub async fn start(
+        config: &NodeConfig,
+        folder: &DataFolder,
+        identity: &Identity,
+        peer_keeper: &Arc<Keeper>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let engine = open_engine(folder)?;
+        let log = Arc::new(FileRaftLog::open(folder.log(), RaftLogOptions::default())?);
+        let journal = Arc::new(FileJournal::open(folder.journal(), JournalOptions::default())?);
+        for cut in [RaftLog::cut_at_open(&*log), Journal::cut_at_open(&*journal)].into_iter().flatten() {
+            tracing::warn!(%cut, "a torn end was cut at start");
+        }
+        let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
+        let stores = Stores { log, engine: engine.clone() };
+        let consensus = start_consensus(config, identity, stores, connector).await?;
+        let handle = consensus.handle();
+        let doorkeeper = Arc::new(Doorkeeper { handle: OnceLock::from(handle.clone()) });
+        let forwarded = ForwardedHere::default();
+        let vitals = Arc::new(OnceLock::new());
+        let handlers = Handlers {
+            membership: Some(doorkeeper),
+            forward: Some(Arc::new(forwarded.clone())),
+            vitals: Some(Arc::new(NodeVitals {
+                enforcer: vitals.clone(),
+                engine: engine.clone(),
+                folder: folder.root().to_owned(),
+            })),
+        };
+        let mut tasks = JoinSet::new();
+        let ports_stop = stop.child_token();
+        serve_peers(config, &consensus, handlers, peer_keeper, &ports_stop, &mut tasks).await?;
+        Ok(Self { handle, engine, journal, forwarded, vitals, tasks, ports_stop })
+    }
+
+    /// Waits for the cluster, takes up enforcement, and opens the gateway and administration.
+    pub async fn enter(
+        mut self,
+        config: &NodeConfig,
+        readiness: &Readiness,
+        later: &Later,
+        admin_keeper: &Arc<Keeper>,
+    ) -> anyhow::Result<Member> {
+        let cluster = ConsensusPort::new(self.handle.clone());
+        let parts = Parts {
+            cluster: cluster.clone(),
+            journal: Arc::new(JournalFile(self.journal.clone())),
+            clock: Arc::new(HostClock),
+            entropy: Arc::new(HostEntropy),
+            zones: Arc::new(SystemZones),
+        };
+        let service = Service::start(parts).await.map_err(|why| anyhow::anyhow!(why))?;
+        let enforcer = service.enforcer();
+        let _ = self.vitals.set(enforcer.clone());
+        readiness.watch(enforcer.clone());
+
+        let gateway_port = Arc::new(GatewayPort::new(enforcer.clone(), cluster));
+        let limits =
+            only1mcp_gateway::Config { body_bytes_max: config.http.body_bytes_max, ..only1mcp_gateway::Config::default() };
+        let homes = Arc::new(PeerHomes::new(self.handle.clone()));
+        let gateway = Gateway::new(gateway_port.clone(), homes, limits);
+        let _ = self.forwarded.gateway.set(gateway.clone());
+        self.tasks.spawn({
+            let port = gateway_port.clone();
+            async move { port.forward_revocations().await }
+        });
+
+        let sources = metrics::Sources {
+            enforcer: enforcer.clone(),
+            gateway: gateway.clone(),
+            handle: self.handle.clone(),
+            readiness: readiness.clone(),
+        };
+        let _ = later.set(gateway.router().merge(metrics::router(sources)));
+        let ports = Ports {
+            cluster: Arc::new(AdminCluster { handle: self.handle.clone(), enforcer: enforcer.clone() }),
+            host: Arc::new(AdminHost {
+                enforcer: enforcer.clone(),
+                gateway: gateway.clone(),
+                readiness: readiness.clone(),
+            }),
+            zones: Arc::new(SystemZones),
+        };
+        serve_admin(config, ports, admin_keeper, &self.ports_stop, &mut self.tasks).await?;
+        self.tasks.spawn(tell_addresses(config.clone(), self.handle.clone()));
+        if config.join.as_ref().is_none_or(|join| join.voter) {
+            self.tasks.spawn(become_voter(self.handle.clone()));
+        }
+        Ok(Member {
+            handle: self.handle,
+            enforcer,
+            service,
+            gateway,
+            gateway_port,
+            tasks: self.tasks,
+            ports_stop: self.ports_stop,
+        })
+    }
+}
+
+impl Member {
+    /// Resolves when something failed that ends the node, and says what.
+    pub async fn failed(&mut self) -> String {
+        tokio::select! {
+            why = self.service.failed() => why,
+            why = self.handle.stopped() => why,
+        }
+    }
+
+    /// Takes no new calls; lets those under way end, hands in all activity and the leadership, then stops.
+    pub async fn stop(self, deadline: Instant) -> anyhow::Result<()> {
+        let Self { handle, enforcer, service, gateway, gateway_port, mut tasks, ports_stop } = self;
+        gateway_port.drain();
+        let for_calls = deadline.checked_sub(Duration::from_secs(2)).unwrap_or(deadline).max(Instant::now());
+        gateway.shutdown(for_calls).await;
+        let detail = format!("version {}", env!("CARGO_PKG_VERSION"));
+        enforcer.notice(only1mcp_domain::activity::NoticeKind::Shutdown, detail);
+        if let Err(why) = service.stop(deadline).await {
+            tracing::warn!(%why, "stopping with activity in the journal");
+        }
+        hand_over(&handle, deadline).await;
+        ports_stop.cancel();
+        handle.shutdown().await.context("the rows could not be made durable")?;
+        tasks.shutdown().await;
+        Ok(())
+    }
+
+    /// Hands in the journal and leaves the cluster for good.
+    pub async fn leave(self, deadline: Instant) -> anyhow::Result<()> {
+        let Self { handle, service, gateway, gateway_port, ports_stop, tasks: _tasks, enforcer: _ } = self;
+        let node = handle.node();
+        gateway_port.drain();
+        gateway.shutdown(deadline).await;
+        service.stop(deadline).await.map_err(|why| anyhow::anyhow!(why))?;
+        let sealed = propose_own(&handle, Command::SealJournal { node }, OWN_ENTRY).await?;
+        sealed.outcome.map_err(|rejection| anyhow::anyhow!("{rejection}"))?;
+        let entry = crate::serve::join::node_entry(node, Command::RemoveNode { node, lose_journal: false });
+        let removed = crate::serve::join::remove(&handle, entry, node, deadline).await?;
+        removed.outcome.map_err(|rejection| anyhow::anyhow!("{rejection}"))?;
+        ports_stop.cancel();
+        handle.shutdown().await?;
+        Ok(())
+    }
+}
+
+/// Gives leadership to a voter that has caught up, if this node leads.
+async fn hand_over(handle: &Handle, deadline: Instant) {
+    let status = handle.status();
+    if status.leader != Some(status.node) {
+        return;
+    }
+    let others = status.members.iter().filter(|member| member.voter && member.node != status.node);
+    let Some(successor) = others.min_by_key(|member| member.lag_entries.unwrap_or(u64::MAX)) else { return };
+    if let Err(error) = handle.transfer_leader(successor.node, deadline).await {
+        tracing::info!(%error, "leadership was not handed over; the others will elect");
+    }
+}
+
+/// Rows that cannot be trusted are made again from the log or another member's snapshot. INVARIANT: P6
+fn open_engine(folder: &DataFolder) -> anyhow::Result<Arc<dyn Engine>> {
+    match SledEngine::open(folder.state()) {
+        Ok(engine) => Ok(Arc::new(engine)),
+        Err(StorageError::Corrupt { what, detail }) => {
+            tracing::error!(%what, %detail, "the rows are damaged: they are discarded and made again");
+            SledEngine::discard(folder.state())?;
+            Ok(Arc::new(SledEngine::open(folder.state())?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The times in force are replicated: a node that remembers older ones takes over those of the cluster.
+async fn start_consensus(
+    config: &NodeConfig,
+    identity: &Identity,
+    stores: Stores,
+    connector: Arc<dyn Connector>,
+) -> anyhow::Result<Consensus> {
+    let mut options =
+        Options::new(NodeId(identity.node), config.name.clone(), config.peer_address(), Arc::new(HostClock));
+    options.cluster_name = identity.cluster_name.clone();
+    options.timing = identity.timing();
+    options.seeds = identity.seeds();
+    match Consensus::start(options.clone(), stores.clone(), connector.clone()).await {
+        Err(StartError::Timing { replicated, .. }) => {
+            tracing::info!(?replicated, "taking over the cluster's times");
+            options.timing = replicated;
+            Ok(Consensus::start(options, stores, connector).await?)
+        }
+        started => Ok(started?),
+    }
+}
+
+async fn serve_peers(
+    config: &NodeConfig,
+    consensus: &Consensus,
+    handlers: Handlers,
+    keeper: &Arc<Keeper>,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let listener = listen(config.peer.listen, "peer").await?;
+    let server_tls = ServerTls::new(keeper.clone(), ClientCertificate::Required, &["h2"])?;
+    let admit = Arc::new(|identity: Option<&CertIdentity>| matches!(identity, Some(CertIdentity::Node { .. })));
+    let incoming = tls::accept(listener, Some(server_tls), admit, AcceptLimits::default(), stop.clone());
+    let service = tonic::service::interceptor::InterceptedService::new(
+        consensus.peer_service(handlers),
+        |mut request: tonic::Request<()>| match request.extensions().get::<ConnectionInfo>() {
+            Some(ConnectionInfo { identity: Some(CertIdentity::Node { name }), .. }) => {
+                let identity = PeerIdentity { name: name.clone(), node: None };
+                request.extensions_mut().insert(identity);
+                Ok(request)
+            }
+            _ => Err(Status::unauthenticated("a node's certificate is needed")),
+        },
+    );
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let server = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .max_concurrent_streams(Some(STREAMS_MAX))
+            .add_service(service)
+            .serve_with_incoming_shutdown(incoming, stop.cancelled());
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the peer port ended");
+        }
+    });
+    Ok(())
+}
+
+async fn serve_admin(
+    config: &NodeConfig,
+    ports: Ports,
+    keeper: &Arc<Keeper>,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let listener = listen(config.admin.listen, "admin").await?;
+    let clients =
+        if config.admin.tls.ca.is_some() { ClientCertificate::Optional } else { ClientCertificate::None };
+    let server_tls = ServerTls::new(keeper.clone(), clients, &["h2"])?;
+    let incoming = tls::accept(listener, Some(server_tls), Arc::new(|_| true), AcceptLimits::default(), stop.clone());
+    let routes = only1mcp_admin::routes(ports)?.into_axum_router();
+    let routes = routes.layer(axum::middleware::from_fn(identify));
+    let stop = stop.clone();
+    tasks.spawn(async move { tls::serve_http(incoming, routes, tls::HttpLimits::default(), stop).await });
+    Ok(())
+}
+
+/// Hands on who is at the other end of an administrative connection, under the names administration knows.
+async fn identify(mut request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+    if let Some(info) = request.extensions().get::<ConnectionInfo>().cloned() {
+        request.extensions_mut().insert(SourceAddress(info.remote.ip()));
+        if let Some(CertIdentity::Admin { tenant, principal }) = info.identity {
+            request.extensions_mut().insert(ClientIdentity { tenant, principal });
+        }
+    }
+    next.run(request).await
+}
+
+pub async fn listen(address: std::net::SocketAddr, port: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({port}.listen)"))
+}
+
+/// Tells the cluster where this node is reached now, if that is not what it knows.
+async fn tell_addresses(config: NodeConfig, handle: Handle) {
+    let node = handle.node();
+    loop {
+        let record = handle.state().nodes.get(&node).map(|record| record.value.clone());
+        let version = env!("CARGO_PKG_VERSION");
+        let known = record.is_some_and(|record| {
+            record.peer_address == config.peer_address()
+                && record.admin_address == config.admin_address()
+                && record.http_address == config.http_address()
+                && record.region == config.region
+                && record.zone == config.zone
+                && record.version == version
+        });
+        if known {
+            return;
+        }
+        let command = Command::UpdateNode {
+            node,
+            peer_address: config.peer_address(),
+            admin_address: config.admin_address(),
+            http_address: config.http_address(),
+            region: config.region.clone(),
+            zone: config.zone.clone(),
+            version: version.to_owned(),
+        };
+        if let Err(error) = propose_own(&handle, command, OWN_ENTRY).await {
+            tracing::info!(%error, "this node's addresses are not told yet");
+        }
+        sleep(PROMOTE_AGAIN).await;
+    }
+}
+
+/// A learner that has caught up becomes a voter, in consensus first, then in the records.
+async fn become_voter(handle: Handle) {
+    let node = handle.node();
+    loop {
+        let role = handle.state().nodes.get(&node).map(|record| record.value.role);
+        match role {
+            Some(NodeRole::Voter | NodeRole::Removed) => return,
+            Some(NodeRole::Learner) | None => {}
+        }
+        if role.is_some() {
+            let promoted = handle.promote(node, Instant::now() + OWN_ENTRY).await;
+            let told = match promoted {
+                Ok(()) => propose_own(&handle, Command::SetNodeRole { node, role: NodeRole::Voter }, OWN_ENTRY)
+                    .await
+                    .map(drop),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = told {
+                tracing::info!(%error, "not a voter yet");
+            }
+        }
+        sleep(PROMOTE_AGAIN).await;
+    }
+}

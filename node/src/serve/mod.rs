@@ -1,0 +1,23 @@
+//! `only1mcp serve`: one node, from its configuration to its end.
+//!
+//! `mod.rs` is the order of things; `member.rs` puts the rooms together; the `*_port.rs` files are the adapters between
+//! them; `control.rs` is the local socket, `front.rs` the HTTP port, `join.rs` how nodes come and go.
+
+mod admin_port;
+pub mod cluster_port;
+pub mod control;
+mod form;
+mod front;
+mod gateway_port;
+mod health;
+mod home;
+mod identity;
+mod join;
+pub mod journal_port;
+mod member;
+mod metrics;
+mod readiness;
+mod run;
+pub mod signals;
+
+pub use run::run;

@@ -1,0 +1,227 @@
+//! The order of things: folder, socket, HTTP port, membership, service, end.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use only1mcp_storage::DataFolder;
+
+use crate::config::NodeConfig;
+use crate::serve::control::{Asked, ControlAnswer, ControlRequest, ControlSocket, failed};
+use crate::serve::front::{self, Later};
+use crate::serve::identity::Identity;
+use crate::serve::member::{Joined, Member, TlsConnector, keeper, listen};
+use crate::serve::readiness::{Phase, Readiness};
+use crate::serve::{form, join, signals};
+use crate::telemetry;
+use crate::tls::{self, AcceptLimits, ClientCertificate, Keeper, NodeConnector, ServerTls};
+
+const CONNECT_MS_MAX: u64 = 2_000;
+const ASKED_MAX: usize = 16;
+
+/// Runs one node until it is told to end, or fails.
+pub async fn run(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<()> {
+    telemetry::start(&config.log)?;
+    let folder = DataFolder::open(&config.data_dir)?;
+    let stop = CancellationToken::new();
+    let ended = async move {
+        if until_stdin_closes { signals::ended_or_stdin_closed().await } else { signals::ended().await }
+    };
+    let mut ended = Box::pin(ended);
+    let mut node = Node::open(config, folder, stop.clone()).await?;
+    let lived = tokio::select! {
+        joined = node.become_member() => Some(joined?),
+        () = &mut ended => None,
+    };
+    let result = match lived {
+        Some(Some(member)) => node.live(member, ended).await,
+        Some(None) | None => Ok(()),
+    };
+    stop.cancel();
+    result
+}
+
+struct Node {
+    config: NodeConfig,
+    folder: DataFolder,
+    stop: CancellationToken,
+    readiness: Readiness,
+    later: Later,
+    peer_keeper: Arc<Keeper>,
+    admin_keeper: Arc<Keeper>,
+    asked: mpsc::Receiver<Asked>,
+    _socket: ControlSocket,
+}
+
+impl Node {
+    async fn open(config: NodeConfig, folder: DataFolder, stop: CancellationToken) -> anyhow::Result<Self> {
+        let peer_keeper = keeper(&config.peer.tls, &stop).await?;
+        let admin_keeper = keeper(&config.admin.tls, &stop).await?;
+        let (sender, asked) = mpsc::channel(ASKED_MAX);
+        let socket = ControlSocket::open(&config.control_socket(), sender)?;
+        let readiness = Readiness::new(Phase::Starting);
+        let later = Later::default();
+        serve_front(&config, &readiness, &later, &stop).await?;
+        Ok(Self { config, folder, stop, readiness, later, peer_keeper, admin_keeper, asked, _socket: socket })
+    }
+
+    /// By what the folder remembers, by joining, or by forming. `None` when asked to leave before.
+    async fn become_member(&mut self) -> anyhow::Result<Option<Member>> {
+        let mut forming = None;
+        let identity = match Identity::read(&self.folder)? {
+            Some(identity) => identity,
+            None => {
+                let identity = match self.config.join.clone() {
+                    Some(join) => self.join(&join).await?,
+                    None => {
+                        forming = Some(self.wait_for_init().await?);
+                        form::first_identity(&self.config)
+                    }
+                };
+                identity.write(&self.folder)?;
+                identity
+            }
+        };
+        self.readiness.set(Phase::Starting);
+        let joined = Joined::start(&self.config, &self.folder, &identity, &self.peer_keeper, &self.stop).await?;
+        let answer = match &forming {
+            Some((administrator, _)) => Some(form::form(&self.config, &joined.handle, administrator).await),
+            None => None,
+        };
+        if let (Some(answer), Some((_, sender))) = (answer, forming) {
+            let _ = sender.send(key_answer(answer, identity.node));
+        }
+        let member = tokio::select! {
+            entered = joined.enter(&self.config, &self.readiness, &self.later, &self.admin_keeper) => entered?,
+            () = answer_while_starting(&mut self.asked) => return Ok(None),
+        };
+        Ok(Some(member))
+    }
+
+    async fn join(&mut self, configured: &crate::config::JoinConfig) -> anyhow::Result<Identity> {
+        self.readiness.set(Phase::Waiting { until: "a member of the cluster takes it in".to_owned() });
+        let connector = Arc::new(TlsConnector(NodeConnector::new(self.peer_keeper.clone(), CONNECT_MS_MAX)));
+        join::join(&self.config, configured, connector).await
+    }
+
+    /// The administrator's name and where the key goes.
+    async fn wait_for_init(
+        &mut self,
+    ) -> anyhow::Result<(String, tokio::sync::oneshot::Sender<ControlAnswer>)> {
+        self.readiness.set(Phase::Waiting { until: "`only1mcp init` forms the cluster".to_owned() });
+        loop {
+            match self.asked.recv().await {
+                Some((ControlRequest::Init { administrator }, answer)) => return Ok((administrator, answer)),
+                Some((request, answer)) => drop(answer.send(not_now(&request, "waiting", "is no member yet"))),
+                None => anyhow::bail!("the control socket closed"),
+            }
+        }
+    }
+
+    async fn live(mut self, mut member: Member, ended: impl Future<Output = ()>) -> anyhow::Result<()> {
+        self.readiness.set(Phase::Serving);
+        tracing::info!(node = %member.handle.node(), "serving");
+        let patience = Duration::from_millis(self.config.shutdown_ms);
+        let mut ended = std::pin::pin!(ended);
+        loop {
+            tokio::select! {
+                () = &mut ended => {
+                    tracing::info!("shutting down");
+                    self.readiness.set(Phase::Draining);
+                    return member.stop(Instant::now() + patience).await;
+                }
+                why = member.failed() => {
+                    self.readiness.set(Phase::Failed(why.clone()));
+                    tracing::error!(%why, "the node has failed and ends");
+                    let _ = member.stop(Instant::now() + Duration::from_secs(1)).await;
+                    anyhow::bail!("the node failed: {why}");
+                }
+                asked = self.asked.recv() => match asked {
+                    Some((ControlRequest::Leave, answer)) => {
+                        self.readiness.set(Phase::Draining);
+                        let left = member.leave(Instant::now() + patience).await;
+                        drop(answer.send(match &left {
+                            Ok(()) => ControlAnswer::Left,
+                            Err(error) => failed("LEAVE_FAILED", format!("{error:#}; the node ends, start it to try again")),
+                        }));
+                        // Give the answer time to reach the one who asked.
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        return left;
+                    }
+                    Some((request, answer)) => drop(answer.send(self.answer(&member, &request).await)),
+                    None => anyhow::bail!("the control socket closed"),
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, member: &Member, request: &ControlRequest) -> ControlAnswer {
+        match request {
+            ControlRequest::Status => {
+                let why_not = self.readiness.why_not();
+                ControlAnswer::Status {
+                    phase: self.readiness.phase().name().to_owned(),
+                    node: Some(member.handle.node().0),
+                    ready: why_not.is_none(),
+                    why_not,
+                }
+            }
+            ControlRequest::RecoverAdmin { administrator } => {
+                key_answer(form::recover_administrator(&member.handle, administrator).await, member.handle.node().0)
+            }
+            ControlRequest::Init { .. } => {
+                failed("CLUSTER_ALREADY_FORMED", "this node is a member of a cluster already".to_owned())
+            }
+            ControlRequest::Leave => failed("BUSY", "the node is leaving".to_owned()),
+        }
+    }
+}
+
+fn key_answer(made: anyhow::Result<(String, only1mcp_domain::ids::Digest)>, node: u64) -> ControlAnswer {
+    match made {
+        Ok((key, cluster_id)) => ControlAnswer::AdministratorKey { key, cluster_id: cluster_id.to_string(), node },
+        Err(error) => failed("FAILED", format!("{error:#}")),
+    }
+}
+
+fn not_now(request: &ControlRequest, phase: &str, why: &str) -> ControlAnswer {
+    match request {
+        ControlRequest::Status => ControlAnswer::Status {
+            phase: phase.to_owned(),
+            node: None,
+            ready: false,
+            why_not: Some(format!("the node {why}")),
+        },
+        _ => failed("NOT_READY", format!("the node {why}")),
+    }
+}
+
+/// Answers the socket while the node waits for its cluster; ends only with the socket.
+async fn answer_while_starting(asked: &mut mpsc::Receiver<Asked>) {
+    while let Some((request, answer)) = asked.recv().await {
+        drop(answer.send(not_now(&request, "starting", "waits for a quorum of its cluster")));
+    }
+}
+
+async fn serve_front(
+    config: &NodeConfig,
+    readiness: &Readiness,
+    later: &Later,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = listen(config.http.listen, "http").await?;
+    let server_tls = match &config.http.tls {
+        Some(files) => {
+            let keeper = keeper(files, stop).await?;
+            Some(ServerTls::new(keeper, ClientCertificate::None, &["h2", "http/1.1"])?)
+        }
+        None => None,
+    };
+    let incoming = tls::accept(listener, server_tls, Arc::new(|_| true), AcceptLimits::default(), stop.clone());
+    let router = front::router(readiness.clone(), later.clone());
+    let stop = stop.clone();
+    tokio::spawn(async move { tls::serve_http(incoming, router, tls::HttpLimits::default(), stop).await });
+    Ok(())
+}
