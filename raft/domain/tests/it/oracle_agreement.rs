@@ -213,7 +213,7 @@ fn rebuilding_step_by_step_equals_building_anew() {
     }
 }
 
-/// Removes a record, or puts one in its place as it is in `donor`.
+/// Removes a record, puts one in its place as it is in `donor`, or gives a grant to another principal.
 fn take_one(rng: &mut Rng, state: &mut State, donor: &State) {
     fn take<K: Ord + Clone, V: Clone>(rng: &mut Rng, to: &mut imbl::OrdMap<K, V>, from: &imbl::OrdMap<K, V>) {
         let keys: Vec<&K> = to.keys().chain(from.keys()).collect();
@@ -226,7 +226,16 @@ fn take_one(rng: &mut Rng, state: &mut State, donor: &State) {
             None => to.remove(&key),
         };
     }
-    match rng.below(10) {
+    match rng.below(11) {
+        10 => {
+            let held: Vec<_> = state.grants.iter().map(|(key, grant)| (key.clone(), grant.clone())).collect();
+            let holders: Vec<_> = state.principals.keys().map(|(_, id)| id.clone()).collect();
+            if !held.is_empty() && !holders.is_empty() {
+                let (key, mut grant) = rng.pick(&held);
+                grant.value.principal = rng.pick(&holders);
+                state.grants.insert(key, grant);
+            }
+        }
         0..4 => take(rng, &mut state.grants, &donor.grants),
         4..7 => take(rng, &mut state.principals, &donor.principals),
         7 => take(rng, &mut state.roles, &donor.roles),
