@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -65,6 +66,14 @@ impl Connector for PlainConnector {
 pub struct Named {
     stream: TcpStream,
     name: String,
+    /// The node was killed: connections end with a process, but not by themselves within one.
+    dead: Arc<AtomicBool>,
+}
+
+impl Named {
+    fn alive(&self) -> std::io::Result<()> {
+        if self.dead.load(Ordering::Relaxed) { Err(std::io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
 }
 
 impl Connected for Named {
@@ -81,12 +90,16 @@ impl AsyncRead for Named {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        self.alive()?;
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.alive()?;
+        polled
     }
 }
 
 impl AsyncWrite for Named {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.alive()?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -99,17 +112,18 @@ impl AsyncWrite for Named {
     }
 }
 
-async fn accept(listener: &TcpListener) -> std::io::Result<Named> {
+async fn accept(listener: &TcpListener, dead: Arc<AtomicBool>) -> std::io::Result<Named> {
     let (mut stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     let len = stream.read_u8().await?;
     let mut name = vec![0; usize::from(len)];
     stream.read_exact(&mut name).await?;
-    Ok(Named { stream, name: String::from_utf8(name).unwrap() })
+    Ok(Named { stream, name: String::from_utf8(name).unwrap(), dead })
 }
 
 pub struct Running {
     pub handle: Handle,
+    dead: Arc<AtomicBool>,
     stop: oneshot::Sender<()>,
     served: tokio::task::JoinHandle<()>,
 }
@@ -117,6 +131,7 @@ pub struct Running {
 impl Running {
     /// As if the process ended: no more answers, no more timers, nothing flushed that was not.
     pub async fn kill(self) {
+        self.dead.store(true, Ordering::Relaxed);
         let _ = self.stop.send(());
         self.served.abort();
         let _ = self.served.await;
@@ -200,8 +215,9 @@ impl World {
             }
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let incoming = futures_util::stream::unfold(listener, |listener| async move {
-            Some((accept(&listener).await, listener))
+        let dead = Arc::new(AtomicBool::new(false));
+        let incoming = futures_util::stream::unfold((listener, Arc::clone(&dead)), |(listener, dead)| async move {
+            Some((accept(&listener, Arc::clone(&dead)).await, (listener, dead)))
         });
         let served = tokio::spawn(async move {
             let serving =
@@ -211,7 +227,7 @@ impl World {
                 _ = serving => {}
             }
         });
-        self.running.insert(id, Running { handle, stop, served });
+        self.running.insert(id, Running { handle, dead, stop, served });
     }
 
     pub fn handle(&self, id: u64) -> Handle {
