@@ -1,0 +1,22 @@
+//! Administration over real gRPC on loopback, against a cluster in memory that applies to a real domain state.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may fail loudly"
+)]
+
+mod audit;
+mod coverage;
+mod errors;
+mod keys;
+mod memory;
+mod pages;
+mod raw;
+mod samples;
+mod upstreams;
+mod watch;
+mod world;
+mod writes;

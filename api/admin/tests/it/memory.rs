@@ -1,0 +1,228 @@
+//! A cluster of one in memory: entries are applied at once to a real domain state.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use only1mcp_admin::ports::{
+    AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, HostPort, MemberObservation,
+    MembershipFailure, ProposeFailure, ReadFailure, UpstreamHealth, UpstreamStatus, View,
+};
+use only1mcp_domain::State;
+use only1mcp_domain::audit::SealedEvent;
+use only1mcp_domain::command::Entry;
+use only1mcp_domain::decide::CompiledPolicy;
+use only1mcp_domain::ids::{ApiKeyId, AuditIndex, NodeId, TenantId, UpstreamId};
+use only1mcp_domain::time::{LocalTime, TimestampMs, Zones};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub const NOW_MS: u64 = 1_800_000_000_000;
+
+pub struct Memory {
+    inner: Mutex<Inner>,
+    applied: watch::Sender<u64>,
+    /// No quorum: linearizable reads and proposals fail.
+    pub cut_off: AtomicBool,
+    /// The next proposal is applied, but its outcome is not told.
+    pub lose_answer: AtomicBool,
+    /// Some node never applies.
+    pub never_everywhere: AtomicBool,
+    pub consistencies: Mutex<Vec<Consistency>>,
+    pub refusals: Mutex<Vec<AdminRefusal>>,
+    pub unauthenticated: AtomicU64,
+    random: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    state: Arc<State>,
+    events: Vec<SealedEvent>,
+}
+
+impl Memory {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::default(),
+            applied: watch::Sender::new(0),
+            cut_off: AtomicBool::new(false),
+            lose_answer: AtomicBool::new(false),
+            never_everywhere: AtomicBool::new(false),
+            consistencies: Mutex::default(),
+            refusals: Mutex::default(),
+            unauthenticated: AtomicU64::new(0),
+            random: AtomicU64::new(1),
+        })
+    }
+
+    pub fn apply(&self, entry: &Entry) -> Committed {
+        let mut inner = self.inner.lock().unwrap();
+        let mut state = State::clone(&inner.state);
+        let log_index = state.last_applied + 1;
+        let applied = state.apply(log_index, entry);
+        inner.events.extend(applied.audit);
+        inner.state = Arc::new(state);
+        drop(inner);
+        self.applied.send_replace(log_index);
+        Committed { log_index, outcome: applied.outcome }
+    }
+
+    pub fn state(&self) -> Arc<State> {
+        self.inner.lock().unwrap().state.clone()
+    }
+
+    /// Changes an event on disk, as an intruder would.
+    pub fn tamper(&self, index: usize) {
+        let mut inner = self.inner.lock().unwrap();
+        let last = inner.events[index].bytes.len() - 1;
+        inner.events[index].bytes[last] ^= 1;
+    }
+}
+
+impl ClusterPort for Memory {
+    fn node(&self) -> NodeId {
+        NodeId(1)
+    }
+
+    fn view(&self) -> View {
+        let state = self.state();
+        let now = state.log_time.max(TimestampMs(NOW_MS));
+        View { policy: Arc::new(CompiledPolicy::build(&state)), state, now }
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    fn consistent(&self, consistency: Consistency, _: Instant) -> BoxFuture<'_, Result<View, ReadFailure>> {
+        self.consistencies.lock().unwrap().push(consistency);
+        let local = matches!(consistency, Consistency::Local { .. });
+        let answer = if self.cut_off.load(Ordering::SeqCst) && !local {
+            Err(ReadFailure::Unavailable)
+        } else {
+            match consistency {
+                Consistency::Local { revision_min, .. } if revision_min > self.state().last_applied => {
+                    Err(ReadFailure::Stale)
+                }
+                _ => Ok(self.view()),
+            }
+        };
+        async move { answer }.boxed()
+    }
+
+    fn propose(&self, entry: Entry, _: Instant) -> BoxFuture<'_, Result<Committed, ProposeFailure>> {
+        async move {
+            if self.cut_off.load(Ordering::SeqCst) {
+                return Err(ProposeFailure::NotReady);
+            }
+            let committed = self.apply(&entry);
+            if self.lose_answer.swap(false, Ordering::SeqCst) {
+                return Err(ProposeFailure::Unknown);
+            }
+            Ok(committed)
+        }
+        .boxed()
+    }
+
+    fn wait_everywhere(&self, _: u64, _: Instant) -> BoxFuture<'_, bool> {
+        let everywhere = !self.never_everywhere.load(Ordering::SeqCst);
+        async move { everywhere }.boxed()
+    }
+
+    fn audit_scan(
+        &self,
+        from: AuditIndex,
+        to: AuditIndex,
+        limit: usize,
+        reverse: bool,
+    ) -> BoxFuture<'_, Result<Vec<SealedEvent>, String>> {
+        let inner = self.inner.lock().unwrap();
+        let within = inner.events.iter().filter(|event| event.index >= from && event.index <= to).cloned();
+        let events = if reverse { within.rev().take(limit).collect() } else { within.take(limit).collect() };
+        async move { Ok(events) }.boxed()
+    }
+
+    fn status(&self, _: Instant) -> BoxFuture<'_, ClusterStatus> {
+        let applied = self.state().last_applied;
+        let me = MemberObservation { node: NodeId(1), applied_index: Some(applied), ..Default::default() };
+        let status = ClusterStatus {
+            leader: Some(NodeId(1)),
+            term: 3,
+            applied_index: applied,
+            committed_index: applied,
+            members: vec![me],
+        };
+        async move { status }.boxed()
+    }
+
+    fn transfer_leader(&self, to: NodeId, _: Instant) -> BoxFuture<'_, Result<(), MembershipFailure>> {
+        let answer = if to == NodeId(1) {
+            Ok(())
+        } else {
+            Err(MembershipFailure::Refused(format!("node {to} is no voter")))
+        };
+        async move { answer }.boxed()
+    }
+
+    fn remove(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, MembershipFailure>> {
+        async move { Ok(self.propose(entry, deadline).await?) }.boxed()
+    }
+
+    fn promote(
+        &self,
+        entry: Entry,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Committed, MembershipFailure>> {
+        async move { Ok(self.propose(entry, deadline).await?) }.boxed()
+    }
+}
+
+impl HostPort for Memory {
+    fn now_ms(&self) -> u64 {
+        NOW_MS
+    }
+
+    fn ready(&self) -> bool {
+        !self.cut_off.load(Ordering::SeqCst)
+    }
+
+    /// Different each time; good enough for a test alone.
+    fn random(&self, bytes: &mut [u8]) {
+        for byte in bytes.iter_mut() {
+            let next = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
+            *byte = (next ^ (next >> 29)) as u8;
+        }
+    }
+
+    fn record_refusal(&self, refusal: AdminRefusal) {
+        self.refusals.lock().unwrap().push(refusal);
+    }
+
+    fn unauthenticated(&self, _: Option<IpAddr>) {
+        self.unauthenticated.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn key_used(&self, _: &ApiKeyId) {}
+
+    fn upstream_health(&self, _: &TenantId, upstream: &UpstreamId) -> Option<UpstreamHealth> {
+        (upstream.as_str() == "files").then(|| UpstreamHealth {
+            status: UpstreamStatus::Healthy,
+            detail: String::new(),
+            tools: 3,
+            in_flight: 0,
+            since: None,
+        })
+    }
+}
+
+/// Knows two zones.
+pub struct TwoZones;
+
+impl Zones for TwoZones {
+    fn local(&self, zone: &str, at: TimestampMs) -> Option<LocalTime> {
+        let minute_of_day = u16::try_from(at.0 / 60_000 % 1_440).unwrap();
+        matches!(zone, "UTC" | "Europe/Berlin").then_some(LocalTime { weekday: 1, minute_of_day })
+    }
+}

@@ -1,0 +1,158 @@
+//! A well-formed request for every RPC, about a given tenant: so that what refuses it is authority, not form.
+
+use only1mcp_proto::admin as pb;
+use only1mcp_proto::model as m;
+use prost::Message as _;
+
+macro_rules! samples {
+    ($method:expr, $($name:literal => $message:expr,)*) => {
+        match $method {
+            $($name => $message.encode_to_vec(),)*
+            other => panic!("{other} is new: give it a line here, in api/admin/src/authority.rs, and in the allow lists"),
+        }
+    };
+}
+
+pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
+    let tenant = tenant.to_owned();
+    let t = || tenant.clone();
+    let question = || {
+        let action = Some(pb::question::Action::Execute("files__read".into()));
+        Some(pb::Question { tenant: t(), action, ..Default::default() })
+    };
+    samples! { method,
+        "Cluster/Status" => pb::StatusRequest {},
+        "Cluster/CreateJoinToken" => pb::CreateJoinTokenRequest::default(),
+        "Cluster/RemoveNode" => pb::RemoveNodeRequest { node: 9, ..Default::default() },
+        "Cluster/TransferLeader" => pb::TransferLeaderRequest { node: 1 },
+        "Cluster/GetSettings" => pb::GetSettingsRequest::default(),
+        "Cluster/SetSettings" => pb::SetSettingsRequest {
+            settings: Some((&only1mcp_domain::model::ClusterSettings::new("test")).into()),
+            ..Default::default()
+        },
+        "Cluster/PromoteNode" => pb::PromoteNodeRequest { node: 9, ..Default::default() },
+        "Cluster/WatchConfiguration" => pb::WatchConfigurationRequest { from_revision: 0, tenant: t() },
+        "Tenants/CreateTenant" => pb::CreateTenantRequest {
+            tenant: Some(m::Tenant { id: "new".into(), name: "New".into(), ..Default::default() }),
+            ..Default::default()
+        },
+        "Tenants/GetTenant" => pb::GetTenantRequest { tenant: t(), ..Default::default() },
+        "Tenants/ListTenants" => pb::ListTenantsRequest::default(),
+        "Tenants/UpdateTenant" => pb::UpdateTenantRequest {
+            tenant: Some(m::Tenant { id: t(), name: "Renamed".into(), ..Default::default() }),
+            ..Default::default()
+        },
+        "Tenants/SetTenantStatus" => pb::SetTenantStatusRequest {
+            tenant: t(), status: m::TenantStatus::Active.into(), ..Default::default()
+        },
+        "Tenants/ListTemplates" => pb::ListTemplatesRequest {},
+        "Principals/CreatePrincipal" => pb::CreatePrincipalRequest {
+            principal: Some(m::Principal {
+                tenant: t(), id: "new".into(), kind: m::PrincipalKind::Person.into(), ..Default::default()
+            }),
+            ..Default::default()
+        },
+        "Principals/GetPrincipal" => pb::GetPrincipalRequest {
+            tenant: t(), principal: "developer".into(), ..Default::default()
+        },
+        "Principals/ListPrincipals" => pb::ListPrincipalsRequest { tenant: t(), ..Default::default() },
+        "Principals/UpdatePrincipal" => pb::UpdatePrincipalRequest {
+            principal: Some(m::Principal {
+                tenant: t(), id: "developer".into(), kind: m::PrincipalKind::Person.into(), ..Default::default()
+            }),
+            ..Default::default()
+        },
+        "Principals/DeletePrincipal" => pb::DeletePrincipalRequest {
+            tenant: t(), principal: "nobody".into(), ..Default::default()
+        },
+        "Principals/CreateKey" => pb::CreateKeyRequest {
+            tenant: t(), principal: "developer".into(), ..Default::default()
+        },
+        "Principals/ListKeys" => pb::ListKeysRequest { tenant: t(), ..Default::default() },
+        "Principals/RotateKey" => pb::RotateKeyRequest {
+            tenant: t(), key_id: "k0000000000000000".into(), ..Default::default()
+        },
+        "Principals/RevokeKey" => pb::RevokeKeyRequest {
+            tenant: t(), key_id: "k0000000000000000".into(), ..Default::default()
+        },
+        "Principals/WhoAmI" => pb::WhoAmIRequest {},
+        "Roles/PutRole" => pb::PutRoleRequest {
+            role: Some(m::Role {
+                tenant: t(), id: "looker".into(), permissions: vec!["ServerView".into()], ..Default::default()
+            }),
+            ..Default::default()
+        },
+        "Roles/GetRole" => pb::GetRoleRequest { tenant: t(), role: "viewer".into(), ..Default::default() },
+        "Roles/ListRoles" => pb::ListRolesRequest { tenant: t(), ..Default::default() },
+        "Roles/DeleteRole" => pb::DeleteRoleRequest { tenant: t(), role: "looker".into(), ..Default::default() },
+        "Roles/CreateGrant" => pb::CreateGrantRequest {
+            grant: Some(m::Grant {
+                tenant: t(), principal: "developer".into(), role: "viewer".into(), ..Default::default()
+            }),
+            ..Default::default()
+        },
+        "Roles/ListGrants" => pb::ListGrantsRequest { tenant: t(), ..Default::default() },
+        "Roles/RevokeGrant" => pb::RevokeGrantRequest { tenant: t(), grant: "g1".into(), ..Default::default() },
+        "Roles/PutRestriction" => pb::PutRestrictionRequest {
+            restriction: Some(m::ToolRestriction {
+                tenant: t(), id: "r1".into(), tools: "files__*".into(), allowed_roles: vec!["admin".into()],
+                rate_limit: Some(m::RateLimit { count: 10, per: m::RatePeriod::Hour.into() }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        "Roles/ListRestrictions" => pb::ListRestrictionsRequest { tenant: t(), ..Default::default() },
+        "Roles/DeleteRestriction" => pb::DeleteRestrictionRequest {
+            tenant: t(), rule: "r1".into(), ..Default::default()
+        },
+        "Roles/PutDeny" => pb::PutDenyRequest {
+            deny: Some(m::DenyRule {
+                tenant: t(), id: "d1".into(), tools: "files__delete".into(),
+                subject: Some(m::DenySubject {
+                    subject: Some(m::deny_subject::Subject::Everyone(m::Everyone {})),
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        "Roles/ListDenies" => pb::ListDeniesRequest { tenant: t(), ..Default::default() },
+        "Roles/DeleteDeny" => pb::DeleteDenyRequest { tenant: t(), rule: "d1".into(), ..Default::default() },
+        "Decisions/Check" => pb::CheckRequest { question: question(), ..Default::default() },
+        "Decisions/Explain" => pb::ExplainRequest { question: question(), ..Default::default() },
+        "Upstreams/PutUpstream" => pb::PutUpstreamRequest {
+            upstream: Some(upstream(&tenant, "files")), ..Default::default()
+        },
+        "Upstreams/GetUpstream" => pb::GetUpstreamRequest {
+            tenant: t(), upstream: "files".into(), ..Default::default()
+        },
+        "Upstreams/ListUpstreams" => pb::ListUpstreamsRequest { tenant: t(), ..Default::default() },
+        "Upstreams/DeleteUpstream" => pb::DeleteUpstreamRequest {
+            tenant: t(), upstream: "files".into(), ..Default::default()
+        },
+        "Upstreams/SetUpstreamEnabled" => pb::SetUpstreamEnabledRequest {
+            tenant: t(), upstream: "files".into(), enabled: true, ..Default::default()
+        },
+        "Upstreams/SetToolEnabled" => pb::SetToolEnabledRequest {
+            tenant: t(), upstream: "files".into(), tool: "read".into(), enabled: true, ..Default::default()
+        },
+        "Audit/QueryAudit" => pb::QueryAuditRequest {
+            filter: Some(pb::AuditFilter { tenant: t(), ..Default::default() }), ..Default::default()
+        },
+        "Audit/VerifyAudit" => pb::VerifyAuditRequest::default(),
+        "Audit/ExportAudit" => pb::ExportAuditRequest { tenant: t(), ..Default::default() },
+        "Audit/GetAuditHead" => pb::GetAuditHeadRequest::default(),
+        "Audit/WatchAudit" => pb::WatchAuditRequest { tenant: t(), from_index: 1 },
+    }
+}
+
+pub fn upstream(tenant: &str, id: &str) -> m::Upstream {
+    let url = "http://127.0.0.1:9/mcp".to_owned();
+    m::Upstream {
+        tenant: tenant.into(),
+        id: id.into(),
+        transport: Some(m::Transport { kind: Some(m::transport::Kind::Http(m::HttpTransport { url })) }),
+        headers: vec![m::HeaderSecret { name: "authorization".into(), value: Some("hidden".into()) }],
+        enabled: true,
+        ..Default::default()
+    }
+}
