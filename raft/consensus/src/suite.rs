@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use only1mcp_storage::{
-    FileRaftLog, Flushed, LogPosition, LogRecord, LogState, MemDisk, MemOptions, RaftLog, RaftLogOptions, SavedVote,
-    SledEngine,
+    FileRaftLog, Flushed, LogPosition, LogRecord, LogState, MemDisk, MemOptions, RaftLog, RaftLogOptions,
+    SavedVote, SledEngine,
 };
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -46,7 +46,11 @@ impl RaftLog for BeginsLate {
         self.log.save_vote(vote)
     }
 
-    fn append(&self, records: Vec<LogRecord>, flushed: Flushed) -> Result<(), only1mcp_storage::StorageError> {
+    fn append(
+        &self,
+        records: Vec<LogRecord>,
+        flushed: Flushed,
+    ) -> Result<(), only1mcp_storage::StorageError> {
         self.log.append(records, flushed)
     }
 
@@ -81,8 +85,10 @@ struct InMemory;
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, ()> for InMemory {
     async fn build(&self) -> Result<((), LogStore, StateMachine), StorageError<TypeConfig>> {
         let disk = MemDisk::new(MemOptions::default());
-        let (log, machine) =
-            stores_to_adapters(&Stores { log: BeginsLate::over(disk.log()), engine: Arc::new(disk.engine()) });
+        let (log, machine) = stores_to_adapters(&Stores {
+            log: BeginsLate::over(disk.log()),
+            engine: Arc::new(disk.engine()),
+        });
         Ok(((), log, machine))
     }
 }
@@ -94,7 +100,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for OnF
         let folder = tempfile::tempdir().unwrap();
         let log = FileRaftLog::open(folder.path().join("log"), RaftLogOptions::default()).unwrap();
         let engine = SledEngine::open(folder.path().join("state")).unwrap();
-        let (log, machine) = stores_to_adapters(&Stores { log: BeginsLate::over(log), engine: Arc::new(engine) });
+        let (log, machine) =
+            stores_to_adapters(&Stores { log: BeginsLate::over(log), engine: Arc::new(engine) });
         Ok((folder, log, machine))
     }
 }

@@ -33,7 +33,11 @@ async fn a_cluster_forms_grows_and_survives_its_leader() {
     world.kill(1).await;
     let died = Instant::now();
     let leader = world.wait_leader(&[2, 3]).await;
-    assert!(died.elapsed() < Duration::from_millis(timing().election_ms_max * 4), "took {:?}", died.elapsed());
+    assert!(
+        died.elapsed() < Duration::from_millis(timing().election_ms_max * 4),
+        "took {:?}",
+        died.elapsed()
+    );
     let follower = if leader == 2 { 3 } else { 2 };
     let after = world.tick(follower).await;
 

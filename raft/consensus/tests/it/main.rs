@@ -9,5 +9,6 @@
 )]
 
 mod cluster;
+mod faults;
 mod peers;
 mod world;

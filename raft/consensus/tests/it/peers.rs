@@ -13,18 +13,19 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use crate::world::{PlainConnector, World, name, soon};
 
 /// A channel to node `to` on which we say we are `who`.
-fn channel(world: &World, to: u64, who: &str) -> PeerClient<Channel> {
+pub fn channel(world: &World, to: u64, who: &str) -> PeerClient<Channel> {
     let address = world.addresses[&to].to_string();
     let connector = Arc::new(PlainConnector { name: who.to_owned() });
     let connect = tower::service_fn(move |_: Uri| {
-        let target = only1mcp_consensus::PeerTarget { node: None, name: String::new(), address: address.clone() };
+        let target =
+            only1mcp_consensus::PeerTarget { node: None, name: String::new(), address: address.clone() };
         let connecting = only1mcp_consensus::Connector::connect(&*connector, target);
         async move { connecting.await.map(hyper_util::rt::TokioIo::new) }
     });
     PeerClient::new(Endpoint::from_static("http://peer").connect_with_connector_lazy(connect))
 }
 
-fn vote_request(from: u64, to: u64) -> peer::VoteRequest {
+pub fn vote_request(from: u64, to: u64) -> peer::VoteRequest {
     peer::VoteRequest {
         from,
         to,

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use only1mcp_consensus::{
-    Clock, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, Seed, Stores, Timing,
+    Clock, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, Seed, Stores,
+    Timing,
 };
 use only1mcp_domain::State;
 use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Via};
@@ -72,7 +73,11 @@ pub struct Named {
 
 impl Named {
     fn alive(&self) -> std::io::Result<()> {
-        if self.dead.load(Ordering::Relaxed) { Err(std::io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        if self.dead.load(Ordering::Relaxed) {
+            Err(std::io::ErrorKind::ConnectionReset.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -98,7 +103,11 @@ impl AsyncRead for Named {
 }
 
 impl AsyncWrite for Named {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         self.alive()?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -141,6 +150,8 @@ impl Running {
 
 pub struct World {
     pub disks: BTreeMap<u64, MemDisk>,
+    /// Nodes whose rows were lost with their disk: the rows are on another one now.
+    pub row_disks: BTreeMap<u64, MemDisk>,
     pub addresses: BTreeMap<u64, SocketAddr>,
     pub seeds: Vec<Seed>,
     pub running: BTreeMap<u64, Running>,
@@ -161,6 +172,7 @@ impl World {
     pub async fn new(nodes: u64) -> Self {
         let mut world = Self {
             disks: BTreeMap::new(),
+            row_disks: BTreeMap::new(),
             addresses: BTreeMap::new(),
             seeds: Vec::new(),
             running: BTreeMap::new(),
@@ -179,7 +191,8 @@ impl World {
 
     pub fn stores(&self, id: u64) -> Stores {
         let disk = &self.disks[&id];
-        Stores { log: Arc::new(disk.log()), engine: Arc::new(disk.engine()) }
+        let rows = self.row_disks.get(&id).unwrap_or(disk);
+        Stores { log: Arc::new(disk.log()), engine: Arc::new(rows.engine()) }
     }
 
     pub fn options(&self, id: u64) -> Options {
@@ -216,12 +229,14 @@ impl World {
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let dead = Arc::new(AtomicBool::new(false));
-        let incoming = futures_util::stream::unfold((listener, Arc::clone(&dead)), |(listener, dead)| async move {
-            Some((accept(&listener, Arc::clone(&dead)).await, (listener, dead)))
-        });
+        let incoming =
+            futures_util::stream::unfold((listener, Arc::clone(&dead)), |(listener, dead)| async move {
+                Some((accept(&listener, Arc::clone(&dead)).await, (listener, dead)))
+            });
         let served = tokio::spawn(async move {
-            let serving =
-                tonic::transport::Server::builder().add_service(service).serve_with_incoming(Box::pin(incoming));
+            let serving = tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(Box::pin(incoming));
             tokio::select! {
                 _ = stopped => {}
                 _ = serving => {}
@@ -258,7 +273,12 @@ impl World {
         let handle = self.handle(1);
         handle.add_learner(NodeId(id), soon()).await.unwrap();
         handle.promote(NodeId(id), soon()).await.unwrap();
-        self.command(1, Command::SetNodeRole { node: NodeId(id), role: NodeRole::Voter }, Via::Node(NodeId(1))).await;
+        self.command(
+            1,
+            Command::SetNodeRole { node: NodeId(id), role: NodeRole::Voter },
+            Via::Node(NodeId(1)),
+        )
+        .await;
     }
 
     pub async fn register(&mut self, id: u64) {
