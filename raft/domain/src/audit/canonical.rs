@@ -29,8 +29,10 @@
 //! | 15 | before_state, optional | text |
 //! | 16 | after_state, optional | text |
 //! | 17 | diff, optional | text |
-//! | 18 | details | pairs of parts (name, value), strictly ascending |
-//! | 19 | signature, optional | bytes |
+//! | 18 | signature, optional | bytes |
+//! | 19 | details | pairs of parts (name, value), strictly ascending |
+//!
+//! The last field is always there, so that no event is the beginning of another.
 //!
 //! A part is its length (4 bytes, big-endian) and its text; parts follow each other without anything between.
 
@@ -81,12 +83,12 @@ pub fn encode(event: &AuditEvent) -> Vec<u8> {
     out.optional(0x15, event.before_state.as_ref());
     out.optional(0x16, event.after_state.as_ref());
     out.optional(0x17, event.diff.as_ref());
+    out.optional(0x18, event.signature.as_ref());
     let mut details: Vec<(&str, &str)> =
         event.details.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     details.sort_unstable();
     details.dedup();
-    out.field(0x18, &parts(details.into_iter().flat_map(|(name, value)| [name, value])));
-    out.optional(0x19, event.signature.as_ref());
+    out.field(0x19, &parts(details.into_iter().flat_map(|(name, value)| [name, value])));
     out.0
 }
 
@@ -127,8 +129,8 @@ pub fn decode(bytes: &[u8]) -> Result<AuditEvent, CanonicalError> {
         before_state: fields.optional_text(0x15, "before_state")?,
         after_state: fields.optional_text(0x16, "after_state")?,
         diff: fields.optional_text(0x17, "diff")?,
-        details: read_details(fields.need(0x18, "details")?)?,
-        signature: fields.take(0x19)?.map(<[u8]>::to_vec),
+        signature: fields.take(0x18)?.map(<[u8]>::to_vec),
+        details: read_details(fields.need(0x19, "details")?)?,
     };
     match fields.input.0.len() {
         0 => Ok(event),

@@ -9,6 +9,15 @@
     reason = "tests may fail loudly"
 )]
 
+mod apply_access;
+mod apply_activity;
+mod apply_authority;
+mod apply_cluster;
+mod apply_memory;
+mod apply_random;
+mod apply_world;
+mod chain;
+mod limits;
 mod matrix;
 mod oracle;
 mod oracle_agreement;
