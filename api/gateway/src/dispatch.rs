@@ -56,7 +56,11 @@ impl Inner {
                     return true;
                 }
                 if ListKind::of_method(method).is_some() {
-                    return self.enforcement.upstreams(&caller.tenant).iter().any(|u| of_session(u.session_mode));
+                    return self
+                        .enforcement
+                        .upstreams(&caller.tenant)
+                        .iter()
+                        .any(|u| of_session(u.session_mode));
                 }
                 let target = Method::of(method)
                     .and_then(|method| Target::read(method, message.params()?).ok())
@@ -176,9 +180,9 @@ impl Inner {
     }
 
     async fn set_level(&self, from: &From, params: &RawObject) -> Result<Box<RawValue>, RpcError> {
-        let level = params.get("level").filter(|level| {
-            string_of(level).is_some_and(|level| LOG_LEVELS.contains(&level.as_str()))
-        });
+        let level = params
+            .get("level")
+            .filter(|level| string_of(level).is_some_and(|level| LOG_LEVELS.contains(&level.as_str())));
         let level = level.ok_or_else(|| RpcError::new(code::INVALID_PARAMS, "level is not a log level"))?;
         if let Some(session) = &from.session {
             session.set_log_level(level.to_owned());

@@ -54,7 +54,11 @@ fn key(upstream: &Upstream) -> UpstreamKey {
 }
 
 impl Inner {
-    pub(crate) fn new(enforcement: Arc<dyn Enforcement>, homes: Arc<dyn HomeNodes>, config: Config) -> Arc<Self> {
+    pub(crate) fn new(
+        enforcement: Arc<dyn Enforcement>,
+        homes: Arc<dyn HomeNodes>,
+        config: Config,
+    ) -> Arc<Self> {
         let (config, tasks) = (Arc::new(config), TaskTracker::new());
         let client = HttpClient::new(ms(config.connect_ms_max));
         Arc::new(Self {

@@ -52,7 +52,8 @@ impl Inner {
                     continue;
                 }
             };
-            let given = from.as_ref().filter(|from| from.upstream == upstream.id).map_or(0, |from| from.ordinal);
+            let given =
+                from.as_ref().filter(|from| from.upstream == upstream.id).map_or(0, |from| from.ordinal);
             for (ordinal, item) in (0u32..).zip(items.iter()).filter(|(ordinal, _)| *ordinal >= given) {
                 if !self.enforcement.may_view(caller, &upstream.id, &item.own, &item.item).is_allow() {
                     continue;

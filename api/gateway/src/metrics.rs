@@ -92,7 +92,11 @@ impl Metrics {
     pub(crate) fn snapshot(&self, sessions_open: usize, requests_in_flight: usize) -> MetricsSnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         MetricsSnapshot {
-            calls: OUTCOMES.iter().zip(&self.outcomes).map(|((_, name), count)| (*name, read(count))).collect(),
+            calls: OUTCOMES
+                .iter()
+                .zip(&self.outcomes)
+                .map(|((_, name), count)| (*name, read(count)))
+                .collect(),
             latency_buckets: self.latency.iter().map(read).collect(),
             latency_sum_us: read(&self.latency_sum_us),
             refused: read(&self.refused),

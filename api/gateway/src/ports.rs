@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 use only1mcp_domain::activity::{CallOutcome, ItemKind};
 use only1mcp_domain::decide::{Decision, Reason};
 use only1mcp_domain::ids::{
-    ApiKeyId, CallId, DecisionId, Digest, McpSessionId, NodeId, PrincipalId, ProjectId, Revision, TenantId, UpstreamId,
+    ApiKeyId, CallId, DecisionId, Digest, McpSessionId, NodeId, PrincipalId, ProjectId, Revision, TenantId,
+    UpstreamId,
 };
 use only1mcp_domain::model::{SealMode, Upstream};
 
@@ -83,17 +84,28 @@ pub trait AdmittedCall: Send + Sync {
 
     /// Records how the call ended; at most once, later calls are ignored. In `completion` mode the future resolves
     /// when that record is committed, otherwise at once.
-    fn complete(&self, outcome: CallOutcome, result_digest: Digest, result_bytes: u64) -> BoxFuture<'_, Result<(), Refused>>;
+    fn complete(
+        &self,
+        outcome: CallOutcome,
+        result_digest: Digest,
+        result_bytes: u64,
+    ) -> BoxFuture<'_, Result<(), Refused>>;
 }
 
 /// Something that ends streams and sessions from outside (P4).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Revocation {
     /// Policy moved: re-check every open session and stream of the tenant (`None`: all).
-    PolicyChanged { tenant: Option<TenantId> },
+    PolicyChanged {
+        tenant: Option<TenantId>,
+    },
     /// Upstream definitions changed: lists changed, connections to removed or changed ones must close.
-    UpstreamsChanged { tenant: TenantId },
-    SessionClosed { session: McpSessionId },
+    UpstreamsChanged {
+        tenant: TenantId,
+    },
+    SessionClosed {
+        session: McpSessionId,
+    },
     /// The node shuts down: take no new work.
     Draining,
 }
@@ -132,7 +144,13 @@ pub trait Enforcement: Send + Sync + 'static {
     fn close_session(&self, caller: CallerInfo, session: McpSessionId) -> BoxFuture<'_, Result<(), Refused>>;
 
     /// Records that a session was opened (a login).
-    fn session_opened(&self, caller: &CallerInfo, client_name: &str, client_version: &str, protocol_version: &str);
+    fn session_opened(
+        &self,
+        caller: &CallerInfo,
+        client_name: &str,
+        client_version: &str,
+        protocol_version: &str,
+    );
 
     /// AEAD key of session tokens, shared by all nodes.
     fn session_key(&self) -> Option<[u8; 32]>;
@@ -169,5 +187,9 @@ pub enum ForwardError {
 
 /// Reaches other nodes' gateways over the peer port.
 pub trait HomeNodes: Send + Sync + 'static {
-    fn forward(&self, node: NodeId, request: Forwarded) -> BoxFuture<'_, Result<ForwardedAnswer, ForwardError>>;
+    fn forward(
+        &self,
+        node: NodeId,
+        request: Forwarded,
+    ) -> BoxFuture<'_, Result<ForwardedAnswer, ForwardError>>;
 }

@@ -68,11 +68,12 @@ pub(crate) fn notification_out(
     Some(message.object.to_line())
 }
 
-/// Maps a request to the client, or answers it here.
+/// Maps a request to the client, or answers it here. `call_stream`: the stream of the call it belongs to.
 pub(crate) async fn request_out(
     session: Option<&Arc<Session>>,
     connection: &Arc<Connection>,
     message: Message,
+    call_stream: Option<u64>,
 ) -> Option<Outgoing> {
     let Kind::Request { id, method } = &message.kind else { return None };
     if method == "ping" {
@@ -87,7 +88,7 @@ pub(crate) async fn request_out(
         // Its clients are many and none of them is its.
         return decline(connection, id, &RpcError::no_such_method(method)).await;
     };
-    match put_question(session, connection, id, message.object.clone()) {
+    match put_question(session, connection, id, message.object.clone(), call_stream) {
         Some(outgoing) => Some(outgoing),
         None => decline(connection, id, &RpcError::overloaded("client_requests", CLIENT_REQUESTS_MAX)).await,
     }
@@ -98,11 +99,12 @@ fn put_question(
     connection: &Arc<Connection>,
     id: &RequestId,
     mut object: RawObject,
+    call_stream: Option<u64>,
 ) -> Option<Outgoing> {
     let params = object.object("params");
     let meta = params.as_ref().and_then(|params| params.object("_meta"));
     let token = meta.as_ref().and_then(|meta| meta.get("progressToken").map(ToOwned::to_owned));
-    let number = session.ask(|| Asked::new(connection, id.raw.clone(), token.clone()))?;
+    let number = session.ask(|| Asked::new(connection, id.raw.clone(), token.clone(), call_stream))?;
     let shown = string(&client_id(number));
     if let (Some(params), Some(meta), Some(_)) = (params, meta, token) {
         let meta = meta.with("progressToken", shown.clone());

@@ -56,7 +56,9 @@ fn concerns(session: &Session, tenant: &TenantId) -> bool {
 impl Inner {
     fn recheck(&self, tenant: Option<&TenantId>) {
         for session in self.sessions.all() {
-            if tenant.is_none_or(|tenant| concerns(&session, tenant)) && self.has_lost_authority(&session.caller) {
+            if tenant.is_none_or(|tenant| concerns(&session, tenant))
+                && self.has_lost_authority(&session.caller)
+            {
                 self.close_session(session.id, &Ended::AuthorityLost);
             }
         }

@@ -73,7 +73,7 @@ async fn one(
     message: Message,
 ) {
     let outgoing = match &message.kind {
-        Kind::Request { .. } => request_out(session, connection, message).await,
+        Kind::Request { .. } => request_out(session, connection, message, None).await,
         Kind::Notification { .. } => notification_out(inner, session, connection, message, None)
             .map(|message| Outgoing { message, asked: None }),
         Kind::Response { .. } => None,

@@ -33,7 +33,9 @@ impl Call {
         sent: &Sent,
     ) -> Concluded {
         match end {
-            End::Answered { message, connection } => self.answered(inner, admitted, message, &connection).await,
+            End::Answered { message, connection } => {
+                self.answered(inner, admitted, message, &connection).await
+            }
             End::Failed(error) => {
                 let outcome = match error {
                     UpstreamError::TimedOut => CallOutcome::TimedOut,

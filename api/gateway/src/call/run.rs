@@ -29,7 +29,10 @@ pub(crate) struct Call {
 
 /// How the work on an admitted call ended.
 pub(super) enum End {
-    Answered { message: Message, connection: Arc<Connection> },
+    Answered {
+        message: Message,
+        connection: Arc<Connection>,
+    },
     Failed(UpstreamError),
     TimedOut,
     Stopped(Ended),
@@ -46,6 +49,9 @@ pub(super) type Sent = Mutex<Option<(Arc<Connection>, u64)>>;
 pub(crate) async fn run(inner: Arc<Inner>, call: Call) {
     let answer = answer(&inner, &call).await;
     call.sink.push_last(answer);
+    if let Some(session) = &call.session {
+        session.end_questions(call.sink.stream);
+    }
 }
 
 async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
@@ -109,7 +115,9 @@ async fn dispatch(
     let first = exchange(inner, call, session, &slot, admitted, sent).await;
     let end = match first {
         // It lost its session before it looked at the request: once more, in a new one.
-        End::Failed(UpstreamError::SessionLost) => exchange(inner, call, session, &slot, admitted, sent).await,
+        End::Failed(UpstreamError::SessionLost) => {
+            exchange(inner, call, session, &slot, admitted, sent).await
+        }
         end => end,
     };
     match &end {
@@ -175,7 +183,7 @@ async fn interim(
     admitted.sealed().await?;
     let progress = call.target.progress.as_deref();
     let outgoing = match &message.kind {
-        Kind::Request { .. } => request_out(session, connection, message).await,
+        Kind::Request { .. } => request_out(session, connection, message, Some(call.sink.stream)).await,
         Kind::Notification { .. } => notification_out(inner, session, connection, message, progress)
             .map(|message| Outgoing { message, asked: None }),
         Kind::Response { .. } => None,

@@ -83,8 +83,11 @@ impl Target {
             },
         };
         let holder = reference.as_ref().filter(|_| method == Method::Complete).unwrap_or(&params);
-        let (member, bytes_max) =
-            if of_resource { ("uri", limits::RESOURCE_URI_BYTES_MAX) } else { ("name", limits::TOOL_NAME_BYTES_MAX) };
+        let (member, bytes_max) = if of_resource {
+            ("uri", limits::RESOURCE_URI_BYTES_MAX)
+        } else {
+            ("name", limits::TOOL_NAME_BYTES_MAX)
+        };
         let given = holder.text(member).ok_or_else(|| invalid(&format!("{member} must be a string")))?;
         if given.len() > bytes_max {
             return Err(invalid(&format!("{member} is longer than {bytes_max} bytes")));
@@ -101,7 +104,8 @@ impl Target {
             Method::Complete => params.get("argument"),
         };
         let argument_digest = digest_of(arguments.map_or(&[], |arguments| arguments.get().as_bytes()));
-        let progress = params.object("_meta").and_then(|meta| meta.get("progressToken").map(ToOwned::to_owned));
+        let progress =
+            params.object("_meta").and_then(|meta| meta.get("progressToken").map(ToOwned::to_owned));
         let kind = match (of_resource, method) {
             (true, _) => ItemKind::Resource,
             (false, Method::CallTool) => ItemKind::Tool,
@@ -158,7 +162,10 @@ mod tests {
             item(Method::Complete, r#"{"ref":{"type":"ref/prompt","name":"up__p"},"argument":{}}"#),
             (ItemKind::Prompt, "up__p".into(), "p".into())
         );
-        assert_eq!(item(Method::CallTool, r#"{"name":"plain"}"#), (ItemKind::Tool, "plain".into(), "plain".into()));
+        assert_eq!(
+            item(Method::CallTool, r#"{"name":"plain"}"#),
+            (ItemKind::Tool, "plain".into(), "plain".into())
+        );
     }
 
     #[test]

@@ -114,9 +114,7 @@ impl Inner {
 
     pub(crate) fn token_key(&self) -> Result<TokenKey, Answer> {
         let key = self.enforcement.session_key().and_then(TokenKey::new);
-        key.ok_or_else(|| {
-            error(StatusCode::SERVICE_UNAVAILABLE, &RpcError::reason(Reason::Stale), None)
-        })
+        key.ok_or_else(|| error(StatusCode::SERVICE_UNAVAILABLE, &RpcError::reason(Reason::Stale), None))
     }
 }
 

@@ -85,7 +85,8 @@ pub(crate) async fn handle_forwarded(inner: Arc<Inner>, request: Forwarded) -> F
     };
     let (parts, body) = answer.into_parts();
     let headers = parts.headers.iter();
-    let headers = headers.map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())));
+    let headers =
+        headers.map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())));
     ForwardedAnswer {
         status: parts.status.as_u16(),
         headers: headers.collect(),

@@ -35,7 +35,8 @@ pub(crate) fn presented_key(headers: &HeaderMap) -> Option<&str> {
 
 /// Host and port as the client named them, in lower case.
 pub(crate) fn authority(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let named = single(headers, &HOST).ok()?.or_else(|| uri.authority().map(|authority| authority.as_str()))?;
+    let named =
+        single(headers, &HOST).ok()?.or_else(|| uri.authority().map(|authority| authority.as_str()))?;
     Some(named.to_ascii_lowercase())
 }
 
@@ -69,8 +70,11 @@ pub(crate) fn accepts(headers: &HeaderMap, kinds: &[&str]) -> bool {
     if values.is_empty() {
         return true;
     }
-    let ranges: Vec<&str> =
-        values.iter().flat_map(|value| value.split(',')).filter_map(|range| range.split(';').next()).collect();
+    let ranges: Vec<&str> = values
+        .iter()
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .collect();
     kinds.iter().all(|kind| {
         let main = kind.split('/').next().unwrap_or(kind);
         ranges.iter().map(|range| range.trim()).any(|range| {
@@ -101,10 +105,17 @@ mod tests {
     #[test]
     fn origins() {
         let allowed = ["https://app.example/".to_owned()];
-        let ok = |origin| origin_is_allowed(&headers(&[("origin", origin)]), Some("gw.example:8443"), &allowed);
+        let ok =
+            |origin| origin_is_allowed(&headers(&[("origin", origin)]), Some("gw.example:8443"), &allowed);
         assert!(origin_is_allowed(&headers(&[]), None, &[]));
         assert!(ok("https://gw.example:8443") && ok("https://APP.example"));
-        for bad in ["null", "https://gw.example", "https://evil.example", "gw.example:8443", "https://app.example.evil"] {
+        for bad in [
+            "null",
+            "https://gw.example",
+            "https://evil.example",
+            "gw.example:8443",
+            "https://app.example.evil",
+        ] {
             assert!(!ok(bad), "{bad}");
         }
         let twice = headers(&[("origin", "https://app.example"), ("origin", "https://evil.example")]);
@@ -115,7 +126,11 @@ mod tests {
     fn keys() {
         assert_eq!(presented_key(&headers(&[("authorization", "bearer k")])), Some("k"));
         assert_eq!(presented_key(&headers(&[("x-api-key", "k")])), Some("k"));
-        for none in [&[("authorization", "Basic k")][..], &[("authorization", "Bearer ")], &[("authorization", "Bearer a"), ("authorization", "Bearer b")]] {
+        for none in [
+            &[("authorization", "Basic k")][..],
+            &[("authorization", "Bearer ")],
+            &[("authorization", "Bearer a"), ("authorization", "Bearer b")],
+        ] {
             assert_eq!(presented_key(&headers(none)), None);
         }
     }
@@ -124,7 +139,11 @@ mod tests {
     fn accept() {
         let both = ["application/json", "text/event-stream"];
         let ok = |value| accepts(&headers(&[("accept", value)]), &both);
-        assert!(ok("application/json, text/event-stream") && ok("*/*") && ok("application/*;q=0.1,text/event-stream"));
+        assert!(
+            ok("application/json, text/event-stream")
+                && ok("*/*")
+                && ok("application/*;q=0.1,text/event-stream")
+        );
         assert!(!ok("application/json") && !ok("text/html"));
         assert!(accepts(&headers(&[]), &both));
     }

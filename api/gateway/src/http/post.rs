@@ -84,7 +84,8 @@ impl Inner {
         batch: bool,
     ) -> Result<Answer, Answer> {
         let shape = Shape { ids: from.session.is_some(), primed: token.version.primes_streams() };
-        if let (false, Some(message)) = (batch, messages.pop()) {
+        let one = if batch { None } else { messages.pop() };
+        if let Some(message) = one {
             return match self.dispatch(from, message).await {
                 Reply::Accepted => Ok(empty(StatusCode::ACCEPTED)),
                 Reply::Now(answer) => Ok(json(StatusCode::OK, answer)),
@@ -100,7 +101,11 @@ impl Inner {
             }
         }
         if later.is_empty() {
-            return Ok(if now.is_empty() { empty(StatusCode::ACCEPTED) } else { json(StatusCode::OK, array(&now)) });
+            return Ok(if now.is_empty() {
+                empty(StatusCode::ACCEPTED)
+            } else {
+                json(StatusCode::OK, array(&now))
+            });
         }
         let ready = now.into_iter().map(|answer| {
             let text = [b"data: ".as_slice(), &answer, b"\n\n"].concat();
@@ -143,7 +148,8 @@ impl Inner {
         if self.is_draining() {
             return Err(busy(&RpcError::reason(Reason::Draining)));
         }
-        let read = message.params().ok_or("a parameter is named twice").and_then(|p| InitializeRequest::read(&p));
+        let read =
+            message.params().ok_or("a parameter is named twice").and_then(|p| InitializeRequest::read(&p));
         let asked = match read {
             Ok(asked) => asked,
             Err(why) => {

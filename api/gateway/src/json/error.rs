@@ -42,8 +42,10 @@ impl RpcError {
 
     /// What decided it, and what to ask for.
     pub(crate) fn refused(refused: &Refused) -> Self {
-        let retry =
-            matches!(refused.reason, Reason::Stale | Reason::Draining | Reason::Overloaded | Reason::AuditUnavailable);
+        let retry = matches!(
+            refused.reason,
+            Reason::Stale | Reason::Draining | Reason::Overloaded | Reason::AuditUnavailable
+        );
         Self::new(code::REFUSED, refused.message.clone()).with_data(json!({
             "code": refused.reason.code(),
             "decision": refused.decision.to_string(),
@@ -77,7 +79,10 @@ impl RpcError {
     pub(crate) fn to_object(&self, id: Box<RawValue>) -> RawObject {
         RawObject::default().with("jsonrpc", string("2.0")).with("id", id).with(
             "error",
-            RawObject::default().with("code", raw(&self.code)).with("message", string(&self.message)).to_raw(),
+            RawObject::default()
+                .with("code", raw(&self.code))
+                .with("message", string(&self.message))
+                .to_raw(),
         )
     }
 

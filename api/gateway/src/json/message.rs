@@ -42,7 +42,10 @@ pub(crate) struct Message {
 pub(crate) enum BadMessage {
     Syntax,
     /// JSON, but no JSON-RPC message; with its id where that could be read.
-    Invalid { id: Option<RequestId>, why: &'static str },
+    Invalid {
+        id: Option<RequestId>,
+        why: &'static str,
+    },
 }
 
 impl Message {
@@ -107,7 +110,11 @@ pub(crate) fn notification(method: &str, params: Option<Box<RawValue>>) -> RawOb
 }
 
 pub(crate) fn response(id: &RawValue, result: Box<RawValue>) -> Bytes {
-    RawObject::default().with("jsonrpc", string("2.0")).with("id", id.to_owned()).with("result", result).to_line()
+    RawObject::default()
+        .with("jsonrpc", string("2.0"))
+        .with("id", id.to_owned())
+        .with("result", result)
+        .to_line()
 }
 
 #[cfg(test)]
@@ -139,10 +146,15 @@ mod tests {
     #[test]
     fn a_number_and_its_text_are_two_ids() {
         let key = |text: &str| {
-            let Ok(Message { kind: Kind::Request { id, .. }, .. }) = Message::parse(text) else { panic!("{text}") };
+            let Ok(Message { kind: Kind::Request { id, .. }, .. }) = Message::parse(text) else {
+                panic!("{text}")
+            };
             id.key
         };
-        let (number, text) = (key(r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#), key(r#"{"jsonrpc":"2.0","id":"1","method":"x"}"#));
+        let (number, text) = (
+            key(r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#),
+            key(r#"{"jsonrpc":"2.0","id":"1","method":"x"}"#),
+        );
         assert_ne!(number, text);
         assert_eq!(text, key(r#"{"jsonrpc":"2.0","id":"\u0031","method":"x"}"#));
     }

@@ -135,7 +135,9 @@ mod tests {
 
     #[test]
     fn edits_leave_the_rest_as_it_came() {
-        let mut object = RawObject::parse(r#"{"z":1.00e2,"name":"a","x":{"k": [1,  2]},"big":12345678901234567890123}"#).unwrap();
+        let mut object =
+            RawObject::parse(r#"{"z":1.00e2,"name":"a","x":{"k": [1,  2]},"big":12345678901234567890123}"#)
+                .unwrap();
         object.set("name", string("b"));
         assert_eq!(
             object.to_raw().get(),

@@ -14,7 +14,9 @@ use crate::ports::CallerInfo;
 #[derive(Clone, Debug)]
 pub(crate) enum Ended {
     /// The client said so; its words are passed on.
-    ByClient { reason: Option<Box<RawValue>> },
+    ByClient {
+        reason: Option<Box<RawValue>>,
+    },
     /// The session was closed.
     SessionClosed,
     /// The caller may not go on (P4).
@@ -62,14 +64,22 @@ impl Flights {
             return Err(InUse::TooMany);
         }
         *count += 1;
-        let entry =
-            Arc::new(Entry { caller: caller.clone(), ended: OnceLock::new(), token: CancellationToken::new() });
+        let entry = Arc::new(Entry {
+            caller: caller.clone(),
+            ended: OnceLock::new(),
+            token: CancellationToken::new(),
+        });
         table.entries.insert(key.clone(), entry.clone());
         Ok(Flight { table: self.0.clone(), key, entry })
     }
 
     /// False when no such request is in flight here.
-    pub(crate) fn cancel(&self, session: McpSessionId, id: &RequestId, reason: Option<Box<RawValue>>) -> bool {
+    pub(crate) fn cancel(
+        &self,
+        session: McpSessionId,
+        id: &RequestId,
+        reason: Option<Box<RawValue>>,
+    ) -> bool {
         let found = lock(&self.0).entries.get(&(session, id.key.clone())).cloned();
         found.map(|entry| end(&entry, Ended::ByClient { reason })).is_some()
     }

@@ -216,7 +216,8 @@ impl Reader {
         self.seen = event.seq;
         if event.seq > state.read {
             state.read = event.seq;
-            state.unread_bytes = state.events.iter().filter(|e| e.seq > event.seq).map(|e| e.message.len()).sum();
+            state.unread_bytes =
+                state.events.iter().filter(|e| e.seq > event.seq).map(|e| e.message.len()).sum();
             state.trim(self.log.bounds);
         }
         Some(Some(event))

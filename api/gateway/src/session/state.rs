@@ -26,6 +26,8 @@ pub(crate) struct Asked {
     pub(crate) connection: Weak<Connection>,
     pub(crate) id: Box<RawValue>,
     pub(crate) progress_token: Option<Box<RawValue>>,
+    /// The stream of the call that it was put in; with that call it ends.
+    stream: Option<u64>,
     at: Instant,
 }
 
@@ -34,8 +36,9 @@ impl Asked {
         connection: &Arc<Connection>,
         id: Box<RawValue>,
         progress_token: Option<Box<RawValue>>,
+        stream: Option<u64>,
     ) -> Self {
-        Self { connection: Arc::downgrade(connection), id, progress_token, at: Instant::now() }
+        Self { connection: Arc::downgrade(connection), id, progress_token, stream, at: Instant::now() }
     }
 }
 
@@ -99,8 +102,12 @@ impl Session {
         let log = EventLog::new(self.next.fetch_add(1, Ordering::Relaxed), Bounds::of_request(config));
         let mut parts = self.lock();
         parts.streams.push_back(log.clone());
-        let mut over =
-            parts.streams.iter().filter(|log| log.is_finished()).count().saturating_sub(config.finished_streams_max);
+        let mut over = parts
+            .streams
+            .iter()
+            .filter(|log| log.is_finished())
+            .count()
+            .saturating_sub(config.finished_streams_max);
         parts.streams.retain(|log| {
             let goes = over > 0 && log.is_finished();
             over -= usize::from(goes);
@@ -171,6 +178,11 @@ impl Session {
 
     pub(crate) fn answered(&self, number: u64) -> Option<Asked> {
         self.lock().asked.remove(&number)
+    }
+
+    /// A call is over, and nobody waits for the answers to what it asked.
+    pub(crate) fn end_questions(&self, stream: u64) {
+        self.lock().asked.retain(|_, asked| asked.stream != Some(stream));
     }
 
     /// The connection and the upstream's own progress token of an open question.

@@ -182,7 +182,11 @@ mod tests {
             let mut forged = bytes.clone();
             forged[at] ^= 1;
             assert_eq!(key.open(&URL_SAFE_NO_PAD.encode(&forged), 0), Err(TokenError::Forged), "byte {at}");
-            assert_eq!(key.open(&URL_SAFE_NO_PAD.encode(&bytes[..at]), 0), Err(TokenError::Forged), "cut at {at}");
+            assert_eq!(
+                key.open(&URL_SAFE_NO_PAD.encode(&bytes[..at]), 0),
+                Err(TokenError::Forged),
+                "cut at {at}"
+            );
         }
         assert_eq!(key.open(&"A".repeat(TEXT_BYTES_MAX + 1), 0), Err(TokenError::Forged));
     }

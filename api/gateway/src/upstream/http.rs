@@ -96,10 +96,16 @@ async fn post(wire: &Wire, id: u64, body: Bytes, to: &mpsc::Sender<Inbound>) -> 
         return stream(wire, id, Events::new(response, wire.message_bytes_max), to).await;
     }
     if !is_json(&response) {
-        return Err(UpstreamError::Protocol { why: "answered a request with neither JSON nor an event stream" });
+        return Err(UpstreamError::Protocol {
+            why: "answered a request with neither JSON nor an event stream",
+        });
     }
     let messages = wire.messages(response).await?;
-    if deliver(id, messages, to).await { Ok(()) } else { Err(UpstreamError::Protocol { why: "no answer to the request" }) }
+    if deliver(id, messages, to).await {
+        Ok(())
+    } else {
+        Err(UpstreamError::Protocol { why: "no answer to the request" })
+    }
 }
 
 /// A server may answer an error status with a JSON-RPC error in the body: that is its answer.
@@ -113,7 +119,8 @@ async fn refused(
     let readable = is_json(&response) && error != UpstreamError::SessionLost;
     if readable && response.status() != StatusCode::UNAUTHORIZED {
         if let Ok(messages) = wire.messages(response).await {
-            let answered = |m: &Message| matches!(&m.kind, Kind::Response { id: Some(known) } if known.key == key(id));
+            let answered =
+                |m: &Message| matches!(&m.kind, Kind::Response { id: Some(known) } if known.key == key(id));
             if messages.iter().any(answered) && deliver(id, messages, to).await {
                 return Ok(());
             }
@@ -150,10 +157,8 @@ async fn stream(
         resumes += 1;
         tokio::time::sleep(retry).await;
         let response = wire.get(Some(last)).await?;
-        if !response.status().is_success() {
-            return Err(status_error(wire, response.status()));
-        }
-        if !is_event_stream(&response) {
+        // Whatever the refusal, the request itself was taken: it is never sent again.
+        if !response.status().is_success() || !is_event_stream(&response) {
             return Err(UpstreamError::Closed);
         }
         events = Events::new(response, wire.message_bytes_max);

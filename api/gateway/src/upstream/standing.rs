@@ -54,7 +54,8 @@ pub(crate) struct Standing {
 
 impl Standing {
     pub(crate) fn new(upstream: Arc<Upstream>) -> Arc<Self> {
-        let places = usize::try_from(upstream.concurrency_max).unwrap_or(CONCURRENCY_MAX).clamp(1, CONCURRENCY_MAX);
+        let places =
+            usize::try_from(upstream.concurrency_max).unwrap_or(CONCURRENCY_MAX).clamp(1, CONCURRENCY_MAX);
         let state = Mutex::new(State { health: Health::Unknown, since: Instant::now(), retry_at: None });
         Arc::new(Self { upstream, permits: Arc::new(Semaphore::new(places)), places, state })
     }
@@ -68,9 +69,9 @@ impl Standing {
     pub(crate) fn may_try(&self) -> Result<(), UpstreamError> {
         let left = self.lock().retry_at.map(|at| at.saturating_duration_since(Instant::now()));
         match left {
-            Some(left) if !left.is_zero() => {
-                Err(UpstreamError::BackingOff { retry_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) })
-            }
+            Some(left) if !left.is_zero() => Err(UpstreamError::BackingOff {
+                retry_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            }),
             Some(_) | None => Ok(()),
         }
     }

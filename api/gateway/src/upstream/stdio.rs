@@ -45,7 +45,8 @@ impl StdioLink {
             UpstreamError::Connect { why: "its process cannot be started" }
         })?;
         let broken = UpstreamError::Connect { why: "its process has no standard streams" };
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(broken);
         };
@@ -127,9 +128,13 @@ async fn read(stdout: ChildStdout, pending: &Pending, options: &StdioOptions) ->
         match line {
             Ok(line) if line.trim().is_empty() => {}
             Ok(line) => match parse_messages(&line) {
-                Ok(messages) => messages.into_iter().for_each(|message| route(message, pending, &options.stray)),
+                Ok(messages) => {
+                    messages.into_iter().for_each(|message| route(message, pending, &options.stray))
+                }
                 // Servers are known to print other things there.
-                Err(error) => tracing::debug!(%error, "a line on an upstream's standard output is no message"),
+                Err(error) => {
+                    tracing::debug!(%error, "a line on an upstream's standard output is no message")
+                }
             },
             Err(LinesCodecError::MaxLineLengthExceeded) => return UpstreamError::TooLarge { bytes_max },
             Err(LinesCodecError::Io(_)) => return UpstreamError::Closed,

@@ -38,7 +38,8 @@ impl Wire {
         let mut headers = Vec::with_capacity(secrets.len());
         for secret in secrets {
             let why = "one of its headers is not valid";
-            let name = HeaderName::from_bytes(secret.name.as_bytes()).map_err(|_| UpstreamError::Connect { why })?;
+            let name =
+                HeaderName::from_bytes(secret.name.as_bytes()).map_err(|_| UpstreamError::Connect { why })?;
             let mut value =
                 HeaderValue::from_str(&secret.value).map_err(|_| UpstreamError::Connect { why })?;
             value.set_sensitive(true);
@@ -81,10 +82,7 @@ impl Wire {
         for (name, value) in headers.into_iter().chain(standing).chain(self.secrets.iter().cloned()) {
             target.insert(name, value);
         }
-        self.client.0.request(request).await.map_err(|error| {
-            let why = if error.is_connect() { "no connection" } else { "the connection broke" };
-            UpstreamError::Connect { why }
-        })
+        self.client.send(request).await
     }
 
     /// The whole of a bounded JSON body: one message, or a batch of an old server.

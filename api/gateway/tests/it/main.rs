@@ -1,0 +1,24 @@
+//! The gateway against real MCP servers (rmcp over HTTP and stdio), scripted ones and broken ones, on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may fail loudly"
+)]
+
+mod bad_input;
+mod broken;
+mod calls;
+mod client;
+mod fake;
+mod handshake;
+mod homes;
+mod lifecycle;
+mod real;
+mod scripted;
+mod seal;
+mod sessions;
+mod streams;
+mod world;
