@@ -92,7 +92,7 @@ fn every_tampering_is_named() {
         ("follows event 2", |f| drop(f.remove(3))),
         ("follows event 1", |f| f.swap(2, 3)),
         ("follows event 2", |f| f.insert(3, f[2].clone())),
-        ("ends at 5; 6 was promised", |f| drop(f.pop())),
+        ("ends at event 5; 6 was promised", |f| drop(f.pop())),
         ("the chain breaks at event 3", |f| f[3] = other_digest(&f[3])),
         ("no header", |f| drop(f.remove(0))),
         ("has text but no bytes", |f| f[3] = f[3].replace('}', ",\"event\":{}}")),
