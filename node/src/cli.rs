@@ -39,7 +39,7 @@ enum Command {
     /// Check exported audit files; needs no server.
     Audit(audit_file::AuditArgs),
     /// Run the demo MCP server that `dev` puts behind the gateway.
-    Demo(DemoArgs),
+    Demo(DemoCommand),
     /// Print the completion script of a shell.
     Completions {
         /// bash, zsh, fish, elvish or powershell.
@@ -58,7 +58,7 @@ struct ServeArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct DemoArgs {
+struct DemoCommand {
     #[command(flatten)]
     demo: demo::DemoArgs,
     /// End when standard input closes: for a parent process that must not leave it behind.

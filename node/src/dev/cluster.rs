@@ -106,8 +106,11 @@ impl Cluster {
                 let token = seed::join_token(self).await?;
                 write_secret(&self.dir.join(format!("join-{number}.token")), &token)?;
                 self.start_node(number, args.base_port)?;
+                // Ids are given in the order of joining.
+                seed::wait_for_member(self, &format!("node-{number}")).await?;
             }
         }
+        self.wait_demo(demo_port).await?;
         for index in 0..self.nodes.len() {
             self.wait_ready(index).await?;
         }
@@ -210,6 +213,19 @@ impl Cluster {
         anyhow::bail!("node {} is {}; see {}", index + 1, last.trim(), self.log_of(index + 1).display())
     }
 
+    async fn wait_demo(&mut self, port: u16) -> anyhow::Result<()> {
+        let until = Instant::now() + READY;
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            let log = self.dir.join("demo.log");
+            if let Some(how) = self.demo.ended() {
+                anyhow::bail!("the demo server ended ({how}); the end of {}:\n{}", log.display(), tail(&log));
+            }
+            ensure!(Instant::now() < until, "the demo server did not start; see {}", log.display());
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     fn check_alive(&mut self, index: usize) -> anyhow::Result<()> {
         let log = self.log_of(index + 1);
         let node = self.nodes.get_mut(index).context("no such node")?;
@@ -307,12 +323,22 @@ impl Cluster {
     }
 
     /// Resolves when a process that should run has ended, and says which.
-    pub(super) async fn somebody_ended(&mut self) -> String {
+    /// Resolves when there is nothing left to look at. One node that ends is told and leaves the others running: that
+    /// they go on is what a cluster is for.
+    pub(super) async fn nobody_left(&mut self) -> String {
         loop {
             for (index, node) in self.nodes.iter_mut().enumerate() {
                 if let Some(how) = node.process.as_mut().and_then(Process::ended) {
-                    return format!("node {} ended ({how})", index + 1);
+                    node.process = None;
+                    let config = node.config_path.display();
+                    print::progress(format!(
+                        "node {} ended ({how}); start it again with `only1mcp serve --config {config}`",
+                        index + 1
+                    ));
                 }
+            }
+            if self.alive().is_none() {
+                return "every node ended".to_owned();
             }
             if let Some(how) = self.demo.ended() {
                 return format!("the demo server ended ({how})");

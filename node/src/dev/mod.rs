@@ -48,7 +48,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     } else {
         tokio::select! {
             () = serve::signals::ended() => Ok(ExitCode::SUCCESS),
-            who = cluster.somebody_ended() => Err(anyhow::anyhow!("{who}; its log is in {}", cluster.dir.display())),
+            what = cluster.nobody_left() => Err(anyhow::anyhow!("{what}; the logs are in {}", cluster.dir.display())),
         }
     };
     print::progress("stopping …");

@@ -71,6 +71,20 @@ pub async fn leader(cluster: &Cluster, index: usize) -> anyhow::Result<Option<u6
     Ok(client.status(pb::StatusRequest {}).await?.into_inner().leader)
 }
 
+/// Returns once the node of that name is registered.
+pub async fn wait_for_member(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
+    let until = Instant::now() + VOTERS;
+    let mut client = ClusterClient::new(api(cluster, 0).await?);
+    loop {
+        let status = client.status(pb::StatusRequest {}).await?.into_inner();
+        if status.members.iter().any(|member| member.name == name) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "{name} was not taken in; see its log");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Returns once every node votes, so that any one may be killed.
 pub async fn wait_for_voters(cluster: &Cluster) -> anyhow::Result<()> {
     let until = Instant::now() + VOTERS;

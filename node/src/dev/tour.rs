@@ -60,7 +60,7 @@ pub(super) async fn play(cluster: &mut Cluster) -> anyhow::Result<()> {
     print_lines(&cluster.ctl(index, &["audit", "verify"]).await?);
     let file = cluster.dir.join("audit-export.jsonl");
     let path = file.to_str().context("the folder's name is not UTF-8")?;
-    print_lines(&cluster.ctl(index, &["audit", "export", "--file", path]).await?);
+    print_lines(&cluster.ctl(index, &["audit", "export", "--all-tenants", "--file", path]).await?);
     print_lines(&verify_offline(&file).await?);
     println!("\nEvery step came out as told.");
     Ok(())
@@ -124,7 +124,7 @@ fn receipt(exchange: &Exchange) -> anyhow::Result<Value> {
 }
 
 fn refusal(exchange: &Exchange, reason: &str) -> anyhow::Result<()> {
-    let found = exchange.answer.pointer("/error/data/reason").and_then(Value::as_str);
+    let found = exchange.answer.pointer("/error/data/code").and_then(Value::as_str);
     if found != Some(reason) {
         bail!("expected a refusal with reason {reason}, got {}", exchange.answer);
     }

@@ -42,6 +42,8 @@ use crate::tls::{self, AcceptLimits, ClientCertificate, ConnectionInfo, Expect, 
 /// A peer that does not finish its handshake within this is tried again later.
 const CONNECT_MS_MAX: u64 = 2_000;
 const OWN_ENTRY: Duration = Duration::from_secs(5);
+/// A successor that does not take over within this is away, or ends too.
+const HAND_OVER: Duration = Duration::from_millis(1_500);
 const PROMOTE_AGAIN: Duration = Duration::from_millis(100);
 const STREAMS_MAX: u32 = 1_024;
 
@@ -273,6 +275,7 @@ async fn hand_over(handle: &Handle, deadline: Instant) {
     }
     let others = status.members.iter().filter(|member| member.voter && member.node != status.node);
     let Some(successor) = others.min_by_key(|member| member.lag_entries.unwrap_or(u64::MAX)) else { return };
+    let deadline = deadline.min(Instant::now() + HAND_OVER);
     if let Err(error) = handle.transfer_leader(successor.node, deadline).await {
         tracing::info!(%error, "leadership was not handed over; the others will elect");
     }
