@@ -59,11 +59,34 @@ async fn scrape(State(exposition): State<Exposition>, headers: HeaderMap) -> Res
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &exposition.registry) {
         Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], prometheus_text(&text)).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// OpenMetrics, as the library writes it, in Prometheus' own format, which every scraper and linter reads: there a
+/// counter's description bears the same name as its samples, and there is neither a unit nor an end line.
+fn prometheus_text(open_metrics: &str) -> String {
+    let counters: std::collections::BTreeSet<&str> = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(about), Some(name), Some(rest)) if counters.contains(name) => {
+                text.push_str(&format!("# {about} {name}_total {rest}\n"));
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
 
 fn authorize(enforcer: &Enforcer, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
@@ -142,7 +165,7 @@ impl Writer<'_> {
     ) -> fmt::Result {
         let mut scaled: Vec<(f64, u64)> =
             buckets.counts.iter().map(|(upper, count)| (real(*upper) / scale, *count)).collect();
-        scaled.push((f64::MAX, buckets.above));
+        scaled.push((f64::INFINITY, buckets.above));
         let count = buckets.counts.iter().map(|(_, count)| count).sum::<u64>() + buckets.above;
         self.family(name, help, unit, MetricType::Histogram, |mut encoder| {
             encoder.encode_histogram::<[(&str, &str); 0]>(real(buckets.sum) / scale, count, &scaled, None)
@@ -219,5 +242,19 @@ impl Sources {
         writer.gauge("clock_offset", "This host's clock less log time", Some(&Unit::Seconds), offset_s)?;
         let ready = u64::from(self.readiness.why_not().is_none());
         writer.gauge("ready", "1 while the node takes requests", None, real(ready))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_described_under_the_name_of_their_samples() {
+        let open = "# HELP a_calls Calls.\n# TYPE a_calls counter\na_calls_total{x=\"# y\"} 1\n\
+                    # HELP b_seconds Age of it.\n# TYPE b_seconds gauge\n# UNIT b_seconds seconds\nb_seconds 0.5\n# EOF\n";
+        let text = "# HELP a_calls_total Calls.\n# TYPE a_calls_total counter\na_calls_total{x=\"# y\"} 1\n\
+                    # HELP b_seconds Age of it.\n# TYPE b_seconds gauge\nb_seconds 0.5\n";
+        assert_eq!(prometheus_text(open), text);
     }
 }
