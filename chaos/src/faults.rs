@@ -1,0 +1,126 @@
+//! What goes wrong, when: crashes that lose what was not synced, and links that drop or hold messages.
+
+use std::collections::BTreeMap;
+
+use crate::rng::Rng;
+use crate::stage::Stage;
+
+/// Something done to the world.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fault {
+    Crash(u64),
+    Restart(u64),
+    /// Nothing passes between the two.
+    Cut(u64, u64),
+    /// Nothing passes from the first to the second.
+    CutOneWay(u64, u64),
+    /// Messages wait until the link is mended.
+    Hold(u64, u64),
+    Mend(u64, u64),
+}
+
+/// The same for one pair of nodes, whichever is named first.
+type Link = (u64, u64);
+
+const LINKS: [Link; 3] = [(1, 2), (1, 3), (2, 3)];
+
+/// Decides what happens next.
+pub struct Faults {
+    rng: Rng,
+    next_ms: u64,
+    /// Crashed nodes and when they come back.
+    down: BTreeMap<u64, u64>,
+    /// Broken links and when they are mended.
+    broken: BTreeMap<Link, u64>,
+}
+
+impl Faults {
+    pub fn new(mut rng: Rng, begin_ms: u64) -> Self {
+        let next_ms = begin_ms.saturating_add(rng.between(100, 1_500));
+        Self { rng, next_ms, down: BTreeMap::new(), broken: BTreeMap::new() }
+    }
+
+    /// What is due at `now_ms`.
+    pub fn due(&mut self, now_ms: u64) -> Vec<Fault> {
+        let mut due = self.ended(now_ms);
+        if now_ms >= self.next_ms {
+            self.next_ms = now_ms.saturating_add(self.rng.between(200, 2_500));
+            self.strike(now_ms, &mut due);
+        }
+        due
+    }
+
+    /// Undoes everything.
+    pub fn end(&mut self) -> Vec<Fault> {
+        self.ended(u64::MAX)
+    }
+
+    fn ended(&mut self, now_ms: u64) -> Vec<Fault> {
+        let up: Vec<u64> = self.down.iter().filter(|(_, at)| **at <= now_ms).map(|(node, _)| *node).collect();
+        let mended: Vec<Link> =
+            self.broken.iter().filter(|(_, at)| **at <= now_ms).map(|(link, _)| *link).collect();
+        let mut done = Vec::new();
+        for node in up {
+            self.down.remove(&node);
+            done.push(Fault::Restart(node));
+        }
+        for (a, b) in mended {
+            self.broken.remove(&(a, b));
+            done.push(Fault::Mend(a, b));
+        }
+        done
+    }
+
+    fn strike(&mut self, now_ms: u64, due: &mut Vec<Fault>) {
+        match self.rng.between(0, 99) {
+            0..=34 => {
+                let node = self.rng.between(1, 3);
+                self.crash(node, now_ms, due);
+            }
+            // Power loss of two nodes, or of all.
+            35..=44 => {
+                let spared = self.rng.between(0, 3);
+                (1..=3).filter(|node| *node != spared).for_each(|node| self.crash(node, now_ms, due));
+            }
+            45..=59 => {
+                // One node alone.
+                let node = self.rng.between(1, 3);
+                for link in LINKS.into_iter().filter(|(a, b)| *a == node || *b == node) {
+                    self.breaks(link, now_ms, Fault::Cut(link.0, link.1), due);
+                }
+            }
+            60..=74 => self.some_link(now_ms, due, Fault::Cut),
+            75..=89 => self.some_link(now_ms, due, Fault::CutOneWay),
+            _ => self.some_link(now_ms, due, Fault::Hold),
+        }
+    }
+
+    fn crash(&mut self, node: u64, now_ms: u64, due: &mut Vec<Fault>) {
+        if self.down.contains_key(&node) {
+            return;
+        }
+        let quick = self.rng.percent(50);
+        let away_ms = if quick { self.rng.between(1, 100) } else { self.rng.between(100, 4_000) };
+        self.down.insert(node, now_ms.saturating_add(away_ms));
+        due.push(Fault::Crash(node));
+    }
+
+    fn some_link(&mut self, now_ms: u64, due: &mut Vec<Fault>, fault: fn(u64, u64) -> Fault) {
+        let Some((a, b)) = self.rng.pick(&LINKS).copied() else { return };
+        let (from, to) = if self.rng.percent(50) { (a, b) } else { (b, a) };
+        self.breaks((a, b), now_ms, fault(from, to), due);
+    }
+
+    fn breaks(&mut self, link: Link, now_ms: u64, fault: Fault, due: &mut Vec<Fault>) {
+        if self.broken.contains_key(&link) {
+            return;
+        }
+        let until = now_ms.saturating_add(self.rng.between(100, 5_000));
+        self.broken.insert(link, until);
+        due.push(fault);
+    }
+
+    pub fn tell(stage: &Stage, fault: &Fault) {
+        stage.trace.line("--", format_args!("{fault:?}"));
+    }
+}

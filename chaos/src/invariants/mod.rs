@@ -1,0 +1,37 @@
+//! What must hold in every world: one invariant a file, each with its source. Those of Raft are watched while a world
+//! runs; those of the product are checked on what every node holds at the end.
+
+pub mod admin;
+pub mod calls;
+pub mod chain;
+pub mod election;
+pub mod log_matching;
+pub mod monotonic;
+pub mod refusals;
+pub mod sealed;
+pub mod state_machine;
+pub mod votes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use only1mcp_domain::State;
+use only1mcp_domain::audit::{AuditEvent, SealedEvent};
+use only1mcp_domain::ids::NodeId;
+
+/// Everything that is watched while a world runs.
+#[derive(Debug, Default)]
+pub struct Watch {
+    pub votes: votes::Votes,
+    pub log: log_matching::LogMatching,
+    pub digests: state_machine::Digests,
+    pub monotonic: monotonic::Monotonic,
+}
+
+/// What the nodes hold once all faults have ended and everything under way has.
+pub struct Final {
+    pub chains: BTreeMap<NodeId, Vec<SealedEvent>>,
+    /// The longest chain, decoded.
+    pub events: Vec<AuditEvent>,
+    pub states: BTreeMap<NodeId, Arc<State>>,
+}

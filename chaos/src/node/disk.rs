@@ -1,0 +1,106 @@
+//! The disk of a simulated node: what Raft writes is watched, and the mutants lie about what is on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use only1mcp_domain::ids::NodeId;
+use only1mcp_storage::{
+    Flushed, Journal, JournalPosition, LogPosition, LogRecord, LogState, MemJournal, MemRaftLog, RaftLog,
+    SavedVote, StorageError,
+};
+
+use crate::stage::{Stage, locked};
+use crate::world::Mutant;
+
+/// A Raft log that tells the invariants what is written to it.
+pub struct WatchedLog {
+    pub node: NodeId,
+    pub inner: MemRaftLog,
+    pub stage: Arc<Stage>,
+    pub mutant: Mutant,
+}
+
+impl RaftLog for WatchedLog {
+    fn state(&self) -> Result<LogState, StorageError> {
+        self.inner.state()
+    }
+
+    fn save_vote(&self, vote: SavedVote) -> Result<(), StorageError> {
+        self.inner.save_vote(vote)?;
+        let result = locked(&self.stage.watch).votes.saved(self.node, vote);
+        self.stage.check("votes", result);
+        Ok(())
+    }
+
+    fn append(&self, records: Vec<LogRecord>, flushed: Flushed) -> Result<(), StorageError> {
+        let state = self.inner.state()?;
+        let result =
+            locked(&self.stage.watch).log.appended(self.node, state.last.max(state.purged), &records);
+        self.stage.check("log matching", result);
+        if self.mutant == Mutant::LogBeforeSync {
+            self.inner.append(records, Box::new(|_| {}))?;
+            flushed(Ok(()));
+            return Ok(());
+        }
+        self.inner.append(records, flushed)
+    }
+
+    fn save_committed(&self, committed: LogPosition) -> Result<(), StorageError> {
+        self.inner.save_committed(committed)
+    }
+
+    fn read(&self, from: u64, to: u64) -> Result<Vec<LogRecord>, StorageError> {
+        self.inner.read(from, to)
+    }
+
+    fn truncate_after(&self, last: Option<LogPosition>) -> Result<(), StorageError> {
+        self.inner.truncate_after(last)
+    }
+
+    fn purge(&self, upto: LogPosition) -> Result<(), StorageError> {
+        self.inner.purge(upto)
+    }
+
+    fn cut_at_open(&self) -> Option<String> {
+        self.inner.cut_at_open()
+    }
+}
+
+/// A journal that, as a mutant, acknowledges what it has not synced or not even taken.
+pub struct WatchedJournal {
+    pub inner: MemJournal,
+    pub mutant: Mutant,
+    pub appended: AtomicU64,
+}
+
+impl Journal for WatchedJournal {
+    fn append(&self, record: Bytes, flushed: Flushed) -> Result<JournalPosition, StorageError> {
+        let number = self.appended.fetch_add(1, Ordering::Relaxed);
+        match self.mutant {
+            Mutant::JournalBeforeSync => {
+                let position = self.inner.append(record, Box::new(|_| {}))?;
+                flushed(Ok(()));
+                Ok(position)
+            }
+            // The first record of a life carries what earlier ones left.
+            Mutant::JournalDrops if number % 3 == 2 => {
+                flushed(Ok(()));
+                Ok(JournalPosition(number))
+            }
+            Mutant::JournalDrops | Mutant::None | Mutant::LogBeforeSync => self.inner.append(record, flushed),
+        }
+    }
+
+    fn read_after(&self, after: JournalPosition) -> Result<Vec<(JournalPosition, Bytes)>, StorageError> {
+        self.inner.read_after(after)
+    }
+
+    fn discard(&self, upto: JournalPosition) -> Result<(), StorageError> {
+        self.inner.discard(upto)
+    }
+
+    fn cut_at_open(&self) -> Option<String> {
+        self.inner.cut_at_open()
+    }
+}

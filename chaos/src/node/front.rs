@@ -1,0 +1,223 @@
+//! The port that simulated clients speak to: one line asks, one answers. What a client is promised is told to the oracle
+//! here, at the instant the answer may leave the node.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use only1mcp_consensus::{Handle, ProposeError};
+use only1mcp_domain::activity::{CallOutcome, ItemKind};
+use only1mcp_domain::ids::{Digest, GrantId, PrincipalId, TenantId};
+use only1mcp_enforcer::{CallFacts, Clock as _, Enforcer};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::time::{Instant, sleep};
+use turmoil::net::{TcpListener, TcpStream};
+
+use super::Site;
+use crate::invariants::admin::has_grant;
+use crate::oracle::{Life, RefusedCall};
+use crate::scene;
+use crate::stage::locked;
+
+const ADMIT_WITHIN: Duration = Duration::from_secs(8);
+const WRITE_WITHIN: Duration = Duration::from_secs(3);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// A call whose upstream takes `work_ms`; a hasty client is gone before the upstream answers.
+    Call { tenant: String, principal: String, work_ms: u64, hasty: bool },
+    /// The administrative write of this number.
+    Write(usize),
+    /// Whether a grant is there, linearizably.
+    Read(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// The upstream's answer, sealed.
+    Sealed,
+    Withheld,
+    Refused,
+    Done,
+    Rejected,
+    Unknown,
+    NotReady,
+    There,
+    Gone,
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ask::Call { tenant, principal, work_ms, hasty } => {
+                write!(f, "call {tenant} {principal} {work_ms} {hasty}")
+            }
+            Ask::Write(number) => write!(f, "write {number}"),
+            Ask::Read(grant) => write!(f, "read {grant}"),
+        }
+    }
+}
+
+impl Ask {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        match words.next()? {
+            "call" => Some(Self::Call {
+                tenant: words.next()?.to_owned(),
+                principal: words.next()?.to_owned(),
+                work_ms: words.next()?.parse().ok()?,
+                hasty: words.next()?.parse().ok()?,
+            }),
+            "write" => Some(Self::Write(words.next()?.parse().ok()?)),
+            "read" => Some(Self::Read(words.next()?.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl Answer {
+    const ALL: [Self; 9] = [
+        Self::Sealed,
+        Self::Withheld,
+        Self::Refused,
+        Self::Done,
+        Self::Rejected,
+        Self::Unknown,
+        Self::NotReady,
+        Self::There,
+        Self::Gone,
+    ];
+
+    pub fn parse(line: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|answer| answer.to_string() == line.trim())
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+struct Front {
+    site: Arc<Site>,
+    life: Life,
+    handle: Handle,
+    enforcer: Arc<Enforcer>,
+}
+
+pub async fn serve(
+    site: Arc<Site>,
+    life: Life,
+    listener: TcpListener,
+    handle: Handle,
+    enforcer: Arc<Enforcer>,
+) {
+    let front = Arc::new(Front { site, life, handle, enforcer });
+    while let Ok((stream, _)) = listener.accept().await {
+        let front = front.clone();
+        tokio::spawn(async move { front.answer(stream).await });
+    }
+}
+
+impl Front {
+    async fn answer(&self, stream: TcpStream) {
+        let (read, mut write) = stream.into_split();
+        let mut line = String::new();
+        let read = BufReader::new(read).read_line(&mut line).await;
+        let Some(ask) = read.ok().and_then(|_| Ask::parse(&line)) else { return };
+        let answer = match ask {
+            Ask::Call { tenant, principal, work_ms, hasty } => {
+                self.call(&tenant, &principal, work_ms, hasty).await
+            }
+            Ask::Write(number) => self.write(number).await,
+            Ask::Read(grant) => self.read(&grant).await,
+        };
+        if let Some(answer) = answer {
+            // The client may be gone; its promise stands all the same.
+            let _ = write.write_all(format!("{answer}\n").as_bytes()).await;
+        }
+    }
+
+    fn facts(tenant: &str, principal: &str) -> Option<CallFacts> {
+        let id = TenantId::new(tenant).ok()?;
+        Some(CallFacts {
+            tenant: id.clone(),
+            principal: PrincipalId::new(principal).ok()?,
+            key: Some(scene::key_of(&id, principal).ok()?),
+            caller_tenant: id,
+            session: None,
+            project: None,
+            ip: None,
+            mfa: false,
+            user_agent: "sim".to_owned(),
+            request_id: String::new(),
+        })
+    }
+
+    /// As the gateway does it.
+    async fn call(&self, tenant: &str, principal: &str, work_ms: u64, hasty: bool) -> Option<Answer> {
+        let facts = Self::facts(tenant, principal)?;
+        let upstream = scene::upstream_id().ok()?;
+        let stage = &self.site.stage;
+        let deadline = Instant::now() + ADMIT_WITHIN;
+        let admitted = self
+            .enforcer
+            .admit(&facts, ItemKind::Tool, scene::TOOL, &upstream, Digest([5; 32]), deadline)
+            .await;
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                let refused = RefusedCall { life: self.life, decision: refused.decision };
+                locked(&stage.oracle).refused.push(refused);
+                return Some(Answer::Refused);
+            }
+        };
+        let call = admitted.call();
+        let known = locked(&stage.oracle).admitted(self.life, call);
+        stage.check("each call is admitted once", known);
+        sleep(Duration::from_millis(work_ms)).await;
+        if hasty {
+            return None;
+        }
+        let Ok(receipt) = admitted.sealed().await else {
+            locked(&stage.oracle).withheld(call);
+            // Its own refusal is in the receipt; that the end is recorded is checked in the chain.
+            let _ = admitted.complete(CallOutcome::Withheld, Digest::default(), 0).await;
+            return Some(Answer::Withheld);
+        };
+        if admitted.complete(CallOutcome::Success, Digest([6; 32]), 64).await.is_err() {
+            return Some(Answer::Withheld);
+        }
+        // INVARIANT: P2: from here on the answer may have left the node.
+        let promised = locked(&stage.oracle).sealed(call, receipt.audit);
+        stage.check("P2", promised);
+        Some(Answer::Sealed)
+    }
+
+    async fn write(&self, number: usize) -> Option<Answer> {
+        let mut entry = locked(&self.site.stage.writes).get(number).cloned()?;
+        entry.observed_at.0 = self.site.clock.now_ms();
+        match self.handle.propose(entry, Instant::now() + WRITE_WITHIN).await {
+            Ok(committed) => match committed.outcome {
+                Ok(_) => Some(Answer::Done),
+                Err(rejection) => {
+                    self.site.stage.trace.line(&self.site.name, format_args!("write {number}: {rejection}"));
+                    Some(Answer::Rejected)
+                }
+            },
+            Err(ProposeError::NotReady) => Some(Answer::NotReady),
+            Err(_) => Some(Answer::Unknown),
+        }
+    }
+
+    async fn read(&self, grant: &str) -> Option<Answer> {
+        let grant = GrantId::new(grant).ok()?;
+        let deadline = Instant::now() + WRITE_WITHIN;
+        let Ok(index) = self.handle.read_index(deadline).await else { return Some(Answer::NotReady) };
+        let Ok(state) = self.handle.wait_applied(index, deadline).await else {
+            return Some(Answer::NotReady);
+        };
+        Some(if has_grant(&state, &grant) { Answer::There } else { Answer::Gone })
+    }
+}

@@ -1,0 +1,104 @@
+//! What runs on a simulated host, from each start to the next crash: the same parts as `only1mcp serve` puts together.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use only1mcp_consensus::{Consensus, Handlers, Options, Seed, Stores};
+use only1mcp_domain::ids::NodeId;
+use only1mcp_enforcer::{Parts, Service, SystemZones};
+use only1mcp_storage::RaftLog;
+use turmoil::net::TcpListener;
+
+use super::cluster_port::ConsensusPort;
+use super::disk::{WatchedJournal, WatchedLog};
+use super::journal_port::JournalFile;
+use super::network::{SimConnector, peers};
+use super::{FRONT_PORT, Live, PEER_PORT, Site, front, observer, setup};
+use crate::oracle::Life;
+use crate::scene;
+use crate::stage::locked;
+
+/// One life. A node that ends by itself is a fault of ours: the world has no failing disks.
+pub async fn software(site: Arc<Site>) -> turmoil::Result {
+    let life = site.begin_life();
+    site.stage.trace.line(&site.name, format_args!("starts as {life}"));
+    if let Err(why) = live(&site, life).await {
+        site.stage.violated("no node stops by itself", format_args!("{life}: {why}"));
+    }
+    std::future::pending().await
+}
+
+fn seeds() -> Vec<Seed> {
+    (1..=3)
+        .map(|id| {
+            let node = NodeId(id);
+            let name = scene::node_name(node);
+            Seed { node, peer_address: format!("{name}:{PEER_PORT}"), name }
+        })
+        .collect()
+}
+
+async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let log = WatchedLog {
+        node: site.node,
+        inner: site.disk.log(),
+        stage: site.stage.clone(),
+        mutant: site.mutant,
+    };
+    let journal =
+        WatchedJournal { inner: site.disk.journal(), mutant: site.mutant, appended: AtomicU64::new(0) };
+    let found = log.state().map_err(|error| text(&error))?.vote;
+    let kept = locked(&site.stage.watch).votes.found(site.node, found);
+    site.stage.check("votes", kept);
+    tokio::spawn(turn_disk(site.clone()));
+
+    let address = format!("{}:{PEER_PORT}", site.name);
+    let mut options = Options::new(site.node, site.name.clone(), address, site.clock.clone());
+    options.seeds = seeds();
+    options.snapshot_every_entries = 300;
+    options.keep_entries = 100;
+    let stores = Stores { log: Arc::new(log), engine: Arc::new(site.disk.engine()) };
+    let connector = Arc::new(SimConnector { name: site.name.clone() });
+    let consensus = Consensus::start(options, stores, connector).await.map_err(|error| text(&error))?;
+    let handle = consensus.handle();
+    site.set_live(Some(Live { life, handle: handle.clone(), enforcer: None }));
+    let listener = TcpListener::bind(("0.0.0.0", PEER_PORT)).await.map_err(|error| text(&error))?;
+    let server = tonic::transport::Server::builder()
+        .add_service(consensus.peer_service(Handlers::default()))
+        .serve_with_incoming(peers(listener));
+    tokio::spawn(server);
+    tokio::spawn(observer::observe(site.clone(), life, handle.clone()));
+    tokio::spawn(observer::read_lease(site.clone(), handle.clone()));
+    setup::enter(site, &handle).await?;
+
+    let parts = Parts {
+        cluster: ConsensusPort::new(handle.clone()),
+        journal: Arc::new(JournalFile(Arc::new(journal))),
+        clock: site.clock.clone(),
+        entropy: site.entropy.clone(),
+        zones: Arc::new(SystemZones),
+    };
+    let mut service = Service::start(parts).await?;
+    let enforcer = service.enforcer();
+    site.stage.trace.line(&site.name, format_args!("{life} admits calls"));
+    site.set_live(Some(Live { life, handle: handle.clone(), enforcer: Some(enforcer.clone()) }));
+    let listener = TcpListener::bind(("0.0.0.0", FRONT_PORT)).await.map_err(|error| text(&error))?;
+    tokio::spawn(front::serve(site.clone(), life, listener, handle.clone(), enforcer));
+    tokio::select! {
+        why = service.failed() => Err(why),
+        why = handle.stopped() => Err(why),
+    }
+}
+
+/// Syncs what waits: mostly quickly, now and then only after a while.
+async fn turn_disk(site: Arc<Site>) {
+    loop {
+        let pause = {
+            let mut times = locked(&site.disk_times);
+            if times.percent(1) { times.ms(20, 250) } else { times.ms(1, 5) }
+        };
+        tokio::time::sleep(pause).await;
+        site.disk.pump();
+    }
+}

@@ -1,0 +1,117 @@
+//! What clients were promised. A failed or unanswered write is *unknown*, never absent.
+
+use std::collections::BTreeMap;
+
+use only1mcp_domain::ids::{AuditIndex, CallId, DecisionId, Digest, GrantId, NodeId, TenantId};
+use only1mcp_domain::model::TenantStatus;
+
+/// One life of one node: from a start to a crash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Life {
+    pub node: NodeId,
+    pub number: u64,
+}
+
+impl std::fmt::Display for Life {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "n{}/{}", self.node.0, self.number)
+    }
+}
+
+/// An admitted call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Call {
+    pub life: Life,
+    /// Where the receipt said the admission stands, once the answer was let go.
+    pub sealed: Option<(AuditIndex, Digest)>,
+    /// Its answer was withheld.
+    pub withheld: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefusedCall {
+    pub life: Life,
+    pub decision: DecisionId,
+}
+
+/// What a register may hold: what is known for sure, or that and what attempts of unknown end would make it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Register<T> {
+    pub possible: Vec<T>,
+}
+
+impl<T: Clone + PartialEq> Register<T> {
+    pub fn of(value: T) -> Self {
+        Self { possible: vec![value] }
+    }
+
+    /// A write was tried; it may or may not stand.
+    pub fn tried(&mut self, value: T) {
+        if !self.possible.contains(&value) {
+            self.possible.push(value);
+        }
+    }
+
+    /// The write stands.
+    pub fn settled(&mut self, value: T) {
+        self.possible = vec![value];
+    }
+
+    pub fn allows(&self, value: &T) -> bool {
+        self.possible.contains(value)
+    }
+
+    pub fn is_settled(&self) -> bool {
+        self.possible.len() == 1
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Oracle {
+    pub calls: BTreeMap<CallId, Call>,
+    pub refused: Vec<RefusedCall>,
+    /// True: the grant is there.
+    pub grants: BTreeMap<GrantId, Register<bool>>,
+    pub tenants: BTreeMap<TenantId, Register<TenantStatus>>,
+    pub answered_calls: u64,
+    pub writes_done: u64,
+    pub writes_retried: u64,
+    pub reads_done: u64,
+    pub crashes: u64,
+    pub refusals_lost: u64,
+    /// Calls that a client got an answer to since faults ended, by client.
+    pub served_after_faults: BTreeMap<String, u64>,
+    pub faults_over: bool,
+    /// This node is asked to read from its lease, again and again.
+    pub lease_reader: Option<u64>,
+    /// When the latest question was asked that was answered from a lease.
+    pub lease_read_sent_ms: Option<u64>,
+    /// Clients make no new request.
+    pub clients_stop: bool,
+    pub administrator_is_done: bool,
+}
+
+impl Oracle {
+    pub fn admitted(&mut self, life: Life, call: CallId) -> Result<(), String> {
+        match self.calls.insert(call, Call { life, sealed: None, withheld: false }) {
+            None => Ok(()),
+            Some(other) => Err(format!("call {call} was admitted by {life} and before by {}", other.life)),
+        }
+    }
+
+    /// An answer is about to leave the node.
+    pub fn sealed(&mut self, call: CallId, at: Option<(AuditIndex, Digest)>) -> Result<(), String> {
+        let known = self.calls.get_mut(&call).ok_or_else(|| format!("call {call} was never admitted"))?;
+        if at.is_none() {
+            return Err(format!("call {call} was let go without a place in the chain"));
+        }
+        known.sealed = at;
+        Ok(())
+    }
+
+    pub fn withheld(&mut self, call: CallId) {
+        if let Some(known) = self.calls.get_mut(&call) {
+            known.withheld = true;
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Random faults under load; then all of them end, and the cluster must heal, serve everybody and hold what it promised.
+
+use crate::faults::Faults;
+use crate::stage::locked;
+use crate::world::{World, judge};
+
+const CALLERS: u64 = 4;
+const FAULTS_MS: u64 = 15_000;
+/// After all faults have ended. A node that lost the torn end of its log waits up to ten seconds for a leader before it
+/// takes part in elections again, and all three may.
+const HEAL_MS: u64 = 30_000;
+/// What is under way when clients stop ends within this: an upstream, a batch, a folded second.
+const DRAIN_MS: u64 = 12_000;
+const SETTLE_MS: u64 = 5_000;
+
+pub fn play(world: &mut World) {
+    if !world.form() {
+        return;
+    }
+    world.hire(CALLERS);
+    let mut faults = Faults::new(world.rng.fork(), world.now_ms());
+    let end = world.now_ms().saturating_add(FAULTS_MS);
+    while world.now_ms() < end {
+        for fault in faults.due(world.now_ms()) {
+            world.inflict(&fault);
+        }
+        if !world.step() {
+            return;
+        }
+    }
+    for fault in faults.end() {
+        world.inflict(&fault);
+    }
+    world.stage.trace.line("--", "all faults have ended");
+    locked(&world.stage.oracle).faults_over = true;
+    heal(world);
+}
+
+fn heal(world: &mut World) {
+    let served = |world: &World| {
+        let oracle = locked(&world.stage.oracle);
+        let served = oracle.served_after_faults.values().filter(|count| **count > 2).count();
+        world.all_admit() && u64::try_from(served).unwrap_or(0) == CALLERS
+    };
+    if !world.until(HEAL_MS, served) {
+        if !world.stage.is_violated() {
+            world.stage.violated("liveness", "the cluster did not heal and serve every client");
+        }
+        return;
+    }
+    world.stage.trace.line("--", "healed");
+    locked(&world.stage.oracle).clients_stop = true;
+    if !world.until(DRAIN_MS, |world| locked(&world.stage.oracle).administrator_is_done) {
+        if !world.stage.is_violated() {
+            world.stage.violated("liveness", "an administrative write found no end");
+        }
+        return;
+    }
+    // Calls end by themselves; a client that gave up may have left one behind that still waits.
+    if !world.steps(SETTLE_MS.saturating_add(DRAIN_MS / 2)) {
+        return;
+    }
+    let level = |world: &World| {
+        let applied: Vec<_> = world
+            .sites
+            .iter()
+            .filter_map(|site| site.live())
+            .map(|live| (live.handle.state().last_applied, live.handle.state().chain))
+            .collect();
+        applied.len() == 3 && applied.windows(2).all(|pair| pair.first() == pair.last())
+    };
+    if !world.until(SETTLE_MS, level) {
+        if !world.stage.is_violated() {
+            world.stage.violated("liveness", "the nodes do not come level");
+        }
+        return;
+    }
+    judge::judge(world);
+}

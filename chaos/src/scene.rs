@@ -1,0 +1,211 @@
+//! The records of the simulated cluster: its first entry, tenants, principals, grants, and the calls made on them.
+
+use std::collections::BTreeMap;
+
+use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Via};
+use only1mcp_domain::ids::{
+    ApiKeyId, CommandId, Digest, GrantId, IdError, NodeId, PrincipalId, RoleId, TenantId, UpstreamId,
+};
+use only1mcp_domain::model::{
+    ApiKey, BillingAccount, ClusterSettings, Constraints, Grant, IsolationMode, JoinToken, NetworkConfig,
+    Principal, PrincipalKind, ResourceQuotas, SealMode, SessionMode, Tenant, TenantStatus, TenantTier,
+    Transport, Upstream,
+};
+use only1mcp_domain::time::TimestampMs;
+
+/// When every world begins. Units: milliseconds since the Unix epoch.
+pub const BEGIN_MS: u64 = 1_800_000_000_000;
+pub const TENANTS: [&str; 2] = ["acme", "beta"];
+/// Principals of each tenant that always may call.
+pub const CALLERS: [&str; 3] = ["c0", "c1", "c2"];
+/// Principals of `acme` whose grants come and go.
+pub const GUESTS: [&str; 2] = ["g0", "g1"];
+pub const TOOL: &str = "demo__echo";
+
+const AT: TimestampMs = TimestampMs(BEGIN_MS);
+
+pub fn node_name(node: NodeId) -> String {
+    format!("n{}", node.0)
+}
+
+fn register(node: NodeId) -> RegisterNode {
+    let name = node_name(node);
+    RegisterNode {
+        token: None,
+        peer_address: format!("{name}:{}", crate::node::PEER_PORT),
+        admin_address: format!("{name}:7200"),
+        http_address: format!("{name}:{}", crate::node::FRONT_PORT),
+        name,
+        region: "sim".to_owned(),
+        zone: "a".to_owned(),
+        version: "0".to_owned(),
+    }
+}
+
+fn principal(tenant: &TenantId, id: &str) -> Result<Principal, IdError> {
+    Ok(Principal {
+        tenant: tenant.clone(),
+        id: PrincipalId::new(id)?,
+        kind: PrincipalKind::Service,
+        display_name: id.to_owned(),
+        email: String::new(),
+        projects: Vec::new(),
+        attributes: BTreeMap::new(),
+        enabled: true,
+        created_at: AT,
+        updated_at: AT,
+    })
+}
+
+pub fn key_of(tenant: &TenantId, principal: &str) -> Result<ApiKeyId, IdError> {
+    ApiKeyId::new(format!("{tenant}-{principal}"))
+}
+
+fn key(tenant: &TenantId, owner: &str) -> Result<ApiKey, IdError> {
+    Ok(ApiKey {
+        id: key_of(tenant, owner)?,
+        tenant: tenant.clone(),
+        principal: PrincipalId::new(owner)?,
+        mac: Digest([1; 32]),
+        label: String::new(),
+        created_at: AT,
+        expires_at: None,
+        revoked_at: None,
+        projects: Vec::new(),
+        tools: Vec::new(),
+        last_used_at: None,
+        rotated_from: None,
+    })
+}
+
+pub fn grant(tenant: &TenantId, id: &str, principal: &str) -> Result<Grant, IdError> {
+    Ok(Grant {
+        tenant: tenant.clone(),
+        id: GrantId::new(id)?,
+        principal: PrincipalId::new(principal)?,
+        role: RoleId::new("developer")?,
+        projects: Vec::new(),
+        conditions: Constraints::default(),
+        waive_mfa: true,
+        expires_at: None,
+        created_at: AT,
+        created_by: "sim".to_owned(),
+    })
+}
+
+fn tenant(id: &TenantId, mode: SealMode) -> Tenant {
+    Tenant {
+        id: id.clone(),
+        name: id.to_string(),
+        tier: TenantTier::Starter,
+        isolation_mode: IsolationMode::Logical { namespace: id.to_string(), database_schema: String::new() },
+        quotas: ResourceQuotas::template(TenantTier::Starter),
+        network_config: NetworkConfig::default(),
+        data_region: String::new(),
+        encryption_key_id: String::new(),
+        custom_domain: None,
+        branding: None,
+        billing_account: BillingAccount::default(),
+        cost_center: String::new(),
+        created_at: AT,
+        updated_at: AT,
+        status: TenantStatus::Active,
+        seal_mode: mode,
+        tool_seal_modes: BTreeMap::new(),
+        shared_upstreams: None,
+        constraints: Constraints::default(),
+    }
+}
+
+fn upstream(tenant: &TenantId) -> Result<Upstream, IdError> {
+    Ok(Upstream {
+        tenant: tenant.clone(),
+        id: upstream_id()?,
+        description: String::new(),
+        transport: Transport::Http { url: "http://127.0.0.1:9000/mcp".to_owned() },
+        session_mode: SessionMode::PerSession,
+        headers: Vec::new(),
+        enabled: true,
+        disabled_tools: Vec::new(),
+        concurrency_max: 8,
+        call_timeout_ms: 30_000,
+        created_at: AT,
+        updated_at: AT,
+    })
+}
+
+pub fn upstream_id() -> Result<UpstreamId, IdError> {
+    UpstreamId::new("demo")
+}
+
+pub fn form() -> Result<Command, IdError> {
+    let system = TenantId::system();
+    let first = FormCluster {
+        cluster_id: Digest([7; 32]),
+        settings: ClusterSettings::new("sim"),
+        node: register(NodeId(1)),
+        administrator: principal(&system, "root")?,
+        administrator_key: key(&system, "root")?,
+        key_hash_key: Secret32([8; 32]),
+        session_key: Secret32([9; 32]),
+    };
+    Ok(Command::FormCluster(first.into()))
+}
+
+/// The token that lets `node` in, and its registration.
+pub fn admit_node(node: NodeId) -> Result<[Command; 2], IdError> {
+    let id = ApiKeyId::new(format!("token-{}", node.0))?;
+    let expires_at = AT.plus_ms(3_600_000);
+    let token = JoinToken { id: id.clone(), mac: Digest([3; 32]), created_at: AT, expires_at };
+    let node = RegisterNode { token: Some(id), ..register(node) };
+    Ok([Command::CreateJoinToken(token), Command::RegisterNode(node)])
+}
+
+/// Tenants, callers, their keys and grants. `beta` answers only once the outcome is committed too.
+pub fn furnish() -> Result<Vec<Command>, IdError> {
+    let mut commands = Vec::new();
+    for id in TENANTS {
+        let id = TenantId::new(id)?;
+        let mode = if id.as_str() == "beta" { SealMode::Completion } else { SealMode::Sealed };
+        commands.push(Command::CreateTenant(Box::new(tenant(&id, mode))));
+        commands.push(Command::PutUpstream { upstream: Box::new(upstream(&id)?), if_revision: None });
+        for name in CALLERS.iter().chain(&GUESTS) {
+            commands.push(Command::CreatePrincipal(principal(&id, name)?));
+            commands.push(Command::CreateApiKey(key(&id, name)?));
+        }
+        for name in CALLERS {
+            commands.push(Command::CreateGrant(grant(&id, &format!("always-{name}"), name)?));
+        }
+    }
+    Ok(commands)
+}
+
+/// An administrative write by the operator, safe to send again.
+pub fn write(command_id: [u8; 16], command: Command) -> Result<Entry, IdError> {
+    let system = TenantId::system();
+    let mut digest = [0x11; 32];
+    digest.iter_mut().zip(command_id).for_each(|(byte, id)| *byte = id);
+    Ok(Entry {
+        actor: Actor {
+            principal: PrincipalId::new("root")?,
+            key: Some(key_of(&system, "root")?),
+            tenant: system,
+            via: Via::ApiKey,
+            ip: None,
+            user_agent: "sim".to_owned(),
+            request_id: String::new(),
+        },
+        command_id: Some(CommandId(command_id)),
+        request_digest: Digest(digest),
+        observed_at: AT,
+        command,
+    })
+}
+
+/// By whoever may open a node's local socket.
+pub fn local(command_id: [u8; 16], command: Command) -> Result<Entry, IdError> {
+    let mut entry = write(command_id, command)?;
+    entry.actor.key = None;
+    entry.actor.via = Via::LocalSocket;
+    Ok(entry)
+}

@@ -1,0 +1,84 @@
+//! The end of a world: what the nodes hold, against what clients were promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use only1mcp_domain::audit::{SealedEvent, decode};
+use only1mcp_domain::ids::AuditIndex;
+
+use super::World;
+use crate::invariants::{Final, admin, calls, chain, refusals, sealed};
+use crate::node::Site;
+use crate::oracle::Life;
+use crate::stage::{Stage, locked};
+
+const EVENTS_STEP: usize = 1_000;
+
+/// Checks the invariants of the product. All nodes must be up and at the same entry.
+pub fn judge(world: &World) {
+    let stage = &world.stage;
+    let end = match gather(&world.sites) {
+        Ok(end) => end,
+        Err(why) => return stage.violated("the harness", why),
+    };
+    let living: BTreeSet<Life> =
+        world.sites.iter().filter_map(|site| site.live()).map(|live| live.life).collect();
+    let mut oracle = locked(&stage.oracle);
+    stage.check("P3 one chain", chain::check(&end));
+    stage.check("P2 sealed answers", sealed::check(&end, &oracle));
+    stage.check("P3 each call once", calls::check(&end, &oracle));
+    match refusals::check(&end, &oracle, &living) {
+        Ok(lost) => oracle.refusals_lost = lost,
+        Err(what) => stage.violated("P3 each refusal once", what),
+    }
+    stage.check("P8 administration", admin::check(&end, &oracle));
+    let states: Vec<_> = world.sites.iter().filter_map(|site| site.live()).collect();
+    for live in states {
+        let digest = live.handle.state_digest();
+        let same = locked(&stage.watch).digests.seen(live.life.node, digest);
+        stage.check("state machine safety", same);
+    }
+    stage.trace.line("--", format_args!("judged {} events", end.events.len()));
+}
+
+fn gather(sites: &[Arc<Site>]) -> Result<Final, String> {
+    let mut chains = BTreeMap::new();
+    let mut states = BTreeMap::new();
+    for site in sites {
+        let live = site.live().ok_or_else(|| format!("{} is down", site.name))?;
+        let mut chain: Vec<SealedEvent> = Vec::new();
+        loop {
+            let from = chain.last().map_or(1, |event| event.index.0.saturating_add(1));
+            let events = live.handle.audit_events(AuditIndex(from), EVENTS_STEP);
+            let events = events.map_err(|error| format!("{}: {error}", site.name))?;
+            if events.is_empty() {
+                break;
+            }
+            chain.extend(events);
+        }
+        chains.insert(site.node, chain);
+        states.insert(site.node, live.handle.state());
+    }
+    let longest = chains.values().max_by_key(|chain| chain.len()).cloned().unwrap_or_default();
+    let events: Result<Vec<_>, _> = longest.iter().map(|event| decode(&event.bytes)).collect();
+    Ok(Final { chains, events: events.map_err(|error| error.to_string())?, states })
+}
+
+pub fn summary(stage: &Stage) -> String {
+    let oracle = locked(&stage.oracle);
+    let watch = locked(&stage.watch);
+    format!(
+        "{} ms; {} crashes; calls: {} admitted, {} answered, {} refused ({} of them lost in crashes); writes: {} done, \
+         {} retried, {} read back; {} digests compared",
+        stage.time.ms(),
+        oracle.crashes,
+        oracle.calls.len(),
+        oracle.answered_calls,
+        oracle.refused.len(),
+        oracle.refusals_lost,
+        oracle.writes_done,
+        oracle.writes_retried,
+        oracle.reads_done,
+        watch.digests.compared
+    )
+}

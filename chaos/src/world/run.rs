@@ -1,0 +1,197 @@
+//! Driving a world: a step is a millisecond of everybody's time; between steps faults strike and invariants are judged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use only1mcp_domain::ids::NodeId;
+
+use super::judge;
+use super::options::Options;
+use crate::client::Client;
+use crate::faults::{Fault, Faults};
+use crate::node::{Live, Site, observer, software};
+use crate::report::Report;
+use crate::rng::Rng;
+use crate::scene;
+use crate::stage::{Stage, locked};
+
+const STEP: Duration = Duration::from_millis(1);
+/// A cluster that is not formed within this never will be.
+const FORMED_WITHIN_MS: u64 = 30_000;
+
+pub struct World {
+    pub options: Options,
+    pub stage: Arc<Stage>,
+    pub sites: Vec<Arc<Site>>,
+    pub rng: Rng,
+    sim: turmoil::Sim<'static>,
+}
+
+impl World {
+    pub fn new(options: Options) -> Self {
+        let mut rng = Rng::new(options.seed);
+        let stage = Arc::new(Stage::new());
+        let latency_max = rng.ms(2, 12);
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(rng.next_u64())
+            .tick_duration(STEP)
+            .simulation_duration(Duration::from_secs(24 * 3_600))
+            .min_message_latency(Duration::from_millis(1))
+            .max_message_latency(latency_max)
+            .tcp_capacity(4_096)
+            .enable_random_order()
+            .build();
+        let sites: Vec<Arc<Site>> = (1..=3)
+            .map(|id| Arc::new(Site::new(NodeId(id), stage.clone(), options.mutant, &mut rng)))
+            .collect();
+        for site in &sites {
+            let site = site.clone();
+            sim.host(site.name.clone(), move || software(site.clone()));
+        }
+        Self { options, stage, sites, rng, sim }
+    }
+
+    pub fn run(mut self) -> Report {
+        self.options.scenario.play(&mut self);
+        let (nodes, summary) = (self.nodes(), judge::summary(&self.stage));
+        self.stop();
+        Report {
+            options: self.options,
+            trace: self.stage.trace.take(),
+            violations: self.stage.violations(),
+            nodes,
+            summary,
+        }
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.stage.time.ms()
+    }
+
+    /// One millisecond. False once an invariant is broken: there is nothing more to learn.
+    pub fn step(&mut self) -> bool {
+        self.stage.time.set_ms(self.now_ms().saturating_add(1));
+        if let Err(error) = self.sim.step() {
+            self.stage.violated("the harness", error);
+        }
+        !self.stage.is_violated()
+    }
+
+    pub fn steps(&mut self, count: u64) -> bool {
+        (0..count).all(|_| self.step())
+    }
+
+    /// Steps until `done` or `within_ms` have passed; false if not done.
+    pub fn until(&mut self, within_ms: u64, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now_ms().saturating_add(within_ms);
+        while self.now_ms() < end {
+            if done(self) {
+                return true;
+            }
+            if !self.step() {
+                return false;
+            }
+        }
+        done(self)
+    }
+
+    /// All three nodes are voters and admit calls.
+    pub fn form(&mut self) -> bool {
+        let formed = self.until(FORMED_WITHIN_MS, |world| world.all_admit());
+        if !formed && !self.stage.is_violated() {
+            self.stage.violated("liveness", "the cluster was not formed");
+        }
+        self.stage.trace.line("--", "formed");
+        formed
+    }
+
+    pub fn all_admit(&self) -> bool {
+        self.sites.iter().all(|site| site.live().is_some_and(|live| live.enforcer.is_some()))
+    }
+
+    pub fn site(&self, node: u64) -> Option<&Arc<Site>> {
+        self.sites.iter().find(|site| site.node.0 == node)
+    }
+
+    pub fn live(&self, node: u64) -> Option<Live> {
+        self.site(node).and_then(|site| site.live())
+    }
+
+    pub fn hire(&mut self, callers: u64) {
+        for number in 1..=callers {
+            let name = format!("c{number}");
+            let rng = self.rng.fork();
+            self.client(name, rng, false);
+        }
+        let rng = self.rng.fork();
+        self.client("adm".to_owned(), rng, true);
+    }
+
+    fn client(&mut self, name: String, rng: Rng, administrator: bool) {
+        let stage = self.stage.clone();
+        self.sim.host(name.clone(), move || {
+            let client = Client { name: name.clone(), stage: stage.clone(), rng: rng.clone() };
+            async move {
+                if administrator {
+                    client.administrate().await
+                } else {
+                    client.call().await
+                };
+                Ok(())
+            }
+        });
+    }
+
+    pub fn inflict(&mut self, fault: &Fault) {
+        Faults::tell(&self.stage, fault);
+        let name = |node: &u64| scene::node_name(NodeId(*node));
+        match fault {
+            Fault::Crash(node) => self.crash(*node),
+            Fault::Restart(node) => self.sim.bounce(name(node)),
+            Fault::Cut(a, b) => self.sim.partition(name(a), name(b)),
+            Fault::CutOneWay(from, to) => self.sim.partition_oneway(name(from), name(to)),
+            Fault::Hold(a, b) => self.sim.hold(name(a), name(b)),
+            Fault::Mend(a, b) => {
+                self.sim.release(name(a), name(b));
+                self.sim.repair(name(a), name(b));
+            }
+        }
+    }
+
+    fn crash(&mut self, node: u64) {
+        let Some(site) = self.site(node).cloned() else { return };
+        site.set_live(None);
+        self.sim.crash(site.name.clone());
+        site.disk.crash(self.rng.next_u64());
+        let mut oracle = locked(&self.stage.oracle);
+        oracle.crashes = oracle.crashes.saturating_add(1);
+    }
+
+    /// What every node thinks.
+    fn nodes(&self) -> Vec<String> {
+        let told = |site: &Arc<Site>| match site.live() {
+            None => format!("{} is down", site.name),
+            Some(live) => {
+                let digest = live.handle.state_digest();
+                let status = observer::words(&live.handle.status());
+                let fresh = live.enforcer.map(|enforcer| enforcer.is_fresh());
+                format!(
+                    "{} {} {status}; state {} at {}; fresh {fresh:?}; vote {:?}",
+                    site.name,
+                    live.life,
+                    digest.digest,
+                    digest.index,
+                    locked(&self.stage.watch).votes.latest(site.node)
+                )
+            }
+        };
+        self.sites.iter().map(told).collect()
+    }
+
+    fn stop(&mut self) {
+        for site in self.sites.clone() {
+            site.set_live(None);
+            self.sim.crash(site.name.clone());
+        }
+    }
+}
