@@ -48,7 +48,8 @@ impl Cluster {
         let dir = args.dir.canonicalize()?;
         let upstreams = seed::parse_upstreams(&args.upstream)?;
         let file_path = dir.join("dev.json");
-        let earlier = summary::read(&file_path).with_context(|| format!("{} is not readable", file_path.display()))?;
+        let earlier =
+            summary::read(&file_path).with_context(|| format!("{} is not readable", file_path.display()))?;
         if let Some(earlier) = &earlier {
             ensure!(
                 earlier.nodes.len() == usize::from(args.nodes),
@@ -322,7 +323,6 @@ impl Cluster {
         }
     }
 
-    /// Resolves when a process that should run has ended, and says which.
     /// Resolves when there is nothing left to look at. One node that ends is told and leaves the others running: that
     /// they go on is what a cluster is for.
     pub(super) async fn nobody_left(&mut self) -> String {
@@ -377,13 +377,15 @@ fn make_certificates(folder: &Path, names: &[String]) -> anyhow::Result<()> {
 }
 
 fn start_process(dir: &Path, number: u16, config: &Path) -> anyhow::Result<Process> {
-    let args = [OsStr::new("serve"), OsStr::new("--until-stdin-closes"), OsStr::new("--config"), config.as_os_str()];
+    let args =
+        [OsStr::new("serve"), OsStr::new("--until-stdin-closes"), OsStr::new("--config"), config.as_os_str()];
     Process::start(&format!("node {number}"), &args, &dir.join(format!("node-{number}.log")))
 }
 
 fn demo(dir: &Path, port: u16) -> anyhow::Result<Process> {
     let port = port.to_string();
-    let args = [OsStr::new("demo"), OsStr::new("--until-stdin-closes"), OsStr::new("--port"), OsStr::new(&port)];
+    let args =
+        [OsStr::new("demo"), OsStr::new("--until-stdin-closes"), OsStr::new("--port"), OsStr::new(&port)];
     Process::start("the demo server", &args, &dir.join("demo.log"))
 }
 
@@ -408,7 +410,8 @@ fn http_port(base: u16, number: u16) -> anyhow::Result<u16> {
 fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(())
 }
