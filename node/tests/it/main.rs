@@ -1,0 +1,22 @@
+//! Black-box tests: real processes of the very binary that is shipped, real TLS, real MCP over loopback.
+//!
+//! `cluster.rs` starts and breaks clusters, `mcp.rs` and `http.rs` speak to them, `audit.rs` reads what they recorded;
+//! every other file is one promise put to the test. Each cluster has ports of its own, so that a test that was killed
+//! cannot disturb the next.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may fail loudly"
+)]
+
+mod audit;
+mod cluster;
+mod crash;
+mod http;
+mod load;
+mod mcp;
+mod tour;
