@@ -201,7 +201,8 @@ macro_rules! bytes_id {
             /// Reads the hexadecimal text that `Display` writes; `None` when it is anything else.
             pub fn parse_hex(text: &str) -> Option<Self> {
                 let mut out = [0u8; $len];
-                if text.len() != 2 * $len || !text.is_ascii() {
+                let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                if text.len() != 2 * $len || !digits {
                     return None;
                 }
                 for (slot, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
@@ -228,3 +229,60 @@ bytes_id!(
 bytes_id!(
     /// A SHA3-256 digest or hash.
     Digest, 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slug_bytes_max_and_alphabet() {
+        assert!(TenantId::new("a".repeat(limits::SLUG_BYTES_MAX)).is_ok());
+        let over = UpstreamId::new("a".repeat(limits::SLUG_BYTES_MAX + 1));
+        assert!(matches!(over, Err(IdError::TooLong { kind: "upstream id", len: 33, max: 32 })));
+        for good in ["a", "0", "a-b", "a-", "x9"] {
+            assert!(TenantId::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "A", "a_b", "a.b", "a b", "ä", "a\0", "a/b"] {
+            assert!(TenantId::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn name_bytes_max_and_alphabet() {
+        assert!(PrincipalId::new("a".repeat(limits::NAME_BYTES_MAX)).is_ok());
+        assert!(RoleId::new("a".repeat(limits::NAME_BYTES_MAX + 1)).is_err());
+        for good in ["ann@example.com", "A", "team/a:b+c", "x_y-z.0"] {
+            assert!(PrincipalId::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "@a", "-a", "a b", "a\"b", "a\\b", "a\n", "é"] {
+            assert!(PrincipalId::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_that_are_made_are_ids() {
+        assert_eq!(TenantId::new(SYSTEM_TENANT).unwrap(), TenantId::system());
+        assert!(TenantId::system().is_system() && !TenantId::new("systems").unwrap().is_system());
+        let node = PrincipalId::of_node(NodeId(u64::MAX));
+        assert_eq!(PrincipalId::new(node.as_str()).unwrap(), node);
+    }
+
+    #[test]
+    fn hexadecimal_reads_back() {
+        let id = CommandId([0, 1, 0x7f, 0x80, 0xff, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(id.to_string(), "00017f80ff05060708090a0b0c0d0e0f");
+        assert_eq!(CommandId::parse_hex(&id.to_string()), Some(id));
+        for bad in [
+            "",
+            "00",
+            &"0".repeat(31),
+            &"0".repeat(33),
+            &"g".repeat(32),
+            &"é".repeat(16),
+            &"+1".repeat(16),
+            &"AB".repeat(16),
+        ] {
+            assert_eq!(CommandId::parse_hex(bad), None, "{bad}");
+        }
+    }
+}

@@ -217,6 +217,10 @@ pub struct ActivityRow {
     pub journal_sealed: bool,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a row lives until it is encoded; most are of the larger kinds"
+)]
 #[derive(Clone, PartialEq, Debug)]
 pub enum RowValue {
     Meta(MetaRow),

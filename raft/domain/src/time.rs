@@ -29,3 +29,16 @@ pub trait Zones: Send + Sync {
     /// The local time in `zone` at `at`, or `None` for an unknown zone.
     fn local(&self, zone: &str, at: TimestampMs) -> Option<LocalTime>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_stays_within_its_bounds() {
+        assert_eq!(TimestampMs(5).plus_ms(7), TimestampMs(12));
+        assert_eq!(TimestampMs(u64::MAX).plus_ms(1), TimestampMs(u64::MAX));
+        assert_eq!(TimestampMs(12).since_ms(TimestampMs(5)), 7);
+        assert_eq!(TimestampMs(5).since_ms(TimestampMs(12)), 0);
+    }
+}

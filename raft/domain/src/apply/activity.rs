@@ -19,14 +19,16 @@ const ITEM_BYTES_MAX: usize = limits::SLUG_BYTES_MAX + 2 + limits::RESOURCE_URI_
 /// `last_used_at` is kept to the minute.
 const USE_MS: u64 = 60_000;
 
-/// Fences what was open before, and tells how far it got.
+/// Fences what was open before, and tells how far it got. The window stays: a node that crashes before its journal has
+/// a record of this opening learns at the next start, from the window, what of the incarnation before was posted.
+/// INVARIANT: P3
 pub(super) fn open(change: &mut Change<'_>, node: NodeId) -> Result<Report, Rejection> {
     refuse_removed(change, node)?;
     let old = change.state.activity.get(&node).cloned().unwrap_or_default();
     let incarnation = Incarnation(change.log_index.max(old.incarnation.0.saturating_add(1)));
-    old.window.iter().for_each(|seen| change.erase_batch_row(node, seen));
-    change.put_activity(node, NodeActivity { incarnation, ..NodeActivity::default() });
     let last_sequence = old.last_sequence;
+    let opened = NodeActivity { incarnation, window: old.window, ..NodeActivity::default() };
+    change.put_activity(node, opened);
     Ok(Report::silent().answering(Outcome::IncarnationOpened { incarnation, last_sequence }))
 }
 

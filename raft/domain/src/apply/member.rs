@@ -55,16 +55,7 @@ pub(super) fn register(change: &mut Change<'_>, node: &RegisterNode) -> Result<R
     let Some(cluster) = change.state.cluster.clone() else { return Err(Rejection::NotFormed {}) };
     let token = node.token.as_ref().and_then(|id| change.state.join_tokens.get(id)).cloned();
     let token = token.filter(|token| token.expires_at > change.now()).ok_or(Rejection::TokenInvalid {})?;
-    let named =
-        change.state.nodes.values().map(|record| &record.value).filter(|known| known.name == node.name);
-    for known in named {
-        return Err(match known.role {
-            NodeRole::Removed => Rejection::NodeBarred { name: node.name.clone() },
-            NodeRole::Learner | NodeRole::Voter => {
-                Rejection::AlreadyExists { kind: "node".to_owned(), id: node.name.clone() }
-            }
-        });
-    }
+    refuse_known_name(change, &node.name)?;
     let live = change.state.nodes.values().filter(|record| record.value.role != NodeRole::Removed).count();
     at_most(live + 1, limits::NODES_MAX, "nodes")?;
     let id = cluster.next_node;
@@ -76,6 +67,18 @@ pub(super) fn register(change: &mut Change<'_>, node: &RegisterNode) -> Result<R
     change.effect(Effect::NodesChanged);
     let report = Report::changed(None, Some(after)).detail("join_token", token.id.as_str());
     Ok(report.answering(Outcome::NodeRegistered { node: id }))
+}
+
+/// A name is in use while its node lives, and barred for ever after.
+fn refuse_known_name(change: &Change<'_>, name: &str) -> Check {
+    let mut nodes = change.state.nodes.values().map(|record| &record.value);
+    match nodes.find(|known| known.name == name).map(|known| known.role) {
+        None => Ok(()),
+        Some(NodeRole::Removed) => Err(Rejection::NodeBarred { name: name.to_owned() }),
+        Some(NodeRole::Learner | NodeRole::Voter) => {
+            Err(Rejection::AlreadyExists { kind: "node".to_owned(), id: name.to_owned() })
+        }
+    }
 }
 
 pub(super) fn set_role(change: &mut Change<'_>, node: NodeId, role: NodeRole) -> Result<Report, Rejection> {
