@@ -82,6 +82,7 @@ impl Consensus {
         let raft = Raft::build(options.node.0, config, network, log, machine)
             .await
             .map_err(|fatal| StartError::Raft { detail: fatal.to_string() })?;
+        directory.watch(raft.metrics());
         let gate = Arc::new(opened.gate);
         if !gate.is_open(Instant::now()) {
             raft.runtime_config().elect(false);

@@ -18,6 +18,7 @@ use crate::convert::{Malformed, malformed};
 use crate::handle::Handle;
 use crate::network::Lane;
 use crate::proposals::{Committed, ProposeError, wait_ms};
+use crate::reads::ReadError;
 use crate::types::{Member, RaftMembership, TypeConfig};
 
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -112,7 +113,12 @@ impl Handle {
 
     /// Adds a registered node as a learner.
     pub async fn add_learner(&self, node: NodeId, deadline: Instant) -> Result<(), MembershipError> {
-        let state = self.state();
+        let mut state = self.state();
+        if !state.nodes.contains_key(&node) {
+            // Registered through the leader a moment ago, perhaps, and not yet applied here.
+            let index = self.read_index(deadline).await.map_err(not_read)?;
+            state = self.wait_applied(index, deadline).await.map_err(not_read)?;
+        }
         let Some(record) = state.nodes.get(&node) else {
             return Err(MembershipError::Refused { detail: format!("node {node} is not registered") });
         };
@@ -286,6 +292,13 @@ impl Handle {
             self.leader_may_have_changed(patience.min(Instant::now() + TRY_AGAIN)).await;
         }
         None
+    }
+}
+
+fn not_read(error: ReadError) -> MembershipError {
+    match error {
+        ReadError::NotReady | ReadError::Behind { .. } => MembershipError::NotReady,
+        ReadError::Stopped { detail } => MembershipError::Stopped { detail },
     }
 }
 

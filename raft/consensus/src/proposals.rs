@@ -66,7 +66,8 @@ fn unknown(detail: impl ToString) -> Attempt {
 }
 
 impl Handle {
-    /// Has `entry` appended by the leader, committed and applied.
+    /// Has `entry` appended by the leader, committed and applied there. To read its effect on this node, wait for its
+    /// index first ([`Handle::wait_applied`]).
     /// Errors: `ProposeError`, which says whether the entry may stand nevertheless.
     // INVARIANT: P8
     pub async fn propose(&self, entry: Entry, deadline: Instant) -> Result<Committed, ProposeError> {

@@ -21,6 +21,8 @@ pub type RaftMembership = openraft::Membership<u64, Member>;
 pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 pub type RaftSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, crate::snapshot::SnapshotData>;
+pub type Metrics =
+    openraft::type_config::alias::WatchReceiverOf<TypeConfig, openraft::RaftMetrics<TypeConfig>>;
 pub type Raft = openraft::Raft<TypeConfig, crate::store::StateMachine>;
 
 /// An encoded domain entry. Prints its length only: entries hold secrets.

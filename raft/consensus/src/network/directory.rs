@@ -1,16 +1,17 @@
-//! Which node is which: names and addresses, from the replicated state, from the members a joiner was told of, and
-//! from what registered members vouch for.
+//! Which node is which: names and addresses, from the replicated state, from Raft's membership in this node's own log,
+//! from the members a joiner was told of, and from what registered members vouch for; in this order.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::model::NodeRole;
+use openraft::async_runtime::WatchReceiver as _;
 
 use super::connector::PeerTarget;
 use crate::options::Seed;
 use crate::published::Published;
-use crate::types::Member;
+use crate::types::{Member, Metrics};
 
 /// What is known of a node id.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,8 @@ pub enum Standing {
 
 pub struct Directory {
     published: Arc<Published>,
+    /// Raft's view, once there is one: it knows members whose registration is in the log and not applied yet.
+    metrics: OnceLock<Metrics>,
     /// Told by the join answer or vouched for by a member; of use only until the state itself knows the node.
     told: RwLock<BTreeMap<NodeId, Seed>>,
 }
@@ -34,7 +37,16 @@ pub struct Directory {
 impl Directory {
     pub fn new(published: Arc<Published>, seeds: Vec<Seed>) -> Self {
         let told = seeds.into_iter().map(|seed| (seed.node, seed)).collect();
-        Self { published, told: RwLock::new(told) }
+        Self { published, metrics: OnceLock::new(), told: RwLock::new(told) }
+    }
+
+    pub fn watch(&self, metrics: Metrics) {
+        let _ = self.metrics.set(metrics);
+    }
+
+    fn in_membership(&self, node: NodeId) -> Option<Member> {
+        let membership = Arc::clone(&self.metrics.get()?.borrow_watched().membership_config);
+        membership.membership().get_node(&node.0).cloned()
     }
 
     pub fn standing(&self, node: NodeId) -> Standing {
@@ -46,6 +58,9 @@ impl Directory {
                     Standing::Known { name: record.name.clone(), peer_address: record.peer_address.clone() }
                 }
             };
+        }
+        if let Some(Member { name, peer_address }) = self.in_membership(node) {
+            return Standing::Known { name, peer_address };
         }
         let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
         match told.get(&node) {
@@ -80,6 +95,10 @@ impl Directory {
         let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
         let mut ids: Vec<NodeId> = state.nodes.keys().chain(told.keys()).copied().collect();
         drop(told);
+        if let Some(metrics) = self.metrics.get() {
+            let membership = Arc::clone(&metrics.borrow_watched().membership_config);
+            ids.extend(membership.membership().nodes().map(|(id, _)| NodeId(*id)));
+        }
         ids.sort_unstable();
         ids.dedup();
         ids.into_iter()

@@ -29,6 +29,14 @@ async fn lost_rows_are_made_again_from_the_log_or_from_a_member() {
     world.tick(1).await;
     world.agree(&[1, 2]).await;
 
+    // Nor is anybody's word: its own log names the members.
+    world.handle(1).transfer_leader(NodeId(2), soon()).await.unwrap();
+    world.kill(1).await;
+    world.row_disks.insert(1, MemDisk::new(MemOptions::default()));
+    world.start(1).await;
+    world.wait_leader(&[1, 2]).await;
+    world.agree(&[1, 2]).await;
+
     // It no longer does: a member is asked for a snapshot.
     for _ in 0..80 {
         world.tick(1).await;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use only1mcp_consensus::{
-    Clock, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, Seed, Stores,
-    Timing,
+    Clock, Committed, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget,
+    ProposeError, Seed, Stores, Timing,
 };
 use only1mcp_domain::State;
 use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Via};
@@ -312,21 +312,31 @@ impl World {
                 user_agent: String::new(),
                 request_id: String::new(),
             },
-            command_id: (!is_node).then(|| CommandId([self.commands; 16])),
+            command_id: (!is_node).then_some(CommandId([self.commands; 16])),
             request_digest: Digest([self.commands; 32]),
             observed_at: TimestampMs(START_MS),
             command,
         }
     }
 
+    /// Retries while the fate is unknown, as a client does: the entry carries its command id, or may be repeated.
+    async fn insist(&self, at: u64, entry: Entry) -> Committed {
+        loop {
+            match self.handle(at).propose(entry.clone(), soon()).await {
+                Err(ProposeError::Unknown { .. }) => tokio::time::sleep(Duration::from_millis(50)).await,
+                answer => return answer.unwrap(),
+            }
+        }
+    }
+
     pub async fn command(&mut self, at: u64, command: Command, via: Via) -> Outcome {
         let entry = self.entry(command, via);
-        self.handle(at).propose(entry, soon()).await.unwrap().outcome.unwrap()
+        self.insist(at, entry).await.outcome.unwrap()
     }
 
     pub async fn tick(&mut self, at: u64) -> u64 {
         let entry = self.entry(Command::Tick { node: NodeId(at) }, Via::Node(NodeId(at)));
-        self.handle(at).propose(entry, soon()).await.unwrap().log_index
+        self.insist(at, entry).await.log_index
     }
 
     pub async fn wait_leader(&self, among: &[u64]) -> u64 {
