@@ -74,6 +74,8 @@ fn a_new_incarnation_fences_the_old_one() {
     let Ok(Outcome::IncarnationOpened { incarnation, last_sequence }) = opened.outcome else { panic!() };
     assert_eq!(last_sequence, 1);
     assert!(incarnation > old);
+    let window = &world.state.activity[&NodeId(1)].window;
+    assert_eq!(window.iter().map(|seen| (seen.incarnation, seen.sequence)).collect::<Vec<_>>(), [(old, 1)]);
     for stale in [old, Incarnation(incarnation.0 + 1)] {
         let refused = post(&mut world, batch(1, stale, 2, Vec::new()));
         assert_eq!(refused, Err(Rejection::Fenced { incarnation: incarnation.0 }));
