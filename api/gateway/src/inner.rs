@@ -169,7 +169,7 @@ impl Inner {
 
     pub(crate) fn standings(&self) -> Vec<Arc<Standing>> {
         let mut all: Vec<_> = self.lock().standings.values().cloned().collect();
-        all.sort_by(|a, b| key(&a.upstream).cmp(&key(&b.upstream)));
+        all.sort_by_key(|standing| key(&standing.upstream));
         all
     }
 

@@ -50,10 +50,11 @@ impl Inner {
         for (name, value) in answer.headers {
             let name = HeaderName::from_bytes(name.as_bytes());
             let value = HeaderValue::from_maybe_shared(value);
-            if let (Ok(name), Ok(value)) = (name, value) {
-                if !HOP_BY_HOP.contains(&name) {
+            match (name, value) {
+                (Ok(name), Ok(value)) if !HOP_BY_HOP.contains(&name) => {
                     response.headers_mut().append(name, value);
                 }
+                _ => {}
             }
         }
         Ok(response)

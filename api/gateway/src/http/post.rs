@@ -48,12 +48,11 @@ impl Inner {
         check_version(&incoming)?;
         let body = self.body(&mut incoming).await?;
         let posted = self.parse(&body)?;
-        if let Posted::One(Message { kind: Kind::Request { id, method }, .. }) = &posted {
-            if method == "initialize" {
-                let id = id.clone();
-                let Posted::One(message) = posted else { return Err(empty(StatusCode::BAD_REQUEST)) };
-                return self.initialize(caller, &id, &message);
-            }
+        if let Posted::One(message) = &posted
+            && let Kind::Request { id, method } = &message.kind
+            && method == "initialize"
+        {
+            return self.initialize(caller, id, message);
         }
         let token = self.session(&incoming, &mut caller)?;
         let (messages, batch) = match posted {

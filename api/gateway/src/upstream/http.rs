@@ -117,13 +117,14 @@ async fn refused(
 ) -> Result<(), UpstreamError> {
     let error = status_error(wire, response.status());
     let readable = is_json(&response) && error != UpstreamError::SessionLost;
-    if readable && response.status() != StatusCode::UNAUTHORIZED {
-        if let Ok(messages) = wire.messages(response).await {
-            let answered =
-                |m: &Message| matches!(&m.kind, Kind::Response { id: Some(known) } if known.key == key(id));
-            if messages.iter().any(answered) && deliver(id, messages, to).await {
-                return Ok(());
-            }
+    if readable
+        && response.status() != StatusCode::UNAUTHORIZED
+        && let Ok(messages) = wire.messages(response).await
+    {
+        let answered =
+            |m: &Message| matches!(&m.kind, Kind::Response { id: Some(known) } if known.key == key(id));
+        if messages.iter().any(answered) && deliver(id, messages, to).await {
+            return Ok(());
         }
     }
     Err(error)

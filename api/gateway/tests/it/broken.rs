@@ -7,7 +7,7 @@ use only1mcp_domain::activity::CallOutcome;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::scripted::{Scripted, json_body, status, text_result};
+use crate::scripted::{Scripted, json_body, sse_body, status, text_result};
 use crate::world::{World, http, shared, until, upstream};
 use only1mcp_domain::model::Transport;
 
@@ -218,4 +218,34 @@ async fn a_lost_upstream_session_is_replaced_and_the_call_sent_again() {
     assert_eq!(answer["result"]["content"][0]["text"], "ok");
     assert_eq!(*up.initialized.lock().unwrap(), 2);
     world.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_is_resumed_but_its_request_never_sent_again() {
+    for refused in [false, true] {
+        let up = Scripted::new(move |message| {
+            Box::pin(async move {
+                match message["method"].as_str().unwrap() {
+                    "tools/call" => sse_body(format!("id: {}\nretry: 10\ndata:\n\n", message["id"]).into()),
+                    "resume" if refused => status(404),
+                    "resume" => {
+                        let id: u64 = message["last"].as_str().unwrap().parse().unwrap();
+                        let answer = json!({"jsonrpc": "2.0", "id": id, "result": text_result("resumed")});
+                        sse_body(format!("data: {answer}\n\n").into())
+                    }
+                    other => panic!("{other}"),
+                }
+            })
+        })
+        .await;
+        let world = World::new(vec![http("up", up.addr)]).await;
+        let answer = world.ann().await.call(1, "up__t", json!({})).await;
+        if refused {
+            assert_eq!(answer["error"]["message"], "upstream up closed the connection");
+        } else {
+            assert_eq!(answer["result"]["content"][0]["text"], "resumed");
+        }
+        assert_eq!(up.texts("tools/call").len(), 1);
+        world.shutdown().await;
+    }
 }

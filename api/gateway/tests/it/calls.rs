@@ -22,6 +22,9 @@ async fn unknown_fields_and_number_formats_pass_unharmed_both_ways() {
     .await;
     let world = World::new(vec![http("up", upstream.addr)]).await;
     let client = world.ann().await;
+    let mut client = client;
+    client.set("x-only1mcp-project", "apollo");
+    client.set("x-request-id", "r-1");
     let body = "{\"jsonrpc\":\"2.0\",\"id\":\"a-1\",\"method\":\"tools/call\",\"x-top\":1.50,\"params\":{\"name\":\"up__t\",\n\"arguments\":{\"n\": 1.000,\n\"big\":98765432109876543210},\"future\":{\"k\":1e5},\"_meta\":{\"trace\":\"x\"}}}";
     let answer = client.send(http::Method::POST, body).await;
     assert!(!answer.is_stream());
@@ -45,6 +48,11 @@ async fn unknown_fields_and_number_formats_pass_unharmed_both_ways() {
         (admitted.kind, admitted.item.as_str(), admitted.own_name.as_str()),
         (ItemKind::Tool, "up__t", "t")
     );
+    let caller = &admitted.caller;
+    assert_eq!((caller.identity.principal.as_str(), caller.tenant.as_str()), ("ann", "acme"));
+    assert_eq!(caller.project.as_ref().map(|project| project.as_str()), Some("apollo"));
+    assert_eq!(caller.ip, Some(std::net::Ipv4Addr::LOCALHOST.into()));
+    assert!(caller.session.is_some() && caller.request_id == "r-1");
     assert!(upstream.secrets.lock().unwrap().iter().all(|secret| secret == "hush"));
     world.shutdown().await;
 }

@@ -65,7 +65,10 @@ impl Scripted {
             return status(204);
         }
         if parts.method == "GET" {
-            return status(405);
+            return match parts.headers.get("last-event-id") {
+                Some(last) => script(json!({"method": "resume", "last": last.to_str().unwrap()})).await,
+                None => status(405),
+            };
         }
         let body: Bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();

@@ -106,3 +106,25 @@ async fn before_dispatch_sends_nothing_until_committed_and_journaled_waits_for_n
     let receipt = client.call(2, "up__t", json!({})).await["result"]["_meta"]["only1mcp/receipt"].clone();
     assert_eq!((receipt["state"].as_str(), receipt.get("audit_index")), (Some("pending"), None));
 }
+
+#[tokio::test]
+async fn a_question_is_held_like_anything_else() {
+    let (addr, _) = serve().await;
+    for upstream in [http("up", addr), stdio("up")] {
+        let world = World::with(1, vec![upstream], |config| config.stream_after_ms = 50).await;
+        let client = world.ann().await;
+        client.call(1, "up__echo", json!({})).await;
+        let mut outside = client.get().await;
+        world.fake.seal.send_replace(Seal::Shut);
+        let mut answer = client.post(&request(2, "tools/call", json!({"name": "up__ask"}))).await;
+        assert!(answer.is_silent(300).await);
+        assert!(outside.is_silent(10).await);
+        world.fake.seal.send_replace(Seal::Open);
+        let question = answer.message().await;
+        assert_eq!(question["method"], "elicitation/create");
+        let reply = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline"}});
+        assert_eq!(client.post(&reply).await.status, 202);
+        assert!(answer.message().await.get("result").is_some());
+        world.shutdown().await;
+    }
+}

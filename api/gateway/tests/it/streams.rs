@@ -125,7 +125,10 @@ async fn notifications_outside_of_calls_come_over_get() {
     assert_eq!(uris, ["up+file:///a+b.txt"]);
     assert_eq!(world.gateway.metrics().streams_open, 1);
     world.shutdown().await;
-    assert!(stream.event().await.is_none(), "the stream ends with the gateway");
+    // The stream ends with the gateway, and nothing came twice.
+    while let Some(event) = stream.event().await {
+        assert!(event.data.is_null(), "{event:?}");
+    }
 }
 
 #[tokio::test]
@@ -165,5 +168,21 @@ async fn a_client_that_disconnects_has_not_cancelled() {
     let completed = world.fake.completed_once().await;
     assert_eq!(completed.outcome, CallOutcome::Success);
     assert!(upstream.texts("notifications/cancelled").is_empty());
+    world.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_shared_upstreams_changed_lists_are_announced_to_every_session() {
+    let (addr, _) = serve().await;
+    let world = World::new(vec![crate::world::shared(http("all", addr))]).await;
+    let (one, two) = (world.ann().await, world.ann().await);
+    let mut streams = [one.get().await, two.get().await];
+    one.call(1, "all__touch", json!({})).await;
+    for stream in &mut streams {
+        assert_eq!(stream.message().await["method"], "notifications/tools/list_changed");
+    }
+    // What one caller watches is not another's: a shared upstream offers no subscriptions.
+    let refused = one.ask(2, "resources/subscribe", json!({"uri": "all+file:///a+b.txt"})).await;
+    assert_eq!(refused["error"]["code"], -32601);
     world.shutdown().await;
 }
