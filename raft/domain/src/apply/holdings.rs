@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::ids::{PrincipalId, RoleId, TenantId};
 use crate::limits;
+use crate::lookup::of_tenant;
 use crate::model::{BUILT_IN_ROLES, Glob, Grant, Permission, Role};
 use crate::state::State;
 use crate::time::TimestampMs;
@@ -114,12 +115,9 @@ pub(super) fn is_past(end: Option<TimestampMs>, now: TimestampMs) -> bool {
 /// Whether `system` has an enabled principal that holds everything.
 pub(super) fn has_administrator(state: &State) -> bool {
     let system = TenantId::system();
-    state
-        .principals
-        .values()
-        .map(|record| &record.value)
-        .filter(|p| p.enabled && p.tenant == system)
-        .any(|p| Holdings::of(state, &system, &p.id, state.log_time).has(&Permission::GlobalAdmin))
+    of_tenant(&state.principals, &system).filter(|principal| principal.enabled).any(|principal| {
+        Holdings::of(state, &system, &principal.id, state.log_time).has(&Permission::GlobalAdmin)
+    })
 }
 
 #[cfg(test)]
