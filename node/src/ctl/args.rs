@@ -29,7 +29,7 @@ enum Command {
     Cluster(cluster::Command),
     /// Tenants: the boundaries of isolation.
     #[command(subcommand)]
-    Tenant(tenant::Command),
+    Tenant(Box<tenant::Command>),
     /// Persons and service accounts.
     #[command(subcommand)]
     Principal(principal::Command),
@@ -76,7 +76,7 @@ async fn dispatch(args: CtlArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.connection, args.output).await?;
     match args.command {
         Command::Cluster(command) => cluster::run(&session, command).await,
-        Command::Tenant(command) => Box::pin(tenant::run(&session, command)).await,
+        Command::Tenant(command) => Box::pin(tenant::run(&session, *command)).await,
         Command::Principal(command) => principal::run(&session, command).await,
         Command::Key(command) => key::run(&session, command).await,
         Command::Role(command) => role::run(&session, command).await,

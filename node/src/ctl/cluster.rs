@@ -197,7 +197,7 @@ async fn join_token(session: &Session, ttl_ms: u64, write: WriteArgs) -> anyhow:
     let until = time_text(answer.expires_at_ms);
     let record = json!({"token_id": answer.token_id, "token": answer.token, "expires_at": until});
     session.written(
-        &format!("join token, good until {until}, shown this once:\n{}", answer.token),
+        &format!("a join token good until {until} is made and shown this once\n{}", answer.token),
         answer.result,
         record,
     )

@@ -15,10 +15,16 @@ pub(super) fn print(failure: &anyhow::Error) {
     }
 }
 
+/// The stable code, or gRPC's where the error is not the product's own.
+pub(super) fn code(status: &Status) -> String {
+    let details = status.get_error_details();
+    details.error_info().map_or_else(|| format!("{:?}", status.code()), |info| info.reason.clone())
+}
+
 fn describe(status: &Status) -> String {
     let details = status.get_error_details();
     let info = details.error_info();
-    let code = info.map_or_else(|| format!("{:?}", status.code()), |info| info.reason.clone());
+    let code = code(status);
     let mut text = format!("error: {} ({code})", status.message());
     for name in ["decision", "command_id", "expected_revision", "found_revision"] {
         if let Some(value) = info.and_then(|info| info.metadata.get(name)) {

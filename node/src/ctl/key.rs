@@ -80,7 +80,7 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
             let send = || async { session.principals().create_key(request.clone()).await };
             let answer = session.send(send).await?;
             let record = json!({"id": answer.key_id, "key": answer.key, "expires_at": answer.expires_at_ms.map(time_text)});
-            let sentence = format!("key {}, shown this once:\n{}", answer.key_id, answer.key);
+            let sentence = format!("key {} is made and shown this once\n{}", answer.key_id, answer.key);
             session.written(&sentence, answer.result, record)
         }
         Command::List { tenant, principal } => list(session, tenant, principal).await,
@@ -100,7 +100,7 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
                 "expires_at": answer.expires_at_ms.map(time_text),
             });
             let sentence = format!(
-                "key {}, shown this once; the old one ends at {until}:\n{}",
+                "key {} is made and shown this once; the old one ends at {until}\n{}",
                 answer.key_id, answer.key
             );
             session.written(&sentence, answer.result, record)

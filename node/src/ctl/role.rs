@@ -14,7 +14,7 @@ use super::write::ConditionalArgs;
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
     /// Makes a role, or replaces it.
-    Put(PutArgs),
+    Put(Box<PutArgs>),
     /// Your tenant's roles and the built-in ones.
     List {
         #[arg(long, default_value = "")]
@@ -59,7 +59,7 @@ pub(super) struct PutArgs {
 
 pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Put(args) => put(session, args).await,
+        Command::Put(args) => put(session, *args).await,
         Command::List { tenant } => list(session, tenant).await,
         Command::Show { id, tenant } => {
             let request = pb::GetRoleRequest { consistency: session.consistency(), tenant, role: id };

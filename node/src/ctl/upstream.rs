@@ -1,11 +1,12 @@
 //! `ctl upstream`.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Args, Subcommand};
 use only1mcp_proto::admin as pb;
 use only1mcp_proto::model as m;
 use serde_json::{Value, json};
 
+use super::error;
 use super::parse::{duration_ms, duration_text, pair, time_text};
 use super::session::Session;
 use super::write::{ConditionalArgs, WriteArgs};
@@ -198,11 +199,17 @@ async fn add(session: &Session, args: AddArgs) -> anyhow::Result<()> {
         ..Default::default()
     };
     // Revision 0: there must be none of that id yet.
-    let options = if args.replace { args.write.options() } else { args.write.options_or(0) };
+    let must_be_new = !args.replace && !args.write.has_condition();
+    let options = if must_be_new { args.write.options_or(0) } else { args.write.options() };
     let request = pb::PutUpstreamRequest { options, upstream: Some(upstream) };
     let send = || async { session.upstreams().put_upstream(request.clone()).await };
     let id = args.which.id;
-    let result = session.send(send).await?.result;
+    let result = match session.send(send).await {
+        Err(status) if must_be_new && error::code(&status) == "REVISION_MISMATCH" => {
+            bail!("there is an upstream {id} already; --replace replaces it")
+        }
+        sent => sent?.result,
+    };
     session.written(&format!("upstream {id} is registered"), result, json!({"upstream": id}))
 }
 

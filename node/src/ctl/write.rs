@@ -56,6 +56,10 @@ impl ConditionalArgs {
         self.write.conditional(self.if_revision)
     }
 
+    pub(super) fn has_condition(self) -> bool {
+        self.if_revision.is_some()
+    }
+
     /// The condition where none was typed.
     pub(super) fn options_or(self, if_revision: u64) -> Option<pb::WriteOptions> {
         self.write.conditional(self.if_revision.or(Some(if_revision)))
@@ -104,7 +108,11 @@ impl Session {
             pb::write_result::Wait::Everywhere => ", applied on every node",
             pb::write_result::Wait::NotAsked | pb::write_result::Wait::Incomplete => "",
         };
-        self.printer.done(&format!("{what} (log index {}{waited})", result.log_index), &record)?;
+        // A secret stands on a line of its own, below.
+        let (what, shown) = what.split_once('\n').map_or((what, None), |(what, shown)| (what, Some(shown)));
+        let sentence = format!("{what} (log index {}{waited})", result.log_index);
+        let sentence = shown.map_or(sentence.clone(), |shown| format!("{sentence}\n{shown}"));
+        self.printer.done(&sentence, &record)?;
         if result.wait() == pb::write_result::Wait::Incomplete {
             anyhow::bail!(
                 "it stands at log index {}, but not every node was known to have applied it in time; repeat it with \
