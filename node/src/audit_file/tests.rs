@@ -13,7 +13,7 @@ fn event(number: u64) -> AuditEvent {
     AuditEvent {
         kind: EventKind::AccessGranted,
         severity: Severity::Info,
-        tenant: TenantId::new(if number % 2 == 0 { "acme" } else { "other" }).unwrap(),
+        tenant: TenantId::new(if number.is_multiple_of(2) { "acme" } else { "other" }).unwrap(),
         actor: EventActor { tenant: "acme".into(), id: format!("user-{number}"), via: "key".into() },
         impersonator: None,
         action: "tools/call".into(),
