@@ -35,7 +35,7 @@ enum Command {
     /// Make a private CA, node and client certificates, and rotate them.
     Pki(pki::PkiArgs),
     /// Administer a cluster over gRPC.
-    Ctl(ctl::CtlArgs),
+    Ctl(Box<ctl::CtlArgs>),
     /// Check exported audit files; needs no server.
     Audit(audit_file::AuditArgs),
     /// Run the demo MCP server that `dev` puts behind the gateway.
@@ -111,7 +111,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Leave(args) => control(&args, ControlRequest::Leave).await,
         Command::Pki(args) => pki::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Ctl(args) => Ok(ctl::run(args).await),
+        Command::Ctl(args) => Ok(ctl::run(*args).await),
         Command::Audit(args) => Ok(audit_file::run(args)),
         Command::Demo(args) => {
             if args.until_stdin_closes {
@@ -133,7 +133,9 @@ async fn control(args: &ControlArgs, request: ControlRequest) -> anyhow::Result<
     let config = NodeConfig::load(&args.config)?;
     match serve::control::request(&config.control_socket(), &request).await? {
         ControlAnswer::AdministratorKey { key, cluster_id, node } => {
-            print::progress(format!("cluster {cluster_id}, node {node}. The administrator key is shown this once:"));
+            print::progress(format!(
+                "cluster {cluster_id}, node {node}. The administrator key is shown this once:"
+            ));
             println!("{key}");
             Ok(ExitCode::SUCCESS)
         }

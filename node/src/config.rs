@@ -175,7 +175,7 @@ fn default_election_ms_max() -> u64 {
     1_000
 }
 fn default_filter() -> String {
-    "info,openraft=warn".to_owned()
+    "info,openraft=error".to_owned()
 }
 
 impl NodeConfig {
@@ -216,9 +216,15 @@ impl NodeConfig {
             return invalid("name", "give the node's name, as in its certificate (1 to 128 bytes)");
         }
         if self.peer.tls.ca.is_none() {
-            return invalid("peer.tls.ca", "peers always authenticate each other: name the file with their CA");
+            return invalid(
+                "peer.tls.ca",
+                "peers always authenticate each other: name the file with their CA",
+            );
         }
-        if self.http.tls.is_none() && !self.http.listen.ip().is_loopback() && !self.http.plain_http_beyond_loopback {
+        if self.http.tls.is_none()
+            && !self.http.listen.ip().is_loopback()
+            && !self.http.plain_http_beyond_loopback
+        {
             return invalid(
                 "http.tls",
                 "plain HTTP is for loopback only; give cert and key, or set http.plain_http_beyond_loopback: true",
@@ -227,13 +233,12 @@ impl NodeConfig {
         if self.http.body_bytes_max == 0 || self.http.body_bytes_max > 64 << 20 {
             return invalid("http.body_bytes_max", "must be between 1 and 67108864");
         }
-        if let Some(join) = &self.join {
-            if join.peers.is_empty() {
-                return invalid("join.peers", "name at least one member's peer address");
-            }
+        if self.join.as_ref().is_some_and(|join| join.peers.is_empty()) {
+            return invalid("join.peers", "name at least one member's peer address");
         }
         if let Some(form) = &self.form {
-            let ordered = form.heartbeat_ms * 3 <= form.election_ms_min && form.election_ms_min < form.election_ms_max;
+            let ordered =
+                form.heartbeat_ms * 3 <= form.election_ms_min && form.election_ms_min < form.election_ms_max;
             if form.heartbeat_ms < 10 || form.election_ms_max > 60_000 || !ordered {
                 return invalid(
                     "form",
@@ -300,6 +305,9 @@ http: { listen: '127.0.0.1:7301' }
             let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(names), "{error} does not name {names}");
         }
-        assert!(parse(&(GOOD.replace("127.0.0.1:7301'", "0.0.0.0:7301', plain_http_beyond_loopback: true"))).is_ok());
+        assert!(
+            parse(&(GOOD.replace("127.0.0.1:7301'", "0.0.0.0:7301', plain_http_beyond_loopback: true")))
+                .is_ok()
+        );
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! No rule lives here. Start at `cli.rs` (what can be run) and `serve/` (how a node is put together).
 
-mod audit_file;
+pub mod audit_file;
 pub mod cli;
 pub mod config;
-mod ctl;
-mod demo;
-mod dev;
-mod host;
-mod pki;
+pub mod ctl;
+pub mod demo;
+pub mod dev;
+pub mod host;
+pub mod pki;
 mod print;
 pub mod serve;
 mod telemetry;
-mod tls;
+pub mod tls;

@@ -45,7 +45,11 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    pub(crate) fn new(enforcer: Arc<Enforcer>, admission: Admission, progress: watch::Receiver<Progress>) -> Self {
+    pub(crate) fn new(
+        enforcer: Arc<Enforcer>,
+        admission: Admission,
+        progress: watch::Receiver<Progress>,
+    ) -> Self {
         let (completed, counted) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { enforcer, admission, progress, started: Instant::now(), completed, counted }
     }
@@ -72,7 +76,12 @@ impl Admitted {
             },
             SealMode::Sealed | SealMode::BeforeDispatch | SealMode::Completion => self.applied().await?,
         };
-        Ok(Receipt { call: self.admission.call, revision: self.admission.revision, mode: self.admission.mode, audit })
+        Ok(Receipt {
+            call: self.admission.call,
+            revision: self.admission.revision,
+            mode: self.admission.mode,
+            audit,
+        })
     }
 
     async fn applied(&self) -> Result<Option<(AuditIndex, Digest)>, Refused> {
@@ -96,12 +105,22 @@ impl Admitted {
             reason,
             decision: self.admission.decision,
             revision: self.admission.revision,
-            message: format!("the answer to {} is withheld ({}): {}", self.admission.item, reason.code(), reason.ask()),
+            message: format!(
+                "the answer to {} is withheld ({}): {}",
+                self.admission.item,
+                reason.code(),
+                reason.ask()
+            ),
         }
     }
 
     /// Records how the call ended; the first time counts. In `completion` mode resolves when that is committed.
-    pub async fn complete(&self, outcome: CallOutcome, result_digest: Digest, result_bytes: u64) -> Result<(), Refused> {
+    pub async fn complete(
+        &self,
+        outcome: CallOutcome,
+        result_digest: Digest,
+        result_bytes: u64,
+    ) -> Result<(), Refused> {
         if self.completed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }

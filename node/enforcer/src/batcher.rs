@@ -77,7 +77,11 @@ impl Intake {
     }
 
     /// Takes a record and tells how far it comes.
-    pub(crate) fn follow(&self, record: Record, urgent: bool) -> Result<watch::Receiver<Progress>, ActivityError> {
+    pub(crate) fn follow(
+        &self,
+        record: Record,
+        urgent: bool,
+    ) -> Result<watch::Receiver<Progress>, ActivityError> {
         let (sender, receiver) = watch::channel(Progress::Queued);
         self.send(Item { record, urgent, progress: Some(sender) })?;
         Ok(receiver)
@@ -145,7 +149,11 @@ impl Batcher {
     }
 
     /// Runs until `stop` turns true and everything is applied, or something fails that ends the node.
-    pub(crate) async fn run(mut self, carried: Carried, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+    pub(crate) async fn run(
+        mut self,
+        carried: Carried,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), String> {
         let mut notes = self.parts.cluster.notes();
         self.take_over(carried);
         let mut stopping = false;
@@ -183,7 +191,10 @@ impl Batcher {
     }
 
     fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.items.is_empty() && self.flushing.is_none() && self.in_flight.is_empty()
+        self.pending.is_empty()
+            && self.items.is_empty()
+            && self.flushing.is_none()
+            && self.in_flight.is_empty()
     }
 
     /// Puts under way what recovery journaled already.
@@ -273,7 +284,8 @@ impl Batcher {
             return Err("the journal takes no more records".to_owned());
         };
         let delivered = watch::Sender::new(false);
-        let in_flight = InFlight { position, calls_opened, calls_closed, progress, applied: false, delivered };
+        let in_flight =
+            InFlight { position, calls_opened, calls_closed, progress, applied: false, delivered };
         self.flushing = Some((batch, records, in_flight));
         Ok(())
     }
@@ -456,7 +468,9 @@ fn approximate_bytes(record: &Record) -> usize {
     };
     FIXED
         + match record {
-            Record::Admission(a) => caller(&a.caller) + a.item.len() + a.role_path.len() * limits::NAME_BYTES_MAX,
+            Record::Admission(a) => {
+                caller(&a.caller) + a.item.len() + a.role_path.len() * limits::NAME_BYTES_MAX
+            }
             Record::Refusal(r) => caller(&r.caller) + r.item.len(),
             Record::SessionOpened(s) | Record::SessionClosed(s) => {
                 caller(&s.caller) + s.client_name.len() + s.client_version.len() + s.protocol_version.len()

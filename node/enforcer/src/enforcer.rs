@@ -168,7 +168,9 @@ impl Enforcer {
         let view = self.view();
         let evidence = match self.decide_on(&view, facts, Action::Execute(item)) {
             Decision::Allow(evidence) => evidence,
-            Decision::Deny(denial) => return Err(self.refuse(facts, kind, item, denial.reason, Some(&denial))),
+            Decision::Deny(denial) => {
+                return Err(self.refuse(facts, kind, item, denial.reason, Some(&denial)));
+            }
         };
         let admission = self.admission(facts, kind, item, upstream, argument_digest, &evidence);
         let record = Record::Admission(Box::new(admission.clone()));
@@ -235,7 +237,8 @@ impl Enforcer {
             last_at: now,
         };
         self.write_refusal(refusal);
-        let rule = denial.and_then(|d| d.rule.as_ref()).map(|rule| format!(" by rule {rule}")).unwrap_or_default();
+        let rule =
+            denial.and_then(|d| d.rule.as_ref()).map(|rule| format!(" by rule {rule}")).unwrap_or_default();
         let message = format!("{item} is refused ({}){rule}: {}", reason.code(), reason.ask());
         Refused { reason, decision, revision, message }
     }
@@ -260,7 +263,13 @@ impl Enforcer {
     }
 
     /// Records a login by key: once per MCP session.
-    pub fn session_opened(&self, facts: &CallFacts, client_name: &str, client_version: &str, protocol_version: &str) {
+    pub fn session_opened(
+        &self,
+        facts: &CallFacts,
+        client_name: &str,
+        client_version: &str,
+        protocol_version: &str,
+    ) {
         self.key_of(facts);
         let event = SessionEvent {
             caller: facts.caller(),
@@ -377,14 +386,11 @@ impl Service {
         self.stop.send_replace(true);
         let finished = async {
             // The batcher alone ends well; the others run until they are dropped.
-            while let Some(joined) = self.tasks.join_next().await {
-                match joined {
-                    Ok(Ok(())) => return Ok(()),
-                    Ok(Err(why)) => return Err(why),
-                    Err(error) => return Err(error.to_string()),
-                }
+            match self.tasks.join_next().await {
+                Some(Ok(result)) => result,
+                Some(Err(error)) => Err(error.to_string()),
+                None => Ok(()),
             }
-            Ok(())
         };
         tokio::time::timeout_at(deadline, finished)
             .await

@@ -66,7 +66,12 @@ impl Freshness {
     }
 
     /// Waits until the node is fresh, at most until `deadline`; a failover delays a request, it does not refuse it.
-    pub(crate) async fn wait(&self, tenant: &TenantId, staleness_ms_max: u64, deadline: Instant) -> Result<(), NotFresh> {
+    pub(crate) async fn wait(
+        &self,
+        tenant: &TenantId,
+        staleness_ms_max: u64,
+        deadline: Instant,
+    ) -> Result<(), NotFresh> {
         if self.is_fresh(staleness_ms_max) {
             return Ok(());
         }
@@ -120,7 +125,8 @@ pub(crate) fn staleness_ms_max(view: &ViewCell) -> u64 {
 /// How long a request may wait for freshness.
 pub(crate) fn stale_wait(view: &ViewCell) -> Duration {
     let view = view.load();
-    let ms = view.state.cluster.as_ref().map_or(limits::STALE_WAIT_MS_MAX, |c| c.settings.value.stale_wait_ms_max);
+    let ms =
+        view.state.cluster.as_ref().map_or(limits::STALE_WAIT_MS_MAX, |c| c.settings.value.stale_wait_ms_max);
     Duration::from_millis(ms.min(limits::STALE_WAIT_MS_MAX))
 }
 

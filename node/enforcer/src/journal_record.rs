@@ -26,7 +26,10 @@ impl Numbered {
 pub(crate) enum JournalRecord {
     Batch(Numbered),
     /// Replaces everything before it: written by a start, before it sends anything.
-    Recovery { incarnation: Incarnation, batches: Vec<Bytes> },
+    Recovery {
+        incarnation: Incarnation,
+        batches: Vec<Bytes>,
+    },
 }
 
 const BATCH: u8 = 1;

@@ -23,7 +23,8 @@ pub use enforcer::{CallFacts, Enforcer, Service};
 pub use freshness::Freshness;
 pub use metrics::{Buckets, BucketsSnapshot, Metrics, MetricsSnapshot};
 pub use ports::{
-    BatchNote, Clock, ClusterPort, Entropy, Flushed, JournalPort, JournalRecordAt, Note, Parts, ProposeFailure,
+    BatchNote, Clock, ClusterPort, Entropy, Flushed, JournalPort, JournalRecordAt, Note, Parts,
+    ProposeFailure,
 };
 pub use view::View;
 pub use zones::SystemZones;

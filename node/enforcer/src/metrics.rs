@@ -26,7 +26,12 @@ pub struct BucketsSnapshot {
 impl<const N: usize> Buckets<N> {
     /// `upper`: inclusive upper bounds, ascending.
     pub fn new(upper: [u64; N]) -> Self {
-        Self { upper, counts: std::array::from_fn(|_| AtomicU64::new(0)), above: AtomicU64::new(0), sum: AtomicU64::new(0) }
+        Self {
+            upper,
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            above: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
+        }
     }
 
     pub fn observe(&self, value: u64) {
@@ -46,7 +51,8 @@ impl<const N: usize> Buckets<N> {
 }
 
 /// Units: microseconds.
-pub const COMMIT_US_BUCKETS: [u64; 10] = [250, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 250_000, 1_000_000, 5_000_000];
+pub const COMMIT_US_BUCKETS: [u64; 10] =
+    [250, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 250_000, 1_000_000, 5_000_000];
 /// Units: records.
 pub const BATCH_BUCKETS: [u64; 8] = [1, 2, 5, 10, 50, 100, 500, 1_024];
 

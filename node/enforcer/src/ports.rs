@@ -59,8 +59,11 @@ pub trait ClusterPort: Send + Sync + 'static {
     /// Index last applied here.
     fn applied(&self) -> watch::Receiver<u64>;
     fn notes(&self) -> broadcast::Receiver<Arc<Note>>;
-    fn propose(&self, entry: Entry, deadline: Instant)
-    -> BoxFuture<'_, Result<Result<Outcome, Rejection>, ProposeFailure>>;
+    fn propose(
+        &self,
+        entry: Entry,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Result<Outcome, Rejection>, ProposeFailure>>;
     /// A read index confirmed by a quorum after the call began; never from a lease.
     fn read_index(&self, deadline: Instant) -> BoxFuture<'_, Option<u64>>;
 }

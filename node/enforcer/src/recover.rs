@@ -49,9 +49,12 @@ pub(crate) async fn recover(parts: &Parts) -> Result<Carried, String> {
     let (sender, receiver) = oneshot::channel();
     let position = parts
         .journal
-        .append(record.encode(), Box::new(move |ok| {
+        .append(
+            record.encode(),
+            Box::new(move |ok| {
                 let _ = sender.send(ok);
-            }))
+            }),
+        )
         .ok_or("the journal takes no records")?;
     match receiver.await {
         Ok(true) => Ok(Carried { incarnation, position, batches }),
@@ -183,7 +186,8 @@ impl Found {
         if posted_before && self.incarnation.is_none() {
             notices.push(Record::NodeNotice {
                 kind: NoticeKind::Alarm,
-                detail: "the journal is empty although this node was active before: it was lost or replaced".to_owned(),
+                detail: "the journal is empty although this node was active before: it was lost or replaced"
+                    .to_owned(),
             });
         }
         notices

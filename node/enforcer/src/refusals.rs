@@ -37,11 +37,12 @@ impl Fold {
     pub(crate) fn refused(&self, refusal: Refusal) -> Option<Record> {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = (refusal.caller.tenant.clone(), refusal.caller.principal.clone(), refusal.reason);
-        if second.kinds.len() >= KINDS_MAX && !second.kinds.contains_key(&kind) {
-            if let Some((_, (_, Some(folded)))) = second.kinds.iter_mut().next_back() {
-                folded.count = folded.count.saturating_add(1);
-                return None;
-            }
+        if second.kinds.len() >= KINDS_MAX
+            && !second.kinds.contains_key(&kind)
+            && let Some((_, (_, Some(folded)))) = second.kinds.iter_mut().next_back()
+        {
+            folded.count = folded.count.saturating_add(1);
+            return None;
         }
         let (seen, folded) = second.kinds.entry(kind).or_insert((0, None));
         *seen = seen.saturating_add(1);
@@ -66,11 +67,11 @@ impl Fold {
         }
         second.last_at = now;
         second.unauthenticated = second.unauthenticated.saturating_add(1);
-        if let Some(source) = source {
-            if second.sources.len() < SOURCES_MAX || second.sources.contains_key(&source) {
-                let count = second.sources.entry(source).or_insert(0);
-                *count = count.saturating_add(1);
-            }
+        if let Some(source) = source
+            && (second.sources.len() < SOURCES_MAX || second.sources.contains_key(&source))
+        {
+            let count = second.sources.entry(source).or_insert(0);
+            *count = count.saturating_add(1);
         }
     }
 

@@ -14,7 +14,8 @@ impl Zones for SystemZones {
         let at = Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok()?;
         let local = at.to_zoned_datetime(zone);
         let weekday = u8::try_from(local.weekday().to_monday_one_offset()).ok()?;
-        let minute = u16::from(u8::try_from(local.hour()).ok()?) * 60 + u16::from(u8::try_from(local.minute()).ok()?);
+        let minute =
+            u16::from(u8::try_from(local.hour()).ok()?) * 60 + u16::from(u8::try_from(local.minute()).ok()?);
         Some(LocalTime { weekday, minute_of_day: minute })
     }
 }

@@ -154,6 +154,7 @@ impl Cluster {
              admin: {{ listen: '127.0.0.1:{}', tls: {{ cert: pki/{name}.pem, key: pki/{name}-key.pem, ca: pki/ca.pem }} }}\n\
              http: {{ listen: '127.0.0.1:{}' }}\n\
              form: {{ cluster_name: dev }}\n\
+             shutdown_ms: 3000\n\
              {join}",
             peer_port(base, number)?,
             admin_port(base, number)?,

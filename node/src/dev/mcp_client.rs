@@ -33,11 +33,6 @@ impl McpClient {
         Self { url: url.to_owned(), key: key.to_owned(), session: None, next_id: 1 }
     }
 
-    /// Goes on with the same session at another node.
-    pub fn move_to(&mut self, url: &str) {
-        self.url = url.to_owned();
-    }
-
     pub async fn initialize(&mut self) -> anyhow::Result<Exchange> {
         let exchange = self
             .request(
@@ -67,7 +62,9 @@ impl McpClient {
     }
 
     async fn post(&mut self, request: Value) -> anyhow::Result<Exchange> {
-        timeout(TIMEOUT, self.exchange(request)).await.with_context(|| format!("{} does not answer", self.url))?
+        timeout(TIMEOUT, self.exchange(request))
+            .await
+            .with_context(|| format!("{} does not answer", self.url))?
     }
 
     async fn exchange(&mut self, request: Value) -> anyhow::Result<Exchange> {
@@ -84,12 +81,16 @@ impl McpClient {
         if let Some(session) = &self.session {
             builder = builder.header("mcp-session-id", session).header("mcp-protocol-version", "2025-11-25");
         }
-        let response = sender.send_request(builder.body(Full::new(Bytes::from(request.to_string())))?).await?;
+        let response =
+            sender.send_request(builder.body(Full::new(Bytes::from(request.to_string())))?).await?;
         let status = response.status().as_u16();
         if let Some(session) = response.headers().get("mcp-session-id") {
             self.session = Some(session.to_str()?.to_owned());
         }
-        let stream = response.headers().get("content-type").is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
+        let stream = response
+            .headers()
+            .get("content-type")
+            .is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
         let body = response.into_body().collect().await?.to_bytes();
         driver.abort();
         let answer = if body.is_empty() {

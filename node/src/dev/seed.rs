@@ -31,14 +31,19 @@ pub fn parse_upstreams(texts: &[String]) -> anyhow::Result<Vec<NamedUpstream>> {
 }
 
 fn parse_upstream(text: &str) -> anyhow::Result<NamedUpstream> {
-    let (name, what) = text.split_once('=').with_context(|| format!("--upstream {text}: give NAME=URL-or-command"))?;
+    let (name, what) =
+        text.split_once('=').with_context(|| format!("--upstream {text}: give NAME=URL-or-command"))?;
     only1mcp_domain::ids::UpstreamId::new(name).with_context(|| format!("--upstream {text}"))?;
     let transport = if what.starts_with("http://") || what.starts_with("https://") {
         model::transport::Kind::Http(model::HttpTransport { url: what.to_owned() })
     } else {
         let mut words = what.split_whitespace().map(str::to_owned);
         let command = words.next().with_context(|| format!("--upstream {text}: the command is empty"))?;
-        model::transport::Kind::Stdio(model::StdioTransport { command, args: words.collect(), env: Vec::new() })
+        model::transport::Kind::Stdio(model::StdioTransport {
+            command,
+            args: words.collect(),
+            env: Vec::new(),
+        })
     };
     Ok(NamedUpstream { name: name.to_owned(), transport })
 }
@@ -181,7 +186,9 @@ async fn member(api: &Api, tenant: &str, role: &str) -> anyhow::Result<String> {
         enabled: true,
         ..model::Principal::default()
     };
-    principals.create_principal(pb::CreatePrincipalRequest { options: None, principal: Some(principal) }).await?;
+    principals
+        .create_principal(pb::CreatePrincipalRequest { options: None, principal: Some(principal) })
+        .await?;
     let grant = model::Grant {
         tenant: tenant.to_owned(),
         principal: role.to_owned(),

@@ -53,7 +53,8 @@ pub(super) fn write(path: &Path, file: &DevFile) -> anyhow::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let new = path.with_extension("json.new");
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut out =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     serde_json::to_writer_pretty(&mut out, file)?;
     out.write_all(b"\n")?;
     out.sync_all()?;
@@ -64,14 +65,19 @@ pub(super) fn write(path: &Path, file: &DevFile) -> anyhow::Result<()> {
 pub(super) fn print(cluster: &Cluster) {
     println!("A cluster of {} nodes is ready after {} ms.\n", cluster.nodes.len(), cluster.ready_after_ms);
     for node in &cluster.nodes {
-        println!("  node {}: MCP {}   admin {}   pid {}", node.file.id, node.file.mcp_url, node.file.admin_url, node.file.pid);
+        println!(
+            "  node {}: MCP {}   admin {}   pid {}",
+            node.file.id, node.file.mcp_url, node.file.admin_url, node.file.pid
+        );
     }
     let path = cluster.dir.join("dev.json");
     println!("\nKeys and addresses are in {}.", path.display());
     if let Some((tenant, node)) = cluster.tenants.first().zip(cluster.nodes.first()) {
         println!("Try, as a developer of {}:\n", tenant.id);
         println!("  curl -s {} -H 'Authorization: Bearer {}' \\", node.file.mcp_url, tenant.keys.developer);
-        println!("    -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \\");
+        println!(
+            "    -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \\"
+        );
         println!("    -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}}'");
         println!("\nand as the operator:\n");
         println!("  export ONLY1MCP_ENDPOINT={} ONLY1MCP_CA={}", node.file.admin_url, cluster.ca.display());

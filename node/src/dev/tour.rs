@@ -40,11 +40,18 @@ pub(super) async fn play(cluster: &mut Cluster) -> anyhow::Result<()> {
     let for_admin = names(&admin.list_tools().await?)?;
     println!("  developer sees: {}", for_developer.join(", "));
     println!("  admin sees:     {}", for_admin.join(", "));
-    ensure!(!for_developer.iter().any(|n| n == "demo__admin_only"), "the restricted tool is listed to a developer");
-    ensure!(for_admin.iter().any(|n| n == "demo__admin_only"), "the restricted tool is hidden from an administrator");
+    ensure!(
+        !for_developer.iter().any(|n| n == "demo__admin_only"),
+        "the restricted tool is listed to a developer"
+    );
+    ensure!(
+        for_admin.iter().any(|n| n == "demo__admin_only"),
+        "the restricted tool is hidden from an administrator"
+    );
 
     step(4, "A role granted on node 2 is effective on node 3");
-    let grant = ["grant", "create", "--tenant", &tenant.id, "--principal", "viewer", "--role", "developer", "--wait"];
+    let grant =
+        ["grant", "create", "--tenant", &tenant.id, "--principal", "viewer", "--role", "developer", "--wait"];
     print_lines(&cluster.ctl(1, &grant).await?);
     let mut promoted = McpClient::new(&cluster.mcp_url(2)?, &tenant.keys.viewer);
     promoted.initialize().await?;
@@ -80,13 +87,21 @@ async fn failover(cluster: &mut Cluster, key: &str) -> anyhow::Result<()> {
     while answered < 20 {
         ensure!(killed.elapsed() < FAILOVER, "calls do not go on after the leader was killed");
         let sent = Instant::now();
-        let exchange = client.call("demo__echo", json!({"text": format!("call {answered} after the kill")})).await?;
+        let exchange =
+            client.call("demo__echo", json!({"text": format!("call {answered} after the kill")})).await?;
         self::receipt(&exchange)?;
         longest = longest.max(sent.elapsed());
         answered += 1;
     }
-    println!("  {answered} calls on node {} after the kill, each answered and sealed; none was refused", survivor + 1);
-    println!("  the longest was delayed by {} ms; node {} leads now", longest.as_millis(), cluster.leader().await? + 1);
+    println!(
+        "  {answered} calls on node {} after the kill, each answered and sealed; none was refused",
+        survivor + 1
+    );
+    println!(
+        "  the longest was delayed by {} ms; node {} leads now",
+        longest.as_millis(),
+        cluster.leader().await? + 1
+    );
     cluster.restart(leader).await?;
     println!("  node {} was started again and is ready", leader + 1);
     sleep(Duration::from_millis(100)).await;
@@ -99,7 +114,11 @@ async fn verify_offline(file: &Path) -> anyhow::Result<String> {
         .arg(file)
         .output()
         .await?;
-    ensure!(output.status.success(), "offline verification failed: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "offline verification failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

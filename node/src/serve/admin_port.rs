@@ -1,12 +1,13 @@
 //! The cluster and this node, as administration's ports ask for them.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 use only1mcp_admin::ports::{
-    AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, HostPort, MemberObservation, MembershipFailure,
-    ProposeFailure, ReadFailure, UpstreamHealth, UpstreamStatus, View,
+    AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, HostPort, MemberObservation,
+    MembershipFailure, ProposeFailure, ReadFailure, UpstreamHealth, UpstreamStatus, View,
 };
 use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError};
 use only1mcp_domain::activity::{ItemKind, Refusal};
@@ -18,6 +19,7 @@ use only1mcp_domain::time::TimestampMs;
 use only1mcp_enforcer::Enforcer;
 use only1mcp_gateway::{Gateway, Health};
 use only1mcp_proto::peer;
+use only1mcp_storage::free_bytes;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
@@ -34,6 +36,8 @@ const ASK: Duration = Duration::from_millis(500);
 pub struct AdminCluster {
     pub handle: Handle,
     pub enforcer: Arc<Enforcer>,
+    /// The data folder, for the space left beside it.
+    pub folder: PathBuf,
 }
 
 impl AdminCluster {
@@ -56,6 +60,7 @@ impl AdminCluster {
         observation.applied_index = Some(*self.handle.applied().borrow());
         observation.freshness_ms = self.enforcer.freshness().age().map(|age| ms(age.as_millis()));
         observation.clock_offset_ms = Some(clock_offset_ms(&self.enforcer));
+        observation.disk_free_bytes = free_bytes(&self.folder).ok();
         observation.reachable = Some(true);
     }
 }
@@ -75,7 +80,9 @@ fn propose_failure(error: ProposeError) -> ProposeFailure {
     match error {
         ProposeError::NotReady => ProposeFailure::NotReady,
         ProposeError::Unknown { .. } => ProposeFailure::Unknown,
-        ProposeError::Stopped { .. } | ProposeError::TooLarge { .. } => ProposeFailure::Stopped(error.to_string()),
+        ProposeError::Stopped { .. } | ProposeError::TooLarge { .. } => {
+            ProposeFailure::Stopped(error.to_string())
+        }
     }
 }
 
@@ -102,7 +109,11 @@ impl ClusterPort for AdminCluster {
         self.enforcer.applied()
     }
 
-    fn consistent(&self, consistency: Consistency, deadline: Instant) -> BoxFuture<'_, Result<View, ReadFailure>> {
+    fn consistent(
+        &self,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<View, ReadFailure>> {
         Box::pin(async move {
             match consistency {
                 Consistency::Linearizable => {
@@ -142,12 +153,14 @@ impl ClusterPort for AdminCluster {
             let members: Vec<NodeId> = state
                 .nodes
                 .values()
-                .filter(|record| record.value.role != NodeRole::Removed && record.value.id != self.handle.node())
+                .filter(|record| {
+                    record.value.role != NodeRole::Removed && record.value.id != self.handle.node()
+                })
                 .map(|record| record.value.id)
                 .collect();
             let applied = members.into_iter().map(|node| async move {
                 loop {
-                    if self.ask(node, deadline).await.is_some_and(|status| status.applied >= log_index) {
+                    if self.ask(node, deadline).await.is_some_and(|status| status.decides_at >= log_index) {
                         return true;
                     }
                     let now = Instant::now();
@@ -193,23 +206,32 @@ impl ClusterPort for AdminCluster {
         Box::pin(async move {
             let own = self.handle.status();
             let now = self.enforcer.view().now();
-            let asked = self.enforcer.view().state.nodes.values().map(|record| record.value.clone()).collect::<Vec<_>>();
-            let members = asked.into_iter().filter(|record| record.role != NodeRole::Removed).map(|record| async move {
-                let mut observation = MemberObservation { node: record.id, ..Default::default() };
-                if record.id == self.handle.node() {
-                    self.observe_self(&mut observation);
-                } else if let Some(status) = self.ask(record.id, deadline).await {
-                    observation.applied_index = Some(status.applied);
-                    observation.freshness_ms = status.fresh_age_ms;
-                    observation.disk_free_bytes = Some(status.disk_free_bytes);
-                    let offset = i128::from(status.now_ms) - i128::from(now.0);
-                    observation.clock_offset_ms = i64::try_from(offset).ok();
-                    observation.reachable = Some(true);
-                } else {
-                    observation.reachable = Some(false);
-                }
-                observation
-            });
+            let asked = self
+                .enforcer
+                .view()
+                .state
+                .nodes
+                .values()
+                .map(|record| record.value.clone())
+                .collect::<Vec<_>>();
+            let members = asked.into_iter().filter(|record| record.role != NodeRole::Removed).map(
+                |record| async move {
+                    let mut observation = MemberObservation { node: record.id, ..Default::default() };
+                    if record.id == self.handle.node() {
+                        self.observe_self(&mut observation);
+                    } else if let Some(status) = self.ask(record.id, deadline).await {
+                        observation.applied_index = Some(status.applied);
+                        observation.freshness_ms = status.fresh_age_ms;
+                        observation.disk_free_bytes = Some(status.disk_free_bytes);
+                        let offset = i128::from(status.now_ms) - i128::from(now.0);
+                        observation.clock_offset_ms = i64::try_from(offset).ok();
+                        observation.reachable = Some(true);
+                    } else {
+                        observation.reachable = Some(false);
+                    }
+                    observation
+                },
+            );
             let mut members = join_all(members).await;
             for observation in &mut members {
                 observation.lag_entries =
@@ -242,7 +264,11 @@ impl ClusterPort for AdminCluster {
         })
     }
 
-    fn promote(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, MembershipFailure>> {
+    fn promote(
+        &self,
+        entry: Entry,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Committed, MembershipFailure>> {
         Box::pin(async move {
             let Command::SetNodeRole { node, .. } = entry.command else {
                 return Err(MembershipFailure::Refused("only a change of role promotes a node".to_owned()));
@@ -298,11 +324,14 @@ impl HostPort for AdminHost {
 
     fn upstream_health(&self, tenant: &TenantId, upstream: &UpstreamId) -> Option<UpstreamHealth> {
         let found = self.gateway.upstream_health();
-        let health = found.into_iter().find(|health| health.tenant == *tenant && health.upstream == *upstream)?;
+        let health =
+            found.into_iter().find(|health| health.tenant == *tenant && health.upstream == *upstream)?;
         let (status, detail) = match health.health {
             Health::Unknown => (UpstreamStatus::Unused, String::new()),
             Health::Ok => (UpstreamStatus::Healthy, String::new()),
-            Health::Failing { error, failures } => (UpstreamStatus::Failing, format!("{error} ({failures} in a row)")),
+            Health::Failing { error, failures } => {
+                (UpstreamStatus::Failing, format!("{error} ({failures} in a row)"))
+            }
         };
         Some(UpstreamHealth {
             status,

@@ -33,10 +33,22 @@ pub enum ControlRequest {
 #[serde(rename_all = "kebab-case")]
 pub enum ControlAnswer {
     /// Shown once; never kept.
-    AdministratorKey { key: String, cluster_id: String, node: u64 },
-    Status { phase: String, node: Option<u64>, ready: bool, why_not: Option<String> },
+    AdministratorKey {
+        key: String,
+        cluster_id: String,
+        node: u64,
+    },
+    Status {
+        phase: String,
+        node: Option<u64>,
+        ready: bool,
+        why_not: Option<String>,
+    },
     Left,
-    Failed { code: String, message: String },
+    Failed {
+        code: String,
+        message: String,
+    },
 }
 
 /// A request and where its answer goes.
@@ -53,9 +65,11 @@ impl ControlSocket {
         use std::os::unix::fs::PermissionsExt as _;
         // The data folder's lock is held: a socket that is still there was left by a process that is gone.
         if path.exists() {
-            std::fs::remove_file(path).with_context(|| format!("cannot remove the stale socket {}", path.display()))?;
+            std::fs::remove_file(path)
+                .with_context(|| format!("cannot remove the stale socket {}", path.display()))?;
         }
-        let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+        let listener =
+            UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let task = tokio::spawn(async move {
             loop {
@@ -115,15 +129,17 @@ pub fn failed(code: &str, message: String) -> ControlAnswer {
 
 /// Asks the node that listens on `path`.
 pub async fn request(path: &Path, request: &ControlRequest) -> anyhow::Result<ControlAnswer> {
-    let stream = UnixStream::connect(path)
-        .await
-        .with_context(|| format!("cannot reach a node on {}: is `only1mcp serve` running?", path.display()))?;
+    let stream = UnixStream::connect(path).await.with_context(|| {
+        format!("cannot reach a node on {}: is `only1mcp serve` running?", path.display())
+    })?;
     let (read, mut write) = stream.into_split();
     let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
     write.write_all(&text).await?;
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LINE_BYTES_MAX));
-    timeout(ANSWER_TIMEOUT + READ_TIMEOUT, reader.read_line(&mut line)).await.context("the node does not answer")??;
+    timeout(ANSWER_TIMEOUT + READ_TIMEOUT, reader.read_line(&mut line))
+        .await
+        .context("the node does not answer")??;
     serde_json::from_str(&line).context("the node's answer is not readable")
 }

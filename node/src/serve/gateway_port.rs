@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use only1mcp_domain::activity::{CallOutcome, ItemKind};
 use only1mcp_domain::command::{Actor, Command, Entry, Via};
 use only1mcp_domain::decide::{Action, Decision, Reason};
-use only1mcp_domain::ids::{AuditIndex, CallId, CommandId, Digest, McpSessionId, NodeId, TenantId, UpstreamId};
+use only1mcp_domain::ids::{
+    AuditIndex, CallId, CommandId, Digest, McpSessionId, NodeId, TenantId, UpstreamId,
+};
 use only1mcp_domain::limits;
 use only1mcp_domain::model::{TenantStatus, Upstream};
 use only1mcp_domain::outcome::Effect;
@@ -115,7 +117,9 @@ impl AdmittedCall for Call {
         result_digest: Digest,
         result_bytes: u64,
     ) -> BoxFuture<'_, Result<(), Refused>> {
-        Box::pin(async move { self.admitted.complete(outcome, result_digest, result_bytes).await.map_err(refused) })
+        Box::pin(async move {
+            self.admitted.complete(outcome, result_digest, result_bytes).await.map_err(refused)
+        })
     }
 }
 
@@ -145,7 +149,9 @@ impl Enforcement for GatewayPort {
         for tenant in [&facts.caller_tenant, &facts.tenant] {
             match active(tenant) {
                 Some(TenantStatus::Active) => {}
-                Some(TenantStatus::Suspended | TenantStatus::Closed) => return refuse(Reason::TenantSuspended),
+                Some(TenantStatus::Suspended | TenantStatus::Closed) => {
+                    return refuse(Reason::TenantSuspended);
+                }
                 None => return refuse(Reason::TenantUnknown),
             }
         }
@@ -251,14 +257,24 @@ impl Enforcement for GatewayPort {
             let deadline = Instant::now() + TOMBSTONE_DEADLINE;
             match self.cluster.propose(entry, deadline).await {
                 Ok(Ok(_)) => Ok(()),
-                Ok(Err(_)) | Err(_) => {
-                    Err(refused(self.enforcer.refuse(&facts, ItemKind::Tool, "session", Reason::AuditUnavailable, None)))
-                }
+                Ok(Err(_)) | Err(_) => Err(refused(self.enforcer.refuse(
+                    &facts,
+                    ItemKind::Tool,
+                    "session",
+                    Reason::AuditUnavailable,
+                    None,
+                ))),
             }
         })
     }
 
-    fn session_opened(&self, caller: &CallerInfo, client_name: &str, client_version: &str, protocol_version: &str) {
+    fn session_opened(
+        &self,
+        caller: &CallerInfo,
+        client_name: &str,
+        client_version: &str,
+        protocol_version: &str,
+    ) {
         self.enforcer.session_opened(&facts(caller), client_name, client_version, protocol_version);
     }
 

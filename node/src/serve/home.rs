@@ -31,20 +31,29 @@ impl PeerHomes {
 }
 
 impl HomeNodes for PeerHomes {
-    fn forward(&self, node: NodeId, request: Forwarded) -> BoxFuture<'_, Result<ForwardedAnswer, ForwardError>> {
+    fn forward(
+        &self,
+        node: NodeId,
+        request: Forwarded,
+    ) -> BoxFuture<'_, Result<ForwardedAnswer, ForwardError>> {
         Box::pin(async move {
             let gone = || ForwardError::Gone(node);
             let mut client = self.handle.peer(node).ok_or_else(gone)?;
             // A dead node's connection may look open for a while: ask for a sign of life first.
             let from = self.handle.node().0;
-            let alive = timeout(REACHED, client.status(peer::StatusRequest { from, ..Default::default() })).await;
+            let alive =
+                timeout(REACHED, client.status(peer::StatusRequest { from, ..Default::default() })).await;
             if !matches!(alive, Ok(Ok(_))) {
                 return Err(gone());
             }
             let message = peer::ForwardMcpRequest {
                 from,
                 method: request.method,
-                headers: request.headers.into_iter().map(|(name, value)| peer::Header { name, value }).collect(),
+                headers: request
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| peer::Header { name, value })
+                    .collect(),
                 body: request.body,
                 source: request.source.map(|ip| ip.to_string()).unwrap_or_default(),
                 tenant: request.tenant.map(|tenant| tenant.to_string()).unwrap_or_default(),
@@ -100,7 +109,8 @@ impl ForwardHandler for ForwardedHere {
                 status: u32::from(answer.status),
                 headers: answer.headers.into_iter().map(header).collect(),
             };
-            let head = futures_util::stream::iter([Ok(peer::ForwardMcpResponse { part: Some(Part::Head(head)) })]);
+            let head =
+                futures_util::stream::iter([Ok(peer::ForwardMcpResponse { part: Some(Part::Head(head)) })]);
             let body = answer.body.map(|data| match data {
                 Ok(data) => Ok(peer::ForwardMcpResponse { part: Some(Part::Data(data)) }),
                 Err(error) => Err(Status::aborted(error.to_string())),

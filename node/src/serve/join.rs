@@ -52,7 +52,9 @@ pub async fn join(
                 Err(status) if is_refusal(status.code()) => {
                     anyhow::bail!("the cluster refuses this node: {}", status.message());
                 }
-                Err(status) => tracing::info!(%address, code = ?status.code(), why = status.message(), "not taken in yet"),
+                Err(status) => {
+                    tracing::info!(%address, code = ?status.code(), why = status.message(), "not taken in yet")
+                }
             }
         }
         sleep(AGAIN).await;
@@ -127,15 +129,17 @@ impl Doorkeeper {
     ) -> Result<peer::JoinResponse, Status> {
         let handle = self.handle()?;
         let deadline = Instant::now() + CHANGE;
-        let (token, text) =
-            secret::parse_token(&request.token).ok_or_else(|| Status::unauthenticated("that is no join token"))?;
+        let (token, text) = secret::parse_token(&request.token)
+            .ok_or_else(|| Status::unauthenticated("that is no join token"))?;
         let state = current(&handle, deadline).await?;
-        let cluster = state.cluster.as_ref().ok_or_else(|| Status::unavailable("the cluster is not formed"))?;
+        let cluster =
+            state.cluster.as_ref().ok_or_else(|| Status::unavailable("the cluster is not formed"))?;
         let stored = state.join_tokens.get(&token).map(|token| token.mac).unwrap_or_default();
         if !secret::verify(&cluster.key_hash_key, text, &stored) {
             return Err(Status::unauthenticated("the join token is unknown or used: make a new one"));
         }
-        let addresses = request.addresses.ok_or_else(|| Status::invalid_argument("the addresses are missing"))?;
+        let addresses =
+            request.addresses.ok_or_else(|| Status::invalid_argument("the addresses are missing"))?;
         let register = RegisterNode {
             token: Some(token),
             name: identity.name,
@@ -181,9 +185,14 @@ impl Doorkeeper {
 
     async fn let_go(&self, node: NodeId, lose_journal: bool) -> Result<peer::LeaveResponse, Status> {
         let handle = self.handle()?;
-        remove(&handle, node_entry(node, Command::RemoveNode { node, lose_journal }), node, Instant::now() + CHANGE)
-            .await
-            .map_err(|error| Status::failed_precondition(error.to_string()))?;
+        remove(
+            &handle,
+            node_entry(node, Command::RemoveNode { node, lose_journal }),
+            node,
+            Instant::now() + CHANGE,
+        )
+        .await
+        .map_err(|error| Status::failed_precondition(error.to_string()))?;
         Ok(peer::LeaveResponse {})
     }
 }
@@ -219,7 +228,11 @@ impl MembershipHandler for Doorkeeper {
         Box::pin(self.take_in(identity, request))
     }
 
-    fn leave(&self, node: NodeId, request: peer::LeaveRequest) -> BoxFuture<'_, Result<peer::LeaveResponse, Status>> {
+    fn leave(
+        &self,
+        node: NodeId,
+        request: peer::LeaveRequest,
+    ) -> BoxFuture<'_, Result<peer::LeaveResponse, Status>> {
         Box::pin(self.let_go(node, request.lose_journal))
     }
 }

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use only1mcp_admin::ports::{ClientIdentity, Ports, SourceAddress};
 use only1mcp_consensus::{
-    Clock, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, StartError, Stores,
-    Vitals, VitalsSource,
+    Clock, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, StartError,
+    Stores, Vitals, VitalsSource,
 };
 use only1mcp_domain::command::Command;
 use only1mcp_domain::ids::NodeId;
@@ -15,8 +15,8 @@ use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_gateway::Gateway;
 use only1mcp_storage::{
-    DataFolder, Engine, FileJournal, FileRaftLog, Journal, JournalOptions, RaftLog, RaftLogOptions, SledEngine,
-    StorageError, free_bytes,
+    DataFolder, Engine, FileJournal, FileRaftLog, Journal, JournalOptions, RaftLog, RaftLogOptions,
+    SledEngine, StorageError, free_bytes,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -37,7 +37,9 @@ use crate::serve::join::Doorkeeper;
 use crate::serve::journal_port::JournalFile;
 use crate::serve::metrics;
 use crate::serve::readiness::Readiness;
-use crate::tls::{self, AcceptLimits, ClientCertificate, ConnectionInfo, Expect, Keeper, NodeConnector, ServerTls};
+use crate::tls::{
+    self, AcceptLimits, ClientCertificate, ConnectionInfo, Expect, Keeper, NodeConnector, ServerTls,
+};
 
 /// A peer that does not finish its handshake within this is tried again later.
 const CONNECT_MS_MAX: u64 = 2_000;
@@ -60,7 +62,8 @@ impl Connector for TlsConnector {
     fn connect(&self, target: PeerTarget) -> BoxFuture<'static, std::io::Result<Box<dyn PeerIo>>> {
         let connector = self.0.clone();
         Box::pin(async move {
-            let expect = if target.name.is_empty() { Expect::AnyNode } else { Expect::Node(target.name.clone()) };
+            let expect =
+                if target.name.is_empty() { Expect::AnyNode } else { Expect::Node(target.name.clone()) };
             let stream = connector.connect(&target.address, &expect).await.map_err(std::io::Error::other)?;
             let stream: Box<dyn PeerIo> = Box::new(stream);
             Ok(stream)
@@ -94,6 +97,7 @@ impl VitalsSource for NodeVitals {
             fresh_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             disk_used_bytes: self.engine.size_bytes(),
             disk_free_bytes: free_bytes(&self.folder).unwrap_or(0),
+            decides_at: self.enforcer.get().map_or(0, |enforcer| *enforcer.applied().borrow()),
         }
     }
 }
@@ -112,7 +116,6 @@ pub struct Member {
 /// Consensus with its peer port open: enough to form a cluster, or to catch up with one.
 pub struct Joined {
     pub handle: Handle,
-    engine: Arc<dyn Engine>,
     journal: Arc<dyn Journal>,
     forwarded: ForwardedHere,
     vitals: Arc<OnceLock<Arc<Enforcer>>>,
@@ -154,7 +157,7 @@ impl Joined {
         let mut tasks = JoinSet::new();
         let ports_stop = stop.child_token();
         serve_peers(config, &consensus, handlers, peer_keeper, &ports_stop, &mut tasks).await?;
-        Ok(Self { handle, engine, journal, forwarded, vitals, tasks, ports_stop })
+        Ok(Self { handle, journal, forwarded, vitals, tasks, ports_stop })
     }
 
     /// Waits for the cluster, takes up enforcement, and opens the gateway and administration.
@@ -179,8 +182,10 @@ impl Joined {
         readiness.watch(enforcer.clone());
 
         let gateway_port = Arc::new(GatewayPort::new(enforcer.clone(), cluster));
-        let limits =
-            only1mcp_gateway::Config { body_bytes_max: config.http.body_bytes_max, ..only1mcp_gateway::Config::default() };
+        let limits = only1mcp_gateway::Config {
+            body_bytes_max: config.http.body_bytes_max,
+            ..only1mcp_gateway::Config::default()
+        };
         let homes = Arc::new(PeerHomes::new(self.handle.clone()));
         let gateway = Gateway::new(gateway_port.clone(), homes, limits);
         let _ = self.forwarded.gateway.set(gateway.clone());
@@ -197,7 +202,11 @@ impl Joined {
         };
         let _ = later.set(gateway.router().merge(metrics::router(sources)));
         let ports = Ports {
-            cluster: Arc::new(AdminCluster { handle: self.handle.clone(), enforcer: enforcer.clone() }),
+            cluster: Arc::new(AdminCluster {
+                handle: self.handle.clone(),
+                enforcer: enforcer.clone(),
+                folder: config.data_dir.clone(),
+            }),
             host: Arc::new(AdminHost {
                 enforcer: enforcer.clone(),
                 gateway: gateway.clone(),
@@ -326,7 +335,8 @@ async fn serve_peers(
 ) -> anyhow::Result<()> {
     let listener = listen(config.peer.listen, "peer").await?;
     let server_tls = ServerTls::new(keeper.clone(), ClientCertificate::Required, &["h2"])?;
-    let admit = Arc::new(|identity: Option<&CertIdentity>| matches!(identity, Some(CertIdentity::Node { .. })));
+    let admit =
+        Arc::new(|identity: Option<&CertIdentity>| matches!(identity, Some(CertIdentity::Node { .. })));
     let incoming = tls::accept(listener, Some(server_tls), admit, AcceptLimits::default(), stop.clone());
     let service = tonic::service::interceptor::InterceptedService::new(
         consensus.peer_service(handlers),
@@ -364,7 +374,8 @@ async fn serve_admin(
     let clients =
         if config.admin.tls.ca.is_some() { ClientCertificate::Optional } else { ClientCertificate::None };
     let server_tls = ServerTls::new(keeper.clone(), clients, &["h2"])?;
-    let incoming = tls::accept(listener, Some(server_tls), Arc::new(|_| true), AcceptLimits::default(), stop.clone());
+    let incoming =
+        tls::accept(listener, Some(server_tls), Arc::new(|_| true), AcceptLimits::default(), stop.clone());
     let routes = only1mcp_admin::routes(ports)?.into_axum_router();
     let routes = routes.layer(axum::middleware::from_fn(identify));
     let stop = stop.clone();
@@ -373,7 +384,10 @@ async fn serve_admin(
 }
 
 /// Hands on who is at the other end of an administrative connection, under the names administration knows.
-async fn identify(mut request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+async fn identify(
+    mut request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
     if let Some(info) = request.extensions().get::<ConnectionInfo>().cloned() {
         request.extensions_mut().insert(SourceAddress(info.remote.ip()));
         if let Some(CertIdentity::Admin { tenant, principal }) = info.identity {
@@ -432,9 +446,11 @@ async fn become_voter(handle: Handle) {
         if role.is_some() {
             let promoted = handle.promote(node, Instant::now() + OWN_ENTRY).await;
             let told = match promoted {
-                Ok(()) => propose_own(&handle, Command::SetNodeRole { node, role: NodeRole::Voter }, OWN_ENTRY)
-                    .await
-                    .map(drop),
+                Ok(()) => {
+                    propose_own(&handle, Command::SetNodeRole { node, role: NodeRole::Voter }, OWN_ENTRY)
+                        .await
+                        .map(drop)
+                }
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = told {

@@ -90,7 +90,8 @@ fn prometheus_text(open_metrics: &str) -> String {
 }
 
 fn authorize(enforcer: &Enforcer, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer =
+        headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let unauthenticated = (StatusCode::UNAUTHORIZED, "an API key is needed: Authorization: Bearer …\n");
     let (tenant, principal, key) =
         bearer.and_then(|key| enforcer.authenticate(key, None).ok()).ok_or(unauthenticated)?;
@@ -209,7 +210,12 @@ impl Sources {
 
     fn calls(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let metrics = self.gateway.metrics();
-        writer.counters("calls", "Admitted calls by how they ended", "outcome", metrics.calls.iter().copied())?;
+        writer.counters(
+            "calls",
+            "Admitted calls by how they ended",
+            "outcome",
+            metrics.calls.iter().copied(),
+        )?;
         let mut counts = LATENCY_BUCKETS_MS.iter().copied().zip(metrics.latency_buckets.iter().copied());
         let latency = BucketsSnapshot {
             counts: counts.by_ref().map(|(upper, count)| (upper * 1_000, count)).collect(),
@@ -219,7 +225,12 @@ impl Sources {
         writer.histogram("call", "Admitted calls, start to end", Some(&Unit::Seconds), 1e6, &latency)?;
         writer.counter("forwarded", "Requests passed on to a session's home node", metrics.forwarded)?;
         writer.counter("sessions_opened", "MCP sessions opened", metrics.sessions_opened)?;
-        writer.gauge("sessions_open", "MCP sessions with state on this node", None, real(metrics.sessions_open))?;
+        writer.gauge(
+            "sessions_open",
+            "MCP sessions with state on this node",
+            None,
+            real(metrics.sessions_open),
+        )?;
         writer.gauge("streams_open", "Event streams being read", None, real(metrics.streams_open))?;
         writer.gauge("requests_in_flight", "Requests being worked on", None, real(metrics.requests_in_flight))
     }
@@ -233,11 +244,24 @@ impl Sources {
         writer.gauge("raft_committed_index", "Last index known committed", None, real(status.committed))?;
         writer.gauge("raft_applied_index", "Last index applied here", None, real(status.applied))?;
         writer.gauge("audit_index", "Last index of the audit chain", None, real(state.chain.index.0))?;
-        writer.gauge("policy_revision", "Revision that decisions are made on", None, real(state.policy_revision.0))?;
+        writer.gauge(
+            "policy_revision",
+            "Revision that decisions are made on",
+            None,
+            real(state.policy_revision.0),
+        )?;
         let age = self.enforcer.freshness().age().map_or(f64::INFINITY, |age| age.as_secs_f64());
-        writer.gauge("freshness", "Age of the state that decisions are made on", Some(&Unit::Seconds), age)?;
+        writer.gauge(
+            "freshness",
+            "Age of the state that decisions are made on",
+            Some(&Unit::Seconds),
+            age,
+        )?;
         let offset = clock_offset_ms(&self.enforcer);
-        #[expect(clippy::cast_precision_loss, reason = "an offset of 2^53 ms is not looked at digit by digit")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "an offset of 2^53 ms is not looked at digit by digit"
+        )]
         let offset_s = offset as f64 / 1e3;
         writer.gauge("clock_offset", "This host's clock less log time", Some(&Unit::Seconds), offset_s)?;
         let ready = u64::from(self.readiness.why_not().is_none());

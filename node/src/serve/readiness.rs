@@ -8,7 +8,9 @@ use only1mcp_enforcer::Enforcer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     /// Not a member yet: waits for `init`, or for a member to let it in.
-    Waiting { until: String },
+    Waiting {
+        until: String,
+    },
     Starting,
     Serving,
     Draining,

@@ -85,7 +85,8 @@ impl Node {
             }
         };
         self.readiness.set(Phase::Starting);
-        let joined = Joined::start(&self.config, &self.folder, &identity, &self.peer_keeper, &self.stop).await?;
+        let joined =
+            Joined::start(&self.config, &self.folder, &identity, &self.peer_keeper, &self.stop).await?;
         let answer = match &forming {
             Some((administrator, _)) => Some(form::form(&self.config, &joined.handle, administrator).await),
             None => None,
@@ -114,7 +115,9 @@ impl Node {
         loop {
             match self.asked.recv().await {
                 Some((ControlRequest::Init { administrator }, answer)) => return Ok((administrator, answer)),
-                Some((request, answer)) => drop(answer.send(not_now(&request, "waiting", "is no member yet"))),
+                Some((request, answer)) => {
+                    drop(answer.send(not_now(&request, "waiting", "is no member yet")))
+                }
                 None => anyhow::bail!("the control socket closed"),
             }
         }
@@ -168,9 +171,10 @@ impl Node {
                     why_not,
                 }
             }
-            ControlRequest::RecoverAdmin { administrator } => {
-                key_answer(form::recover_administrator(&member.handle, administrator).await, member.handle.node().0)
-            }
+            ControlRequest::RecoverAdmin { administrator } => key_answer(
+                form::recover_administrator(&member.handle, administrator).await,
+                member.handle.node().0,
+            ),
             ControlRequest::Init { .. } => {
                 failed("CLUSTER_ALREADY_FORMED", "this node is a member of a cluster already".to_owned())
             }
@@ -181,7 +185,9 @@ impl Node {
 
 fn key_answer(made: anyhow::Result<(String, only1mcp_domain::ids::Digest)>, node: u64) -> ControlAnswer {
     match made {
-        Ok((key, cluster_id)) => ControlAnswer::AdministratorKey { key, cluster_id: cluster_id.to_string(), node },
+        Ok((key, cluster_id)) => {
+            ControlAnswer::AdministratorKey { key, cluster_id: cluster_id.to_string(), node }
+        }
         Err(error) => failed("FAILED", format!("{error:#}")),
     }
 }
@@ -219,7 +225,8 @@ async fn serve_front(
         }
         None => None,
     };
-    let incoming = tls::accept(listener, server_tls, Arc::new(|_| true), AcceptLimits::default(), stop.clone());
+    let incoming =
+        tls::accept(listener, server_tls, Arc::new(|_| true), AcceptLimits::default(), stop.clone());
     let router = front::router(readiness.clone(), later.clone());
     let stop = stop.clone();
     tokio::spawn(async move { tls::serve_http(incoming, router, tls::HttpLimits::default(), stop).await });

@@ -5,7 +5,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Resolves at SIGTERM or SIGINT.
 pub async fn ended() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         // Without handlers the signals end the process by themselves.
         return std::future::pending().await;

@@ -171,6 +171,7 @@ impl Status {
             disk_free_bytes: vitals.disk_free_bytes,
             fatal: self.fatal.clone().unwrap_or_default(),
             audit_index: self.audit_index.0,
+            decides_at: vitals.decides_at,
         }
     }
 }

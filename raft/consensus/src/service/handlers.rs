@@ -46,6 +46,8 @@ pub struct Vitals {
     pub fresh_age_ms: Option<u64>,
     pub disk_used_bytes: u64,
     pub disk_free_bytes: u64,
+    /// Index up to which decisions stand.
+    pub decides_at: u64,
 }
 
 pub trait VitalsSource: Send + Sync + 'static {
