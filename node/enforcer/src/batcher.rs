@@ -113,6 +113,8 @@ pub(crate) struct Batcher {
     incarnation: Incarnation,
     next_sequence: u64,
     pending: VecDeque<Item>,
+    /// How many of `pending` somebody waits for.
+    urgent: usize,
     pending_since: Option<Instant>,
     /// A batch on its way to the disk.
     flushing: Option<(Numbered, Vec<Record>, InFlight)>,
@@ -136,6 +138,7 @@ impl Batcher {
             incarnation: Incarnation(0),
             next_sequence: 1,
             pending: VecDeque::new(),
+            urgent: 0,
             pending_since: None,
             flushing: None,
             flushed: mpsc::channel(1),
@@ -162,7 +165,7 @@ impl Batcher {
             if stopping && self.is_idle() {
                 return Ok(());
             }
-            let wake = self.next_wake();
+            let wake = self.next_wake(stopping);
             tokio::select! {
                 item = self.items.recv(), if self.pending.len() < QUEUE_MAX => match item {
                     Some(item) => self.queue(item),
@@ -228,20 +231,21 @@ impl Batcher {
         if self.pending_since.is_none() {
             self.pending_since = Some(Instant::now());
         }
-        self.pending.push_back(item);
-        while self.pending.len() < QUEUE_MAX {
-            match self.items.try_recv() {
-                Ok(item) => self.pending.push_back(item),
-                Err(_) => break,
-            }
+        let mut next = Some(item);
+        while let Some(item) = next {
+            self.urgent += usize::from(item.urgent);
+            self.pending.push_back(item);
+            let room = self.pending.len() < QUEUE_MAX;
+            next = if room { self.items.try_recv().ok() } else { None };
         }
     }
 
-    fn next_wake(&self) -> Instant {
-        let tick = self.last_told + TICK;
+    fn next_wake(&self, stopping: bool) -> Instant {
+        // While a tick is on its way, or none is to come, there is nothing to wake for.
+        let tick = if self.ticking || stopping { Instant::now() + TICK } else { self.last_told + TICK };
         match self.pending_since {
             Some(since) if self.can_form() => tick.min(since + LINGER),
-            _ => tick.max(Instant::now() + Duration::from_millis(1)),
+            _ => tick,
         }
     }
 
@@ -252,7 +256,7 @@ impl Batcher {
     /// Starts writing the next batch, if one is due and there is room for it.
     fn form_batch(&mut self) -> Result<(), String> {
         let Some(since) = self.pending_since else { return Ok(()) };
-        let due = since.elapsed() >= LINGER || self.pending.iter().any(|item| item.urgent);
+        let due = since.elapsed() >= LINGER || self.urgent > 0;
         if !due || !self.can_form() {
             return Ok(());
         }
@@ -266,6 +270,7 @@ impl Batcher {
                 break;
             }
             if let Some(item) = self.pending.pop_front() {
+                self.urgent -= usize::from(item.urgent);
                 records.push(item.record);
                 progress.push(item.progress);
             }
