@@ -4,9 +4,13 @@
 use std::net::IpAddr;
 
 use crate::activity::Batch;
-use crate::ids::{ApiKeyId, CommandId, Digest, GrantId, McpSessionId, NodeId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId};
+use crate::ids::{
+    ApiKeyId, CommandId, Digest, GrantId, McpSessionId, NodeId, PrincipalId, RoleId, RuleId, TenantId,
+    UpstreamId,
+};
 use crate::model::{
-    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRole, Principal, Role, TenantStatus, Tenant, ToolRestriction, Upstream,
+    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRole, Principal, Role, Tenant, TenantStatus,
+    ToolRestriction, Upstream,
 };
 use crate::time::TimestampMs;
 
@@ -47,67 +51,157 @@ pub struct Entry {
     pub command: Command,
 }
 
-#[expect(clippy::large_enum_variant, reason = "the largest is the first entry of a cluster, once in its life")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the largest is the first entry of a cluster, once in its life"
+)]
 #[derive(Clone, PartialEq, Debug)]
 pub enum Command {
     // apply/cluster.rs
     FormCluster(FormCluster),
-    SetSettings { settings: ClusterSettings, if_revision: Option<u64> },
+    SetSettings {
+        settings: ClusterSettings,
+        if_revision: Option<u64>,
+    },
     CreateJoinToken(JoinToken),
     // apply/member.rs
     RegisterNode(RegisterNode),
     /// Follows a membership change that consensus has carried out.
-    SetNodeRole { node: NodeId, role: NodeRole },
+    SetNodeRole {
+        node: NodeId,
+        role: NodeRole,
+    },
     /// Bars id and certificate name. Refused while the node has journal records unposted, unless told to lose them.
-    RemoveNode { node: NodeId, lose_journal: bool },
+    RemoveNode {
+        node: NodeId,
+        lose_journal: bool,
+    },
     /// What a node tells of itself at each start.
-    UpdateNode { node: NodeId, peer_address: String, admin_address: String, http_address: String, region: String, zone: String, version: String },
+    UpdateNode {
+        node: NodeId,
+        peer_address: String,
+        admin_address: String,
+        http_address: String,
+        region: String,
+        zone: String,
+        version: String,
+    },
     /// Carries only the proposer's clock.
-    Tick { node: NodeId },
+    Tick {
+        node: NodeId,
+    },
 
     // apply/activity.rs
-    OpenIncarnation { node: NodeId },
+    OpenIncarnation {
+        node: NodeId,
+    },
     Activity(Batch),
     /// The node has handed in its whole journal and may be removed.
-    SealJournal { node: NodeId },
+    SealJournal {
+        node: NodeId,
+    },
 
     // apply/tenant.rs
     CreateTenant(Box<Tenant>),
-    UpdateTenant { tenant: Box<Tenant>, if_revision: Option<u64> },
-    SetTenantStatus { tenant: TenantId, status: TenantStatus, if_revision: Option<u64> },
+    UpdateTenant {
+        tenant: Box<Tenant>,
+        if_revision: Option<u64>,
+    },
+    SetTenantStatus {
+        tenant: TenantId,
+        status: TenantStatus,
+        if_revision: Option<u64>,
+    },
 
     // apply/principal.rs
     CreatePrincipal(Principal),
-    UpdatePrincipal { principal: Principal, if_revision: Option<u64> },
-    DeletePrincipal { tenant: TenantId, principal: PrincipalId, if_revision: Option<u64> },
+    UpdatePrincipal {
+        principal: Principal,
+        if_revision: Option<u64>,
+    },
+    DeletePrincipal {
+        tenant: TenantId,
+        principal: PrincipalId,
+        if_revision: Option<u64>,
+    },
     // apply/key.rs
     CreateApiKey(ApiKey),
     /// The old key stays valid until `overlap_until`.
-    RotateApiKey { old: ApiKeyId, new: ApiKey, overlap_until: TimestampMs },
-    RevokeApiKey { tenant: TenantId, key: ApiKeyId },
+    RotateApiKey {
+        old: ApiKeyId,
+        new: ApiKey,
+        overlap_until: TimestampMs,
+    },
+    RevokeApiKey {
+        tenant: TenantId,
+        key: ApiKeyId,
+    },
     /// From the local socket: a new `system` administrator key; all others of that principal are revoked.
-    RecoverAdmin { key: ApiKey },
+    RecoverAdmin {
+        key: ApiKey,
+    },
 
     // apply/role.rs
-    PutRole { role: Role, if_revision: Option<u64> },
-    DeleteRole { tenant: TenantId, role: RoleId, if_revision: Option<u64> },
+    PutRole {
+        role: Role,
+        if_revision: Option<u64>,
+    },
+    DeleteRole {
+        tenant: TenantId,
+        role: RoleId,
+        if_revision: Option<u64>,
+    },
     // apply/grant.rs
     CreateGrant(Grant),
-    RevokeGrant { tenant: TenantId, grant: GrantId },
+    RevokeGrant {
+        tenant: TenantId,
+        grant: GrantId,
+    },
     // apply/rule.rs
-    PutRestriction { rule: ToolRestriction, if_revision: Option<u64> },
-    DeleteRestriction { tenant: TenantId, rule: RuleId },
-    PutDeny { rule: DenyRule, if_revision: Option<u64> },
-    DeleteDeny { tenant: TenantId, rule: RuleId },
+    PutRestriction {
+        rule: ToolRestriction,
+        if_revision: Option<u64>,
+    },
+    DeleteRestriction {
+        tenant: TenantId,
+        rule: RuleId,
+    },
+    PutDeny {
+        rule: DenyRule,
+        if_revision: Option<u64>,
+    },
+    DeleteDeny {
+        tenant: TenantId,
+        rule: RuleId,
+    },
 
     // apply/upstream.rs
-    PutUpstream { upstream: Box<Upstream>, if_revision: Option<u64> },
-    DeleteUpstream { tenant: TenantId, upstream: UpstreamId },
-    SetUpstreamEnabled { tenant: TenantId, upstream: UpstreamId, enabled: bool },
-    SetToolEnabled { tenant: TenantId, upstream: UpstreamId, tool: String, enabled: bool },
+    PutUpstream {
+        upstream: Box<Upstream>,
+        if_revision: Option<u64>,
+    },
+    DeleteUpstream {
+        tenant: TenantId,
+        upstream: UpstreamId,
+    },
+    SetUpstreamEnabled {
+        tenant: TenantId,
+        upstream: UpstreamId,
+        enabled: bool,
+    },
+    SetToolEnabled {
+        tenant: TenantId,
+        upstream: UpstreamId,
+        tool: String,
+        enabled: bool,
+    },
 
     // apply/session.rs
-    CloseMcpSession { tenant: TenantId, session: McpSessionId, expires_at: TimestampMs },
+    CloseMcpSession {
+        tenant: TenantId,
+        session: McpSessionId,
+        expires_at: TimestampMs,
+    },
 }
 
 /// The first entry of a cluster.

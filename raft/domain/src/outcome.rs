@@ -17,13 +17,24 @@ pub struct Applied {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Outcome {
     /// The write stands at this log index.
-    Done { log_index: u64 },
-    NodeRegistered { node: NodeId },
-    IncarnationOpened { incarnation: Incarnation, last_sequence: u64 },
+    Done {
+        log_index: u64,
+    },
+    NodeRegistered {
+        node: NodeId,
+    },
+    IncarnationOpened {
+        incarnation: Incarnation,
+        last_sequence: u64,
+    },
     /// Per record of the batch, in order.
-    BatchApplied { records: Vec<RecordApplied> },
+    BatchApplied {
+        records: Vec<RecordApplied>,
+    },
     /// Seen before: the first audit index it was given.
-    BatchDuplicate { first_index: u64 },
+    BatchDuplicate {
+        first_index: u64,
+    },
 }
 
 macro_rules! rejections {
@@ -72,9 +83,15 @@ rejections! {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Decisions depend on something that changed; `None` means all tenants.
-    PolicyChanged { tenant: Option<TenantId> },
-    UpstreamsChanged { tenant: TenantId },
-    SessionClosed { session: McpSessionId },
+    PolicyChanged {
+        tenant: Option<TenantId>,
+    },
+    UpstreamsChanged {
+        tenant: TenantId,
+    },
+    SessionClosed {
+        session: McpSessionId,
+    },
     NodesChanged,
     SettingsChanged,
 }

@@ -5,12 +5,13 @@ use imbl::{OrdMap, OrdSet, Vector};
 use crate::audit::ChainHead;
 use crate::command::Secret32;
 use crate::ids::{
-    ApiKeyId, AuditIndex, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId, Revision, RoleId, RuleId,
-    TenantId, UpstreamId,
+    ApiKeyId, AuditIndex, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId,
+    Revision, RoleId, RuleId, TenantId, UpstreamId,
 };
 use crate::lookup::Lookup;
 use crate::model::{
-    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant, ToolRestriction, Upstream,
+    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
+    ToolRestriction, Upstream,
 };
 use crate::outcome::Outcome;
 use crate::time::TimestampMs;

@@ -22,6 +22,7 @@ pub use role::{BUILT_IN_ROLES, Role, built_in_roles};
 pub use rule::{DenyRule, DenySubject, RateLimit, RatePeriod, ToolRestriction};
 pub use settings::{ClusterSettings, SealMode};
 pub use tenant::{
-    BillingAccount, Branding, IsolationMode, NetworkConfig, Quota, ResourceQuotas, Tenant, TenantStatus, TenantTier,
+    BillingAccount, Branding, IsolationMode, NetworkConfig, Quota, ResourceQuotas, Tenant, TenantStatus,
+    TenantTier,
 };
 pub use upstream::{HeaderSecret, SessionMode, Transport, Upstream};
