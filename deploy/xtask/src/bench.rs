@@ -5,13 +5,20 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::peers;
 use crate::run::{self, Cmd, say};
 use crate::workspace::{self, Target};
+
+/// Benchmarks that measure a peer which is a crate, behind a feature so that nothing else builds it.
+const FEATURES: [(&str, &str); 1] = [("decide", "bench-cedar")];
 
 #[derive(Args)]
 pub struct BenchArgs {
     /// The benchmark's name; without one, those that exist are listed.
     name: Option<String>,
+    /// Built with another profile than cargo's `bench`: `dev` is quick to build, to see that a benchmark works.
+    #[arg(long)]
+    profile: Option<String>,
     /// Passed to the benchmark as it is.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
@@ -29,9 +36,18 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let Some(target) = all.iter().find(|target| target.name == *name) else {
         bail!("there is no benchmark `{name}`; there are: {}", names.join(", "));
     };
-    let status = Cmd::new(workspace::cargo())
-        .args(["bench", "--package", &target.package, "--bench", &target.name, "--"])
-        .args(&args.args)
-        .status()?;
+    if let Some(peer) = peers::ensure_for_bench(&target.name)? {
+        say(&format!("compared with {} {} ({})", peer.name, peer.version, peer.origin));
+    }
+    let mut command = Cmd::new(workspace::cargo())
+        .args(["bench", "--package", &target.package, "--bench", &target.name])
+        .env("ONLY1MCP_PEERS", peers::folder()?);
+    if let Some((_, feature)) = FEATURES.iter().find(|(bench, _)| target.name == *bench) {
+        command = command.args(["--features", *feature]);
+    }
+    if let Some(profile) = &args.profile {
+        command = command.args(["--profile", profile]);
+    }
+    let status = command.args(["--"]).args(&args.args).status()?;
     Ok(run::code_of(status))
 }

@@ -3,10 +3,12 @@
 //! Tests look at one place only: `$ONLY1MCP_PEERS/bin/NAME` starts the peer, and `peers.json` beside it says
 //! which version that is. A second run finds everything in place and takes no time.
 
+mod debian;
 mod kit;
 mod node;
 mod promtool;
 mod python;
+mod yardstick;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +40,11 @@ pub fn ensure() -> Result<Vec<Peer>> {
     found.push(promtool::ensure(&kit).context("promtool")?);
     kit.record(&found)?;
     Ok(found)
+}
+
+/// Finds or installs what the benchmark of that name compares with, if anything.
+pub fn ensure_for_bench(bench: &str) -> Result<Option<Peer>> {
+    yardstick::ensure(&kit::Kit::open(folder()?)?, bench)
 }
 
 /// `cargo xtask peers`.
