@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use turmoil::net::TcpStream;
 
 use crate::node::{Answer, Ask, FRONT_PORT};
-use crate::oracle::Register;
+use crate::oracle::Granted;
 use crate::rng::Rng;
 use crate::scene;
 use crate::stage::{Stage, locked};
@@ -56,7 +56,7 @@ impl Client {
     /// Calls until told to stop.
     pub async fn call(mut self) {
         while !self.is_over() {
-            sleep(self.rng.ms(5, 120)).await;
+            sleep(self.rng.ms(5, 80)).await;
             let node = self.rng.between(1, 3);
             let guest = self.rng.percent(30);
             let principals = if guest { &scene::GUESTS[..] } else { &scene::CALLERS[..] };
@@ -102,14 +102,12 @@ impl Client {
         let guest = self.rng.pick(&scene::GUESTS)?;
         let grant = scene::grant(&acme, &format!("grant-{number}"), guest).ok()?;
         let id = grant.id.clone();
-        locked(&self.stage.oracle).grants.insert(id.clone(), Register::of(false));
+        locked(&self.stage.oracle).grants.insert(id.clone(), Granted::new(guest));
         let tried = |stage: &Stage| {
-            if let Some(register) = locked(&stage.oracle).grants.get_mut(&id) {
-                register.tried(true);
-            }
+            locked(&stage.oracle).grant_tried(&id, true);
         };
         if self.write(Command::CreateGrant(grant), tried).await? {
-            locked(&self.stage.oracle).grants.get_mut(&id)?.settled(true);
+            locked(&self.stage.oracle).grants.get_mut(&id)?.register.settled(true);
             standing.push(id.clone());
             self.read_back(&id, Answer::There).await;
         }
@@ -121,12 +119,10 @@ impl Client {
         let id = standing.remove(usize::try_from(self.rng.between(0, last)).ok()?);
         let command = Command::RevokeGrant { tenant: TenantId::new("acme").ok()?, grant: id.clone() };
         let tried = |stage: &Stage| {
-            if let Some(register) = locked(&stage.oracle).grants.get_mut(&id) {
-                register.tried(false);
-            }
+            locked(&stage.oracle).grant_tried(&id, false);
         };
         if self.write(command, tried).await? {
-            locked(&self.stage.oracle).grants.get_mut(&id)?.settled(false);
+            locked(&self.stage.oracle).grants.get_mut(&id)?.register.settled(false);
             self.read_back(&id, Answer::Gone).await;
         }
         Some(())
@@ -138,10 +134,7 @@ impl Client {
         let status = if self.rng.percent(25) { TenantStatus::Suspended } else { TenantStatus::Active };
         let command = Command::SetTenantStatus { tenant: tenant.clone(), status, if_revision: None };
         let tried = |stage: &Stage| {
-            let mut oracle = locked(&stage.oracle);
-            let register =
-                oracle.tenants.entry(tenant.clone()).or_insert_with(|| Register::of(TenantStatus::Active));
-            register.tried(status);
+            locked(&stage.oracle).tenant_tried(&tenant, status);
         };
         if self.write(command, tried).await? {
             locked(&self.stage.oracle).tenants.get_mut(&tenant)?.settled(status);
@@ -165,20 +158,17 @@ impl Client {
             let answer = ask(node, &Ask::Write(number)).await;
             let text = answer.map_or("no answer".to_owned(), |answer| answer.to_string());
             self.stage.trace.line(&self.name, format_args!("n{node} write {number}: {text}"));
-            let mut oracle = locked(&self.stage.oracle);
             match answer {
                 Some(Answer::Done) => {
-                    oracle.writes_done = oracle.writes_done.saturating_add(1);
+                    locked(&self.stage.oracle).write_ended(true);
                     return Some(true);
                 }
                 Some(Answer::Rejected) => {
-                    drop(oracle);
                     self.stage.violated("P8", format_args!("write {number} was rejected: {words}"));
                     return Some(false);
                 }
-                _ => oracle.writes_retried = oracle.writes_retried.saturating_add(1),
+                _ => locked(&self.stage.oracle).write_ended(false),
             }
-            drop(oracle);
             sleep(self.rng.ms(10, 200)).await;
         }
     }

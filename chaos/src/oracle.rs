@@ -60,9 +60,18 @@ impl<T: Clone + PartialEq> Register<T> {
     pub fn allows(&self, value: &T) -> bool {
         self.possible.contains(value)
     }
+}
 
-    pub fn is_settled(&self) -> bool {
-        self.possible.len() == 1
+/// A grant, and whether it is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Granted {
+    pub principal: String,
+    pub register: Register<bool>,
+}
+
+impl Granted {
+    pub fn new(principal: &str) -> Self {
+        Self { principal: principal.to_owned(), register: Register::of(false) }
     }
 }
 
@@ -70,9 +79,10 @@ impl<T: Clone + PartialEq> Register<T> {
 pub struct Oracle {
     pub calls: BTreeMap<CallId, Call>,
     pub refused: Vec<RefusedCall>,
-    /// True: the grant is there.
-    pub grants: BTreeMap<GrantId, Register<bool>>,
+    pub grants: BTreeMap<GrantId, Granted>,
     pub tenants: BTreeMap<TenantId, Register<TenantStatus>>,
+    /// Counts the attempts to change who may call.
+    authority: u64,
     pub answered_calls: u64,
     pub writes_done: u64,
     pub writes_retried: u64,
@@ -107,6 +117,36 @@ impl Oracle {
         }
         known.sealed = at;
         Ok(())
+    }
+
+    pub fn grant_tried(&mut self, grant: &GrantId, there: bool) {
+        self.authority = self.authority.saturating_add(1);
+        if let Some(granted) = self.grants.get_mut(grant) {
+            granted.register.tried(there);
+        }
+    }
+
+    pub fn tenant_tried(&mut self, tenant: &TenantId, status: TenantStatus) {
+        self.authority = self.authority.saturating_add(1);
+        self.tenants
+            .entry(tenant.clone())
+            .or_insert_with(|| Register::of(TenantStatus::Active))
+            .tried(status);
+    }
+
+    pub fn write_ended(&mut self, known: bool) {
+        let count = if known { &mut self.writes_done } else { &mut self.writes_retried };
+        *count = count.saturating_add(1);
+    }
+
+    /// Surely nothing lets this principal call now; until the count given here moves, nothing will.
+    pub fn barred(&self, tenant: &TenantId, principal: &str) -> Option<u64> {
+        let status = self.tenants.get(tenant);
+        let suspended = status.is_some_and(|status| !status.allows(&TenantStatus::Active));
+        let mut own = self.grants.values().filter(|granted| granted.principal == principal);
+        let guest = crate::scene::GUESTS.contains(&principal);
+        let ungranted = guest && !own.any(|granted| granted.register.allows(&true));
+        (suspended || ungranted).then_some(self.authority)
     }
 
     pub fn withheld(&mut self, call: CallId) {

@@ -149,7 +149,7 @@ pub fn form() -> Result<Command, IdError> {
         key_hash_key: Secret32([8; 32]),
         session_key: Secret32([9; 32]),
     };
-    Ok(Command::FormCluster(first.into()))
+    Ok(Command::FormCluster(first))
 }
 
 /// The token that lets `node` in, and its registration.

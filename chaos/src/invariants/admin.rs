@@ -14,9 +14,9 @@ pub fn has_grant(state: &State, grant: &GrantId) -> bool {
 
 pub fn check(end: &Final, oracle: &Oracle) -> Result<(), String> {
     for (node, state) in &end.states {
-        for (grant, register) in &oracle.grants {
+        for (grant, granted) in &oracle.grants {
             let there = has_grant(state, grant);
-            if !register.allows(&there) {
+            if !granted.register.allows(&there) {
                 return Err(format!(
                     "grant {grant} is {} on node {node}",
                     if there { "there" } else { "gone" }

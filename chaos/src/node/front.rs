@@ -160,6 +160,7 @@ impl Front {
         let facts = Self::facts(tenant, principal)?;
         let upstream = scene::upstream_id().ok()?;
         let stage = &self.site.stage;
+        let barred = locked(&stage.oracle).barred(&facts.tenant, principal);
         let deadline = Instant::now() + ADMIT_WITHIN;
         let admitted = self
             .enforcer
@@ -192,6 +193,13 @@ impl Front {
         // INVARIANT: P2: from here on the answer may have left the node.
         let promised = locked(&stage.oracle).sealed(call, receipt.audit);
         stage.check("P2", promised);
+        // INVARIANT: P4: what was revoked before the call was made is found at the latest when it is applied.
+        if barred.is_some() && barred == locked(&stage.oracle).barred(&facts.tenant, principal) {
+            stage.violated(
+                "P4",
+                format_args!("call {call} of {tenant}/{principal} was answered, revoked as it was"),
+            );
+        }
         Some(Answer::Sealed)
     }
 

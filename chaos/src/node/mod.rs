@@ -10,6 +10,7 @@ mod software;
 
 /// Where the node keeps the enforcer's port to consensus; shared with the binary, which cannot be depended on without
 /// its HTTP, TLS and command line.
+#[expect(dead_code, reason = "the binary uses more of it")]
 #[path = "../../../node/src/serve/cluster_port.rs"]
 mod cluster_port;
 #[path = "../../../node/src/serve/journal_port.rs"]

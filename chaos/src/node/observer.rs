@@ -28,7 +28,7 @@ pub async fn observe(site: Arc<Site>, life: Life, handle: Handle) {
         };
         stage.check("monotonic", grown);
         stage.check("election safety", elected);
-        if rounds % DIGEST_EVERY == 0 {
+        if rounds.is_multiple_of(DIGEST_EVERY) {
             let digest = handle.state_digest();
             let same = locked(&stage.watch).digests.seen(site.node, digest);
             stage.check("state machine safety", same);

@@ -56,8 +56,8 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
     let address = format!("{}:{PEER_PORT}", site.name);
     let mut options = Options::new(site.node, site.name.clone(), address, site.clock.clone());
     options.seeds = seeds();
-    options.snapshot_every_entries = 300;
-    options.keep_entries = 100;
+    options.snapshot_every_entries = 80;
+    options.keep_entries = 20;
     let stores = Stores { log: Arc::new(log), engine: Arc::new(site.disk.engine()) };
     let connector = Arc::new(SimConnector { name: site.name.clone() });
     let consensus = Consensus::start(options, stores, connector).await.map_err(|error| text(&error))?;

@@ -4,12 +4,12 @@ use crate::faults::Faults;
 use crate::stage::locked;
 use crate::world::{World, judge};
 
-const CALLERS: u64 = 4;
+const CALLERS: u64 = 6;
 const FAULTS_MS: u64 = 15_000;
 /// After all faults have ended. A node that lost the torn end of its log waits up to ten seconds for a leader before it
 /// takes part in elections again, and all three may.
 const HEAL_MS: u64 = 30_000;
-/// What is under way when clients stop ends within this: an upstream, a batch, a folded second.
+/// The administrator's last write, retried as often as it takes.
 const DRAIN_MS: u64 = 12_000;
 const SETTLE_MS: u64 = 5_000;
 
@@ -57,7 +57,7 @@ fn heal(world: &mut World) {
         return;
     }
     // Calls end by themselves; a client that gave up may have left one behind that still waits.
-    if !world.steps(SETTLE_MS.saturating_add(DRAIN_MS / 2)) {
+    if !world.steps(SETTLE_MS) {
         return;
     }
     let level = |world: &World| {

@@ -40,6 +40,9 @@ pub fn play(world: &mut World) {
     if !world.steps(50) {
         return;
     }
+    if locked(&world.stage.oracle).lease_read_sent_ms.is_none() {
+        return world.stage.violated("the harness", "the leader answers no read from its lease");
+    }
     world.inflict(&Fault::Crash(forgetful));
     world.inflict(&Fault::Cut(leader, forgetful));
     world.inflict(&Fault::Restart(forgetful));

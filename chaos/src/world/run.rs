@@ -174,9 +174,8 @@ impl World {
             Some(live) => {
                 let digest = live.handle.state_digest();
                 let status = observer::words(&live.handle.status());
-                let fresh = live.enforcer.map(|enforcer| enforcer.is_fresh());
                 format!(
-                    "{} {} {status}; state {} at {}; fresh {fresh:?}; vote {:?}",
+                    "{} {} {status}; state {} at {}; vote {:?}",
                     site.name,
                     live.life,
                     digest.digest,

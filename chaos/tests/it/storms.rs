@@ -1,0 +1,35 @@
+//! Fixed seeds of random faults, in a few tests so that a runner may share them out.
+
+use crate::{fuzz, must_hold, text};
+
+#[test]
+fn seeds_1_to_6_hold() {
+    must_hold("--seeds 6 --from 1 --jobs 1");
+}
+
+#[test]
+fn seeds_7_to_12_hold() {
+    must_hold("--seeds 6 --from 7 --jobs 1");
+}
+
+#[test]
+fn seeds_13_to_18_hold() {
+    must_hold("--seeds 6 --from 13 --jobs 1");
+}
+
+#[test]
+fn seeds_19_to_24_hold() {
+    must_hold("--seeds 6 --from 19 --jobs 1");
+}
+
+/// Without this no failure could be looked at twice.
+#[test]
+fn the_same_seed_prints_the_same_bytes() {
+    let [first, second] = [fuzz("--reproduce 25"), fuzz("--reproduce 25")];
+    assert!(first.status.success(), "{}", text(&first));
+    assert!(first.stdout.len() > 10_000, "a world has much to tell");
+    assert_eq!(first.stdout, second.stdout);
+    assert_eq!(first.stderr, second.stderr);
+    let other = fuzz("--reproduce 26");
+    assert_ne!(first.stdout, other.stdout, "another seed is another world");
+}
