@@ -22,15 +22,45 @@ pub struct View {
     pub policy: Arc<CompiledPolicy>,
     /// Index up to which both stand.
     pub applied: u64,
-    /// When the state's log time was last seen to move, by this node's monotonic clock.
-    log_time_seen: Instant,
+    clock: LogClock,
+}
+
+/// Log time as this node estimates it. Between entries it advances with the node's own monotonic clock; log time steps
+/// behind by up to a tick where a voter is away, and the estimate then goes on rather than back.
+#[derive(Debug, Clone, Copy)]
+struct LogClock {
+    log_time: TimestampMs,
+    base: TimestampMs,
+    since: Instant,
+}
+
+/// The estimate runs ahead of log time by no more than this, so that a fast clock cannot carry it away.
+/// Units: milliseconds.
+const AHEAD_MS_MAX: u64 = 1_000;
+
+impl LogClock {
+    fn new(log_time: TimestampMs) -> Self {
+        Self { log_time, base: log_time, since: Instant::now() }
+    }
+
+    fn now(&self) -> TimestampMs {
+        let passed = Instant::now().saturating_duration_since(self.since).as_millis();
+        self.base.plus_ms(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
+    fn seen(self, log_time: TimestampMs) -> Self {
+        if log_time == self.log_time {
+            return self;
+        }
+        let base = self.now().max(log_time).min(log_time.plus_ms(AHEAD_MS_MAX));
+        Self { log_time, base, since: Instant::now() }
+    }
 }
 
 impl View {
-    /// Log time, plus what has passed here since it last moved.
+    /// Log time as this node estimates it at this moment.
     pub fn now(&self) -> TimestampMs {
-        let passed = Instant::now().saturating_duration_since(self.log_time_seen).as_millis();
-        self.state.log_time.plus_ms(u64::try_from(passed).unwrap_or(u64::MAX))
+        self.clock.now()
     }
 }
 
@@ -47,7 +77,7 @@ impl ViewCell {
         let view = View {
             policy: Arc::new(CompiledPolicy::build(&state)),
             applied,
-            log_time_seen: Instant::now(),
+            clock: LogClock::new(state.log_time),
             state,
         };
         let moved = watch::Sender::new(view.applied);
@@ -86,9 +116,8 @@ impl ViewCell {
         } else {
             Arc::new(old.policy.rebuild(&state, changed_tenants(&old.state, &state).as_deref()))
         };
-        let log_time_seen =
-            if state.log_time == old.state.log_time { old.log_time_seen } else { Instant::now() };
-        self.current.store(Arc::new(View { state, policy, applied, log_time_seen }));
+        let clock = old.clock.seen(state.log_time);
+        self.current.store(Arc::new(View { state, policy, applied, clock }));
         self.moved.send_replace(applied);
     }
 }
@@ -118,4 +147,25 @@ fn changed_keys<'a, K: Ord + Clone, V: Clone + PartialEq>(
     old.diff(new).map(|item| match item {
         DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_estimate_never_steps_back_and_never_runs_far_ahead() {
+        let clock = LogClock::new(TimestampMs(10_000));
+        tokio::time::advance(Duration::from_millis(900)).await;
+        // A voter is away: log time lags behind what this node has counted.
+        let clock = clock.seen(TimestampMs(10_100));
+        assert_eq!(clock.now(), TimestampMs(10_900));
+        tokio::time::advance(Duration::from_millis(5_000)).await;
+        let clock = clock.seen(TimestampMs(10_200));
+        assert_eq!(clock.now(), TimestampMs(11_200), "at most a second ahead");
+        let clock = clock.seen(TimestampMs(20_000));
+        assert_eq!(clock.now(), TimestampMs(20_000), "log time ahead is believed");
+    }
 }

@@ -1,5 +1,6 @@
 //! Enforcement, as the gateway's port asks for it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -40,6 +41,33 @@ impl GatewayPort {
     pub fn drain(&self) {
         self.enforcer.drain();
         let _ = self.revocations.send(Revocation::Draining);
+    }
+
+    /// Is `item`, as `upstream__own`, of an upstream that is offered to `tenant` but disabled?
+    fn is_disabled(&self, tenant: &TenantId, item: &str) -> bool {
+        let Some(id) = item.split_once("__").and_then(|(id, _)| UpstreamId::new(id).ok()) else { return false };
+        self.offered(tenant).get(&id).is_some_and(|upstream| !upstream.enabled)
+    }
+
+    /// Upstreams of a tenant, disabled ones too.
+    fn offered(&self, tenant: &TenantId) -> BTreeMap<UpstreamId, Arc<Upstream>> {
+        let view = self.enforcer.view();
+        let shared = view.state.tenants.get(tenant).and_then(|tenant| tenant.value.shared_upstreams.clone());
+        let offered = |upstream: &Upstream| match &shared {
+            Some(names) => names.contains(&upstream.id),
+            None => true,
+        };
+        let mut by_id = BTreeMap::new();
+        // Own ones come last and win over shared ones of the same id.
+        for owner in [&TenantId::system(), tenant] {
+            let records = view.state.upstreams.iter().filter(|((of, _), _)| of == owner);
+            for ((_, id), record) in records {
+                if owner == tenant || offered(&record.value) {
+                    by_id.insert(id.clone(), Arc::new(record.value.clone()));
+                }
+            }
+        }
+        by_id
     }
 
     /// Passes on what was revoked, until the enforcer ends.
@@ -194,6 +222,9 @@ impl Enforcement for GatewayPort {
     }
 
     fn refuse(&self, caller: &CallerInfo, kind: ItemKind, item: &str, reason: Reason) -> Refused {
+        // The gateway is shown enabled upstreams only; whoever calls a disabled one is told that it is that.
+        let disabled = reason == Reason::UpstreamUnknown && self.is_disabled(&caller.tenant, item);
+        let reason = if disabled { Reason::UpstreamDisabled } else { reason };
         refused(self.enforcer.refuse(&facts(caller), kind, item, reason, None))
     }
 
@@ -202,23 +233,7 @@ impl Enforcement for GatewayPort {
     }
 
     fn upstreams(&self, tenant: &TenantId) -> Vec<Arc<Upstream>> {
-        let view = self.enforcer.view();
-        let shared = view.state.tenants.get(tenant).and_then(|tenant| tenant.value.shared_upstreams.clone());
-        let offered = |upstream: &Upstream| match &shared {
-            Some(names) => names.contains(&upstream.id),
-            None => true,
-        };
-        let mut by_id = std::collections::BTreeMap::new();
-        // Own ones come last and win over shared ones of the same id.
-        for owner in [&TenantId::system(), tenant] {
-            let records = view.state.upstreams.iter().filter(|((of, _), _)| of == owner);
-            for ((_, id), record) in records {
-                if owner == tenant || offered(&record.value) {
-                    by_id.insert(id.clone(), Arc::new(record.value.clone()));
-                }
-            }
-        }
-        by_id.into_values().filter(|upstream| upstream.enabled).collect()
+        self.offered(tenant).into_values().filter(|upstream| upstream.enabled).collect()
     }
 
     fn allowed_origins(&self, tenant: &TenantId) -> Vec<String> {

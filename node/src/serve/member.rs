@@ -28,6 +28,7 @@ use crate::config::{NodeConfig, TlsFiles};
 use crate::host::{HostClock, HostEntropy};
 use crate::pki::CertIdentity;
 use crate::serve::admin_port::{AdminCluster, AdminHost, propose_own};
+use crate::serve::clock_watch;
 use crate::serve::cluster_port::ConsensusPort;
 use crate::serve::front::Later;
 use crate::serve::gateway_port::GatewayPort;
@@ -215,6 +216,7 @@ impl Joined {
             zones: Arc::new(SystemZones),
         };
         serve_admin(config, ports, admin_keeper, &self.ports_stop, &mut self.tasks).await?;
+        self.tasks.spawn(clock_watch::run(self.handle.clone(), enforcer.clone()));
         self.tasks.spawn(tell_addresses(config.clone(), self.handle.clone()));
         if config.join.as_ref().is_none_or(|join| join.voter) {
             self.tasks.spawn(become_voter(self.handle.clone()));
@@ -277,7 +279,7 @@ impl Member {
 }
 
 /// Gives leadership to a voter that has caught up, if this node leads.
-async fn hand_over(handle: &Handle, deadline: Instant) {
+pub async fn hand_over(handle: &Handle, deadline: Instant) {
     let status = handle.status();
     if status.leader != Some(status.node) {
         return;

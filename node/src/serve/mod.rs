@@ -4,6 +4,7 @@
 //! them; `control.rs` is the local socket, `front.rs` the HTTP port, `join.rs` how nodes come and go.
 
 mod admin_port;
+mod clock_watch;
 pub mod cluster_port;
 pub mod control;
 mod form;
