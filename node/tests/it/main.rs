@@ -16,6 +16,8 @@
 mod audit;
 mod cluster;
 mod crash;
+#[cfg(target_os = "linux")]
+mod faults;
 mod http;
 mod load;
 mod mcp;

@@ -68,16 +68,21 @@ impl Client {
     }
 
     pub async fn initialize(&mut self) -> Answer {
+        self.try_initialize().await.unwrap()
+    }
+
+    /// Errors: no whole answer came.
+    pub async fn try_initialize(&mut self) -> anyhow::Result<Answer> {
         self.session = None;
         let params = json!({"protocolVersion": VERSION, "capabilities": {},
                             "clientInfo": {"name": "only1mcp-it", "version": "1"}});
-        let answer = self.post(&self.message("initialize", params).to_string()).await.unwrap();
+        let answer = self.post(&self.message("initialize", params).to_string()).await?;
         if let Some(session) = answer.headers.get("mcp-session-id") {
             self.session = Some(session.to_str().unwrap().to_owned());
-            let told = self.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await.unwrap();
+            let told = self.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await?;
             assert_eq!(told.status, 202, "{}", told.text());
         }
-        answer
+        Ok(answer)
     }
 
     fn message(&self, method: &str, params: Value) -> Value {
