@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::run::{self, Cmd, say};
-use crate::{peers, workspace};
+use crate::{fault_tools, peers, workspace};
 
 #[derive(Args)]
 pub struct TestArgs {
@@ -23,6 +23,7 @@ pub struct TestArgs {
 pub fn test(args: &TestArgs) -> Result<ExitCode> {
     if args.faults {
         root_on_linux()?;
+        fault_tools::ensure()?;
     }
     let found = peers::ensure()?;
     say(&format!("peers: {}", peers::summary(&found)));
