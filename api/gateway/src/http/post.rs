@@ -124,7 +124,11 @@ impl Inner {
     ) -> Result<Answer, Answer> {
         let mut reader = log.reader(None);
         let first = match timeout(ms(self.config.stream_after_ms), reader.next()).await {
-            Ok(None) => return Err(session_gone()),
+            Ok(None) => {
+                // Not every session that ends under a call was closed: say so if authority was withdrawn.
+                let lost = self.enforcement.check_session(&from.caller).err();
+                return Err(lost.map_or_else(session_gone, |refused| session_refused(&refused)));
+            }
             Ok(Some(event)) if event.last => {
                 if let Some(session) = &from.session {
                     session.forget_stream(log.stream);
