@@ -87,8 +87,13 @@ impl Cluster {
         self.nodes[number - 1].pid
     }
 
+    /// The next one is for peers, the one after for administration.
+    pub fn http_port(&self, number: usize) -> usize {
+        self.base_port as usize + 10 * number
+    }
+
     pub fn http_url(&self, number: usize) -> String {
-        format!("http://127.0.0.1:{}", self.base_port as usize + 10 * number)
+        format!("http://127.0.0.1:{}", self.http_port(number))
     }
 
     pub fn mcp_url(&self, number: usize) -> String {
@@ -117,10 +122,7 @@ impl Cluster {
         let output = tokio::process::Command::new(BINARY)
             .args(["ctl", "--output", "json"])
             .args(args)
-            .env(
-                "ONLY1MCP_ENDPOINT",
-                format!("https://127.0.0.1:{}", self.base_port as usize + 10 * number + 2),
-            )
+            .env("ONLY1MCP_ENDPOINT", format!("https://127.0.0.1:{}", self.http_port(number) + 2))
             .env("ONLY1MCP_CA", self.path("pki/ca.pem"))
             .env("ONLY1MCP_KEY", key)
             .kill_on_drop(true)
@@ -196,6 +198,10 @@ impl Cluster {
         node.runs = false;
         if let Some(mut child) = node.own.take() {
             child.wait().unwrap();
+        }
+        // Its files stay locked until it is quite gone.
+        while is_alive(node.pid) {
+            std::thread::sleep(POLL);
         }
     }
 

@@ -14,11 +14,18 @@
 )]
 
 mod audit;
+mod bad_input;
 mod cluster;
 mod crash;
+mod disk;
 #[cfg(target_os = "linux")]
 mod faults;
+mod health;
 mod http;
 mod load;
 mod mcp;
+mod members;
+mod peers;
+mod policy;
+mod sessions;
 mod tour;

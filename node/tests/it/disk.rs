@@ -1,0 +1,55 @@
+//! P6: a node whose files were torn by a crash says what it cut, comes back, and catches up.
+
+use std::path::{Path, PathBuf};
+
+use crate::audit::agree;
+use crate::cluster::Cluster;
+use crate::load::Load;
+
+/// Takes the last bytes that were written away, as a write that was cut short would have left them.
+fn tear(path: &Path, bytes: usize) {
+    let content = std::fs::read(path).unwrap();
+    // Space may be taken ahead of what is written.
+    let written = content.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
+    assert!(written > bytes + 64, "{} holds too little to be torn", path.display());
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len((written - bytes) as u64).unwrap();
+    file.sync_all().unwrap();
+}
+
+/// The newest file in a folder whose name ends so.
+fn newest(folder: &Path, suffix: &str) -> PathBuf {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let named = files.filter(|path| path.to_str().unwrap().ends_with(suffix));
+    named.max().unwrap_or_else(|| panic!("no *{suffix} in {}", folder.display()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_torn_files_says_so_and_catches_up() {
+    let mut cluster = Cluster::start(18).await;
+    let victim = cluster.leader().await % 3 + 1;
+    let load = Load::start(&cluster, &[1, 2, 3], 2).await;
+    load.more(60).await;
+    cluster.kill(victim);
+    let data = cluster.path(&format!("node-{victim}"));
+    tear(&newest(&data.join("log/wal"), ".wal"), 7);
+    tear(&newest(&data.join("journal"), ".log"), 5);
+    load.more(20).await;
+    cluster.restart(victim).await;
+    let log = cluster.log(&format!("node-{victim}.log"));
+    assert_eq!(
+        log.matches("a torn end was cut at start").count(),
+        2,
+        "log and journal, each says so:\n{log}"
+    );
+    load.more(20).await;
+    let told = load.end().await;
+    agree(&cluster, &[1, 2, 3], &told.receipts).await;
+    // It votes again: the cluster lives on with it and one other.
+    let other = cluster.leader().await;
+    let other = if other == victim { victim % 3 + 1 } else { other };
+    cluster.kill(other);
+    let load = Load::start(&cluster, &[victim], 2).await;
+    load.more(10).await;
+    assert_eq!(load.end().await.refused, Vec::<String>::new());
+}
