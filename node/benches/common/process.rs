@@ -27,6 +27,7 @@ impl Guard {
     }
 
     /// The process itself, for its standard streams.
+    #[allow(dead_code, reason = "not every benchmark reads what its processes say")]
     pub fn child(&mut self) -> &mut Child {
         &mut self.0
     }

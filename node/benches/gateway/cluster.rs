@@ -16,11 +16,13 @@ const READY: Duration = Duration::from_secs(60);
 pub struct Cluster {
     about: Value,
     addresses: Vec<SocketAddr>,
+    /// Clients with a session each, spread over the nodes. Made once: a principal may not have many.
+    pub targets: Vec<Target>,
     process: Guard,
 }
 
 impl Cluster {
-    pub async fn start(folder: &Path, nodes: u16, upstream: SocketAddr) -> Self {
+    pub async fn start(folder: &Path, nodes: u16, upstream: SocketAddr, clients: usize) -> Self {
         let dir: PathBuf = folder.join(format!("cluster-{nodes}"));
         let log = folder.join(format!("cluster-{nodes}.log"));
         let file = std::fs::File::create(&log).unwrap();
@@ -33,7 +35,7 @@ impl Cluster {
                 .stdout(file.try_clone().unwrap())
                 .stderr(file),
         );
-        let mut cluster = Self { about: Value::Null, addresses: Vec::new(), process };
+        let mut cluster = Self { about: Value::Null, addresses: Vec::new(), targets: Vec::new(), process };
         let until = tokio::time::Instant::now() + READY;
         while cluster.about.is_null() {
             let said = || std::fs::read_to_string(&log).unwrap_or_default();
@@ -53,6 +55,7 @@ impl Cluster {
         let url = format!("http://{upstream}/mcp");
         let shared = ["--tenant", "system", "--shared-stateless", "--concurrency", "1000"];
         cluster.ctl(&[&["upstream", "add", "bench", "--url", &url], shared.as_slice()].concat());
+        cluster.targets = cluster.sessions(clients).await;
         cluster
     }
 
@@ -79,9 +82,8 @@ impl Cluster {
     pub async fn seal_mode(&self, mode: &str) {
         let tenant = self.about["tenants"][0]["id"].as_str().unwrap();
         self.ctl(&["tenant", "update", tenant, "--seal-mode", mode]);
-        for address in &self.addresses {
-            let mut client = Client::connect(self.target(*address)).await;
-            client.initialize().await.unwrap();
+        for target in self.targets.iter().take(self.addresses.len()) {
+            let mut client = Client::connect(target.clone()).await;
             let until = tokio::time::Instant::now() + READY;
             loop {
                 let answer = client.show().await.unwrap();
@@ -97,18 +99,13 @@ impl Cluster {
         }
     }
 
-    fn target(&self, address: SocketAddr) -> Target {
-        let key = self.about["tenants"][0]["keys"]["admin"].as_str().unwrap().to_owned();
-        Target { address, tool: "bench__echo", key: Some(key), session: None }
-    }
-
-    /// `count` clients with a session each, spread over the nodes.
-    pub async fn targets(&self, count: usize) -> Vec<Target> {
+    async fn sessions(&self, count: usize) -> Vec<Target> {
+        let key = self.about["tenants"][0]["keys"]["admin"].as_str().unwrap();
         let mut targets = Vec::new();
         for address in self.addresses.iter().cycle().take(count) {
-            let mut target = self.target(*address);
-            let mut client = Client::connect(target.clone()).await;
-            target.session = Some(client.initialize().await.unwrap());
+            let key = Some(key.to_owned());
+            let mut target = Target { address: *address, tool: "bench__echo", key, session: None };
+            target.session = Some(Client::connect(target.clone()).await.initialize().await.unwrap());
             targets.push(target);
         }
         targets
@@ -118,7 +115,7 @@ impl Cluster {
     pub async fn commits(&self) -> (f64, f64) {
         let mut total = (0.0, 0.0);
         for address in &self.addresses {
-            let text = metrics(*address).await;
+            let text = metrics(*address, self.about["root_key"].as_str().unwrap()).await;
             let value = |name: &str| {
                 let line = text.lines().find(|line| line.contains(name)).unwrap_or_default();
                 line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0)
@@ -130,13 +127,14 @@ impl Cluster {
     }
 }
 
-async fn metrics(address: SocketAddr) -> String {
+async fn metrics(address: SocketAddr, key: &str) -> String {
     use http_body_util::{BodyExt as _, Empty};
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let io = hyper_util::rt::TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
     tokio::spawn(connection);
     let request = hyper::Request::get("/metrics").header("host", address.to_string());
+    let request = request.header("authorization", format!("Bearer {key}"));
     let response = sender.send_request(request.body(Empty::<bytes::Bytes>::new()).unwrap()).await.unwrap();
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }

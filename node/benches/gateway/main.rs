@@ -25,7 +25,8 @@ use common::{Args, Table, memory_mib, temp_folder};
 use load::{Sample, Target};
 use nginx::Nginx;
 
-const CLIENTS: [usize; 3] = [1, 32, 128];
+const CLIENTS: [usize; 3] = [1, 32, CLIENTS_MAX];
+const CLIENTS_MAX: usize = 128;
 
 /// What one way gave at one number of clients.
 struct Row {
@@ -69,11 +70,11 @@ async fn measure(args: &Args, folder: &std::path::Path) -> Vec<Row> {
         }
     }
     {
-        let one = Cluster::start(folder, 1, echo).await;
+        let one = Cluster::start(folder, 1, echo, CLIENTS_MAX).await;
         through(&one, "1 node, journaled", "journaled", args, &mut rows).await;
         through(&one, "1 node, sealed", "sealed", args, &mut rows).await;
     }
-    let three = Cluster::start(folder, 3, echo).await;
+    let three = Cluster::start(folder, 3, echo, CLIENTS_MAX).await;
     through(&three, "3 nodes, sealed", "sealed", args, &mut rows).await;
     rows
 }
@@ -95,13 +96,10 @@ async fn plain(way: &'static str, address: SocketAddr, clients: usize, args: &Ar
 async fn through(cluster: &Cluster, way: &'static str, mode: &str, args: &Args, rows: &mut Vec<Row>) {
     cluster.seal_mode(mode).await;
     let pids = cluster.pids();
-    let most = CLIENTS.into_iter().max().unwrap_or(1);
-    // A session of a principal stays until it is idle for long: made once, used by all runs.
-    let targets = cluster.targets(most).await;
     for clients in CLIENTS {
         eprintln!("{way}, {clients} clients …");
         let before = cluster.commits().await;
-        let sample = load::run(&targets[..clients], args, &pids).await;
+        let sample = load::run(&cluster.targets[..clients], args, &pids).await;
         let after = cluster.commits().await;
         let commits = after.0 - before.0;
         let largest = pids.iter().filter_map(|pid| memory_mib(*pid)).fold(0.0, f64::max);
