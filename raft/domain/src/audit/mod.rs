@@ -5,5 +5,5 @@ mod chain;
 mod event;
 
 pub use canonical::{CanonicalError, decode, encode};
-pub use chain::{ChainHead, ChainFault, SealedEvent, Verifier, event_digest, link};
+pub use chain::{ChainFault, ChainHead, SealedEvent, Verifier, event_digest, link};
 pub use event::{AuditEvent, EventActor, EventKind, EventOutcome, EventResource, Severity};
