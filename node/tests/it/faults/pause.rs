@@ -44,8 +44,6 @@ async fn the_leader_stands_still(world: &mut World) {
     }
     let load = Load::start(world, &key, 2).await;
 
-    world.ctl(others[0], &["cluster","settings","set","--staleness-ms-max","60000"]).await;
-    tokio::time::sleep(Duration::from_secs(13)).await;
     let stopped_at = Instant::now();
     world.signal(leader, "STOP");
     let wakes_at = stopped_at + STOPPED;
