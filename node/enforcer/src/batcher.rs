@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
+use crate::bound::bound;
 use crate::journal_record::{JournalRecord, Numbered};
 use crate::metrics::Metrics;
 use crate::ports::{BatchNote, Note, Parts, ProposeFailure};
@@ -87,7 +88,8 @@ impl Intake {
         Ok(receiver)
     }
 
-    fn send(&self, item: Item) -> Result<(), ActivityError> {
+    fn send(&self, mut item: Item) -> Result<(), ActivityError> {
+        bound(&mut item.record);
         self.items.try_send(item).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ActivityError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => ActivityError::Stopped,

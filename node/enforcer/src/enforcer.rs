@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::admitted::{Admitted, Refused};
 use crate::batcher::{Batcher, Intake, Progress};
+use crate::bound::ITEM_BYTES_MAX;
 use crate::freshness::{Freshness, NotFresh, stale_wait, staleness_ms_max};
 use crate::metrics::Metrics;
 use crate::minute::UsedThisMinute;
@@ -155,6 +156,10 @@ impl Enforcer {
     ) -> Result<Admitted, Refused> {
         if self.is_draining() {
             return Err(self.refuse(facts, kind, item, Reason::Draining, None));
+        }
+        // A longer name cannot be recorded whole, so nothing by that name is let through. INVARIANT: P5
+        if item.len() > ITEM_BYTES_MAX {
+            return Err(self.refuse(facts, kind, item, Reason::UpstreamUnknown, None));
         }
         let bound = staleness_ms_max(&self.view);
         let until = deadline.min(Instant::now() + stale_wait(&self.view));

@@ -6,6 +6,7 @@
 mod admitted;
 mod authenticate;
 mod batcher;
+mod bound;
 mod enforcer;
 mod freshness;
 mod journal_record;

@@ -1,0 +1,69 @@
+//! Every text of a record is cut to its bound before it is journaled: a batch past a bound would be refused by every
+//! node for ever, so no caller may be able to make one.
+
+use only1mcp_domain::activity::{Caller, Record};
+use only1mcp_domain::limits;
+
+/// The longest name of an item: an upstream's id, the separator, and a resource's URI.
+pub(crate) const ITEM_BYTES_MAX: usize = limits::SLUG_BYTES_MAX + 2 + limits::RESOURCE_URI_BYTES_MAX;
+
+/// Marks a text that was longer.
+const CUT: &str = "…";
+
+pub(crate) fn bound(record: &mut Record) {
+    let text = limits::EVENT_TEXT_BYTES_MAX;
+    match record {
+        Record::Admission(admission) => {
+            caller(&mut admission.caller);
+            cut(&mut admission.item, ITEM_BYTES_MAX);
+        }
+        Record::Refusal(refusal) => {
+            caller(&mut refusal.caller);
+            cut(&mut refusal.item, ITEM_BYTES_MAX);
+        }
+        Record::SessionOpened(event) | Record::SessionClosed(event) => {
+            caller(&mut event.caller);
+            cut(&mut event.client_name, text);
+            cut(&mut event.client_version, text);
+            cut(&mut event.protocol_version, text);
+        }
+        Record::NodeNotice { detail, .. } => cut(detail, text),
+        Record::Completion(_) | Record::Unauthenticated(_) | Record::KeyUsed { .. } => {}
+    }
+}
+
+fn caller(caller: &mut Caller) {
+    cut(&mut caller.user_agent, limits::EVENT_TEXT_BYTES_MAX);
+    cut(&mut caller.request_id, limits::EVENT_TEXT_BYTES_MAX);
+}
+
+fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() <= bytes_max {
+        return;
+    }
+    let mut end = bytes_max.saturating_sub(CUT.len());
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.truncate(end);
+    text.push_str(CUT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_at_its_bound_stays_and_one_past_it_is_cut_and_marked() {
+        let mut fits = "a".repeat(10);
+        cut(&mut fits, 10);
+        assert_eq!(fits, "a".repeat(10));
+        let mut long = "a".repeat(11);
+        cut(&mut long, 10);
+        assert_eq!(long, format!("{}…", "a".repeat(7)));
+        // Never in the middle of a character.
+        let mut wide = "ä".repeat(6);
+        cut(&mut wide, 10);
+        assert_eq!(wide, "äää…");
+    }
+}
