@@ -48,6 +48,10 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
             Via::Node(_) | Via::LocalSocket => Host,
             Via::ApiKey | Via::ClientCertificate => operator(),
         },
+        // A node may leave by itself; to give up what only its disk knows takes an operator.
+        Command::RemoveNode { node, lose_journal: false } if matches!(actor.via, Via::Node(_)) => {
+            Node { node: Some(*node) }
+        }
         Command::SetSettings { .. } | Command::CreateJoinToken(_) | Command::RemoveNode { .. } => operator(),
         Command::CreateTenant(_) | Command::UpdateTenant { .. } | Command::SetTenantStatus { .. } => {
             operator()

@@ -85,6 +85,21 @@ fn a_name_in_use_or_barred_is_refused_and_the_token_kept() {
 }
 
 #[test]
+fn a_node_leaves_by_itself_but_neither_takes_others_along_nor_loses_its_journal() {
+    let mut world = World::formed();
+    let n2 = world.join("n2");
+    world.join("n3");
+    world.open(2);
+    let forbidden = |refused| matches!(refused, Err(Rejection::Forbidden { .. }));
+    let leave = |lose_journal| Command::RemoveNode { node: n2, lose_journal };
+    assert!(forbidden(world.submit(&node(3), leave(false)).outcome));
+    assert!(forbidden(world.submit(&node(2), leave(true)).outcome));
+    assert!(world.submit(&node(2), Command::SealJournal { node: n2 }).outcome.is_ok());
+    assert!(world.submit(&node(2), leave(false)).outcome.is_ok());
+    world.assert_mirrored();
+}
+
+#[test]
 fn a_node_with_an_unposted_journal_stays() {
     let mut world = World::formed();
     let n2 = world.join("n2");
