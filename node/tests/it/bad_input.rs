@@ -89,8 +89,28 @@ async fn every_kind_of_bad_request_gets_its_clear_refusal() {
     }
     let unknown = client.request("no/such", json!({})).await;
     assert_eq!(unknown.answer["error"]["code"], -32601, "{}", unknown.answer);
+    long_texts(&cluster, &mut client).await;
     broken_connections(&cluster).await;
     assert_eq!(client.call("demo__echo", json!({"text": "still here"})).await.text(), Some("still here"));
+}
+
+/// Names far past every bound: refused or cut, recorded, and no node stops over them.
+async fn long_texts(cluster: &Cluster, client: &mut Client) {
+    let long = format!("demo__{}", "x".repeat(100_000));
+    assert_eq!(client.call(&long, json!({})).await.refusal(), Some("upstream_unknown"));
+    let stranger = format!("{}__echo", "x".repeat(100_000));
+    assert_eq!(client.call(&stranger, json!({})).await.refusal(), Some("upstream_unknown"));
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": {"name": "n".repeat(1_000_000), "version": "v".repeat(1_000_000)}}});
+    let mut other = Client::new(&client.url, &client.key);
+    other.post(&hello.to_string()).await.unwrap();
+    other.initialize().await;
+    // The node's batches go on being applied: a sealed answer needs that.
+    for number in 1..=3 {
+        let mut next = cluster.client(number, &client.key).await;
+        assert!(next.call("demo__echo", json!({"text": "on"})).await.receipt().is_some(), "node {number}");
+    }
 }
 
 /// Bytes that are no HTTP, a request that breaks off, and one that never goes on.

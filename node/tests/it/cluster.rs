@@ -304,7 +304,9 @@ impl Cluster {
         for number in 1..=self.nodes.len() {
             let log = self.log(&format!("node-{number}.log"));
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("--- node {number} ---\n{}", lines[lines.len().saturating_sub(25)..].join("\n"));
+            let start = lines.iter().position(|line| line.contains("panicked at")).unwrap_or(lines.len());
+            let start = start.min(lines.len().saturating_sub(25));
+            eprintln!("--- node {number} ---\n{}", lines[start..].join("\n"));
         }
         eprintln!("--- dev ---\n{}", self.log("dev.log"));
     }

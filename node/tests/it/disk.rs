@@ -1,20 +1,30 @@
 //! P6: a node whose files were torn by a crash says what it cut, comes back, and catches up.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::audit::agree;
 use crate::cluster::Cluster;
 use crate::load::Load;
 
-/// Takes the last bytes that were written away, as a write that was cut short would have left them.
-fn tear(path: &Path, bytes: usize) {
-    let content = std::fs::read(path).unwrap();
-    // Space may be taken ahead of what is written.
-    let written = content.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
-    assert!(written > bytes + 64, "{} holds too little to be torn", path.display());
+/// Bytes of a write that was begun and cut short: what was finished before it stays.
+fn begin_write(path: &Path, at: u64, bytes: &[u8]) {
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-    file.set_len((written - bytes) as u64).unwrap();
+    file.write_all_at(bytes, at).unwrap();
     file.sync_all().unwrap();
+}
+
+/// The Raft log grows with each record; every one begins as the first does.
+fn tear_log(path: &Path) {
+    let content = std::fs::read(path).unwrap();
+    begin_write(path, content.len() as u64, &content[..10]);
+}
+
+/// The journal takes its space ahead: zeros follow what is written.
+fn tear_journal(path: &Path) {
+    let content = std::fs::read(path).unwrap();
+    let end = content.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
+    begin_write(path, end as u64, b"O1JF");
 }
 
 /// The newest file in a folder whose name ends so.
@@ -32,8 +42,8 @@ async fn a_node_with_torn_files_says_so_and_catches_up() {
     load.more(60).await;
     cluster.kill(victim);
     let data = cluster.path(&format!("node-{victim}"));
-    tear(&newest(&data.join("log/wal"), ".wal"), 7);
-    tear(&newest(&data.join("journal"), ".log"), 5);
+    tear_log(&newest(&data.join("log/wal"), ".wal"));
+    tear_journal(&newest(&data.join("journal"), ".log"));
     load.more(20).await;
     cluster.restart(victim).await;
     let log = cluster.log(&format!("node-{victim}.log"));

@@ -14,6 +14,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 const PREFIX: &str = "o1f";
 const NAMESPACES: &str = "/run/netns";
 const HUB: usize = 0;
+const INPUT: &str = "type filter hook input priority 0;";
+const OUTPUT: &str = "type filter hook output priority 0;";
 
 /// Which packets a cut takes away, as the cut-off node sees them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Cut {
     Both,
     /// What it sends arrives; nothing reaches it.
     Incoming,
+    /// It hears everything; nothing that it sends arrives.
+    Outgoing,
 }
 
 pub struct Net {
@@ -82,12 +86,12 @@ impl Net {
     pub fn cut(&self, number: usize, cut: Cut) {
         let peers = (1..=self.nodes).filter(|peer| *peer != number).map(|peer| self.address(peer));
         let peers = peers.collect::<Vec<_>>().join(", ");
-        let mut chains =
-            format!("chain in {{ type filter hook input priority 0; ip saddr {{ {peers} }} drop; }}\n");
-        if cut == Cut::Both {
-            chains += &format!(
-                "chain out {{ type filter hook output priority 0; ip daddr {{ {peers} }} drop; }}\n"
-            );
+        let mut chains = String::new();
+        if cut != Cut::Outgoing {
+            chains += &format!("chain in {{ {INPUT} ip saddr {{ {peers} }} drop; }}\n");
+        }
+        if cut != Cut::Incoming {
+            chains += &format!("chain out {{ {OUTPUT} ip daddr {{ {peers} }} drop; }}\n");
         }
         self.rules(number, &chains);
     }
@@ -96,7 +100,7 @@ impl Net {
     pub fn lose(&self, percent: u8) {
         for number in 1..=self.nodes {
             let rule = format!("iifname \"eth0\" numgen random mod 100 < {percent} drop;");
-            self.rules(number, &format!("chain in {{ type filter hook input priority 0; {rule} }}\n"));
+            self.rules(number, &format!("chain in {{ {INPUT} {rule} }}\n"));
         }
     }
 

@@ -68,3 +68,9 @@ fn faults_a_leader_that_is_cut_off_refuses_as_stale_and_catches_up() {
 fn faults_a_leader_that_speaks_but_does_not_hear_is_replaced() {
     play(2, async |world| locally(the_leader_is_cut_off(world, Cut::Incoming)).await);
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test --faults"]
+fn faults_a_leader_that_hears_but_does_not_speak_is_replaced() {
+    play(6, async |world| locally(the_leader_is_cut_off(world, Cut::Outgoing)).await);
+}

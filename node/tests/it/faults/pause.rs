@@ -17,10 +17,11 @@ const WAITING: usize = 3;
 const ASKED: Duration = Duration::from_millis(2_000);
 
 /// Calls until `until`, from a session that was opened while all was well.
-async fn ask(mut client: Client, until: Instant) -> Vec<Exchange> {
+async fn ask(mut client: Client, until: Instant) -> Vec<(Instant, Exchange)> {
     let mut answers = Vec::new();
     loop {
-        answers.push(client.call("demo__echo", json!({"text": "I was dismissed"})).await);
+        let sent = Instant::now();
+        answers.push((sent, client.call("demo__echo", json!({"text": "I was dismissed"})).await));
         if Instant::now() >= until {
             return answers;
         }
@@ -66,7 +67,7 @@ async fn the_leader_stands_still(world: &mut World) {
     let woken_at = Instant::now();
     world.signal(leader, "CONT");
 
-    let answers: Vec<Exchange> = waiting.join_all().await.into_iter().flatten().collect();
+    let answers: Vec<(Instant, Exchange)> = waiting.join_all().await.into_iter().flatten().collect();
     load.sealed(leader, woken_at, 10).await;
     for other in &others {
         load.sealed(*other, woken_at, 10).await;
@@ -74,11 +75,22 @@ async fn the_leader_stands_still(world: &mut World) {
     let told = load.end().await;
 
     // INVARIANT: P4
-    for answer in &answers {
+    for (sent, answer) in &answers {
+        eprintln!(
+            "sent {:?} after the leader stopped: {:?} revision {:?}",
+            *sent - stopped_at,
+            answer.refusal(),
+            answer.answer.pointer("/error/data/revision")
+        );
+    }
+    for (_, answer) in &answers {
         let code = answer.refusal().unwrap_or_else(|| panic!("a dismissed caller got {}", answer.answer));
         assert!(["stale", "no_permission"].contains(&code), "{}", answer.answer);
     }
-    assert!(answers.iter().any(|answer| answer.refusal() == Some("no_permission")), "it never caught up");
+    assert!(
+        answers.iter().any(|(_, answer)| answer.refusal() == Some("no_permission")),
+        "it never caught up"
+    );
     let withheld = refusals(&told, &[leader]);
     eprintln!("what the woken node said instead of sealed answers: {withheld:?}");
     assert!(withheld.iter().all(|code| CUT_OFF.contains(&code.as_str())), "{withheld:?}");
