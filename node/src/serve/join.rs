@@ -185,14 +185,10 @@ impl Doorkeeper {
 
     async fn let_go(&self, node: NodeId, lose_journal: bool) -> Result<peer::LeaveResponse, Status> {
         let handle = self.handle()?;
-        remove(
-            &handle,
-            node_entry(node, Command::RemoveNode { node, lose_journal }),
-            node,
-            Instant::now() + CHANGE,
-        )
-        .await
-        .map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let entry = node_entry(node, Command::RemoveNode { node, lose_journal });
+        let removed = remove(&handle, entry, node, Instant::now() + CHANGE).await;
+        let removed = removed.map_err(|error| Status::unavailable(error.to_string()))?;
+        removed.outcome.map_err(|rejection| Status::failed_precondition(rejection.to_string()))?;
         Ok(peer::LeaveResponse {})
     }
 }

@@ -269,9 +269,7 @@ impl Member {
         service.stop(deadline).await.map_err(|why| anyhow::anyhow!(why))?;
         let sealed = propose_own(&handle, Command::SealJournal { node }, OWN_ENTRY).await?;
         sealed.outcome.map_err(|rejection| anyhow::anyhow!("{rejection}"))?;
-        let entry = crate::serve::join::node_entry(node, Command::RemoveNode { node, lose_journal: false });
-        let removed = crate::serve::join::remove(&handle, entry, node, deadline).await?;
-        removed.outcome.map_err(|rejection| anyhow::anyhow!("{rejection}"))?;
+        be_let_go(&handle, deadline).await?;
         ports_stop.cancel();
         handle.shutdown().await?;
         Ok(())
@@ -290,6 +288,31 @@ pub async fn hand_over(handle: &Handle, deadline: Instant) {
     if let Err(error) = handle.transfer_leader(successor.node, deadline).await {
         tracing::info!(%error, "leadership was not handed over; the others will elect");
     }
+}
+
+/// Has the leader, which must not be this node, take it out: once its name is barred nobody listens to it any more, so
+/// the two steps of a removal must be another's.
+async fn be_let_go(handle: &Handle, deadline: Instant) -> anyhow::Result<()> {
+    let from = handle.node().0;
+    let mut last = "no leader is known".to_owned();
+    while Instant::now() < deadline {
+        let leader = handle.status().leader;
+        if leader == Some(handle.node()) {
+            hand_over(handle, deadline).await;
+        } else if let Some(mut leader) = leader.and_then(|leader| handle.peer(leader)) {
+            let request = only1mcp_proto::peer::LeaveRequest { from, lose_journal: false };
+            match tokio::time::timeout_at(deadline, leader.leave(request)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
+                    anyhow::bail!("{}", status.message());
+                }
+                Ok(Err(status)) => status.message().clone_into(&mut last),
+                Err(_) => "the leader does not answer".clone_into(&mut last),
+            }
+        }
+        sleep(PROMOTE_AGAIN).await;
+    }
+    anyhow::bail!("it is not known whether the node was let go: {last}; `ctl cluster status` tells")
 }
 
 /// Rows that cannot be trusted are made again from the log or another member's snapshot. INVARIANT: P6
