@@ -145,9 +145,32 @@ impl World {
         child.wait().unwrap();
     }
 
-    pub fn signal(&self, number: usize, name: &str) {
-        let pid = self.nodes[number - 1].as_ref().expect("a node that runs").id();
-        let done = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
+    /// Has the process stand still; returns when every thread of it does.
+    pub async fn stop(&self, number: usize) {
+        self.signal(number, "STOP");
+        let tasks = format!("/proc/{}/task", self.pid(number));
+        eventually(&format!("node {number} stands still"), async || {
+            std::fs::read_dir(&tasks).unwrap().flatten().all(|task| {
+                // A thread that has just ended stands still, too.
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit(") ").next().is_some_and(|rest| rest.is_empty() || rest.starts_with('T'))
+            })
+        })
+        .await;
+    }
+
+    /// Has a stopped process go on, which does not know that it ever stopped.
+    pub fn wake(&self, number: usize) {
+        self.signal(number, "CONT");
+    }
+
+    fn pid(&self, number: usize) -> u32 {
+        self.nodes[number - 1].as_ref().expect("a node that runs").id()
+    }
+
+    fn signal(&self, number: usize, name: &str) {
+        let pid = self.pid(number).to_string();
+        let done = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
         assert!(done.success(), "kill -{name} {pid}");
     }
 
