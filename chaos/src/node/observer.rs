@@ -12,6 +12,7 @@ use crate::oracle::Life;
 use crate::stage::locked;
 
 const EVERY: Duration = Duration::from_millis(10);
+const LEASE_READ_EVERY: Duration = Duration::from_millis(2);
 /// A digest costs a pass over the whole state.
 const DIGEST_EVERY: u32 = 25;
 const TOLD_EVERY_ENTRIES: u64 = 100;
@@ -65,12 +66,13 @@ pub fn words(status: &Status) -> String {
 /// come back in time, cut off as that node is.
 pub async fn read_lease(site: Arc<Site>, handle: Handle) {
     loop {
-        if locked(&site.stage.oracle).lease_reader == Some(site.node.0) {
+        let asked = locked(&site.stage.oracle).lease_reader == Some(site.node.0);
+        if asked {
             let sent = site.stage.time.ms();
             if handle.read_lease(Instant::now() + EVERY).await.is_ok() {
                 locked(&site.stage.oracle).lease_read_sent_ms = Some(sent);
             }
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(if asked { LEASE_READ_EVERY } else { EVERY }).await;
     }
 }
