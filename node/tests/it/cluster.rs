@@ -347,12 +347,12 @@ fn signal(pid: u32, name: &str) {
     assert!(done.success() || name == "KILL", "kill -{name} {pid}");
 }
 
-/// Neither gone nor a zombie.
+/// Neither gone nor a zombie. A process whose first thread has ended lives on, with its files, while others have not.
 pub fn is_alive(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")) else {
-        return false;
-    };
-    stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z'))
+    let process = Path::new("/proc").join(pid.to_string());
+    let Ok(stat) = std::fs::read_to_string(process.join("stat")) else { return false };
+    let threads = std::fs::read_dir(process.join("task")).map_or(0, Iterator::count);
+    threads > 1 || stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z'))
 }
 
 /// Waits until `holds`; `what` names what was awaited.
