@@ -78,7 +78,11 @@ pub(super) fn print(cluster: &Cluster) {
         println!(
             "    -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \\"
         );
-        println!("    -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}}'");
+        // What opens a session: everything else needs the session that its answer's header names.
+        println!(
+            "    -i -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{{\"protocolVersion\":\"2025-11-25\","
+        );
+        println!("        \"capabilities\":{{}},\"clientInfo\":{{\"name\":\"curl\",\"version\":\"1\"}}}}}}'");
         println!("\nand as the operator:\n");
         println!("  export ONLY1MCP_ENDPOINT={} ONLY1MCP_CA={}", node.file.admin_url, cluster.ca.display());
         println!("  export ONLY1MCP_KEY={}", cluster.root_key);
