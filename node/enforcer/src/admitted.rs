@@ -142,7 +142,7 @@ impl Admitted {
     fn completion(&self, outcome: CallOutcome, result_digest: Digest, result_bytes: u64) -> Record {
         Record::Completion(Completion {
             call: self.admission.call,
-            tenant: self.admission.caller.tenant.clone(),
+            tenant: self.admission.tenant.clone(),
             outcome,
             result_digest,
             result_bytes,

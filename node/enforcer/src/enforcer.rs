@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use only1mcp_domain::activity::{Admission, Caller, ItemKind, Record, Refusal, SessionEvent};
+use only1mcp_domain::activity::{Admission, Caller, ItemKind, Record, Refusal, SessionEvent, trail};
 use only1mcp_domain::decide::{Action, Context, Decision, Denial, Evidence, Reason, Request};
 use only1mcp_domain::ids::{
     ApiKeyId, CallId, DecisionId, Digest, McpSessionId, PrincipalId, ProjectId, TenantId, UpstreamId,
@@ -204,6 +204,7 @@ impl Enforcer {
         Admission {
             call: CallId(self.random()),
             caller: facts.caller(),
+            tenant: facts.tenant.clone(),
             kind,
             item: item.to_owned(),
             upstream: upstream.clone(),
@@ -233,6 +234,7 @@ impl Enforcer {
         let refusal = Refusal {
             decision,
             caller: facts.caller(),
+            tenant: facts.tenant.clone(),
             kind,
             item: item.to_owned(),
             reason,
@@ -255,7 +257,8 @@ impl Enforcer {
     }
 
     fn write_refusal(&self, refusal: Refusal) {
-        if let Some(record) = self.fold.refused(refusal) {
+        let tenant = trail(&self.view().state, &refusal.caller.tenant, &refusal.tenant).clone();
+        if let Some(record) = self.fold.refused(refusal, tenant) {
             // A full queue drops the single event, never the count in the metrics; the caller is refused either way.
             let _ = self.intake.tell(record);
         }
@@ -278,6 +281,7 @@ impl Enforcer {
         self.key_of(facts);
         let event = SessionEvent {
             caller: facts.caller(),
+            tenant: facts.tenant.clone(),
             client_name: client_name.to_owned(),
             client_version: client_version.to_owned(),
             protocol_version: protocol_version.to_owned(),

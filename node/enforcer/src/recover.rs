@@ -132,7 +132,7 @@ impl Found {
             let records = decode_records(bytes).map_err(|e| format!("journal batch {sequence}: {e}"))?;
             for record in &records {
                 match record {
-                    Record::Admission(a) => drop(open.insert(a.call, a.caller.tenant.clone())),
+                    Record::Admission(a) => drop(open.insert(a.call, a.tenant.clone())),
                     Record::Completion(c) => drop(closed.insert(c.call)),
                     _ => {}
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use only1mcp_domain::activity::{Record, Refusal, Unauthenticated};
+use only1mcp_domain::activity::{Caller, Record, Refusal, Unauthenticated};
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{PrincipalId, TenantId};
 use only1mcp_domain::limits;
@@ -15,7 +15,8 @@ const KINDS_MAX: usize = 10_000;
 /// Sources told apart within one second; the largest of them are named in the event.
 const SOURCES_MAX: usize = 10_000;
 
-type Kind = (TenantId, PrincipalId, Reason);
+/// Trail first: of one tenant's, the callers of others are told apart.
+type Kind = (TenantId, TenantId, PrincipalId, Reason);
 
 #[derive(Debug, Default)]
 struct Second {
@@ -33,10 +34,12 @@ pub(crate) struct Fold {
 }
 
 impl Fold {
-    /// The record to write at once, or `None` when the refusal is folded.
-    pub(crate) fn refused(&self, refusal: Refusal) -> Option<Record> {
+    /// The record to write at once, or `None` when the refusal is folded. `trail`: the tenant in whose audit trail it
+    /// will stand, which the caller cannot choose freely, unlike the tenant it asked for.
+    pub(crate) fn refused(&self, refusal: Refusal, trail: TenantId) -> Option<Record> {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = (refusal.caller.tenant.clone(), refusal.caller.principal.clone(), refusal.reason);
+        let Caller { tenant, principal, .. } = &refusal.caller;
+        let kind = (trail, tenant.clone(), principal.clone(), refusal.reason);
         if second.kinds.len() >= KINDS_MAX
             && !second.kinds.contains_key(&kind)
             && let Some((_, (_, Some(folded)))) = second.kinds.iter_mut().next_back()
@@ -97,16 +100,20 @@ impl Fold {
 
 #[cfg(test)]
 mod tests {
-    use only1mcp_domain::activity::{Caller, ItemKind};
+    use only1mcp_domain::activity::ItemKind;
     use only1mcp_domain::ids::{DecisionId, Revision};
 
     use super::*;
+
+    fn acme() -> TenantId {
+        TenantId::new("acme").unwrap()
+    }
 
     fn refusal(principal: &str) -> Refusal {
         Refusal {
             decision: DecisionId([1; 16]),
             caller: Caller {
-                tenant: TenantId::new("acme").unwrap(),
+                tenant: acme(),
                 principal: PrincipalId::new(principal).unwrap(),
                 key: None,
                 session: None,
@@ -115,6 +122,7 @@ mod tests {
                 user_agent: String::new(),
                 request_id: String::new(),
             },
+            tenant: acme(),
             kind: ItemKind::Tool,
             item: "demo__echo".to_owned(),
             reason: Reason::NoPermission,
@@ -128,15 +136,17 @@ mod tests {
     #[test]
     fn a_flood_becomes_one_event_and_hides_nobody_else() {
         let fold = Fold::default();
-        let single = (0..1_000).filter_map(|_| fold.refused(refusal("mallory"))).count();
+        let single = (0..1_000).filter_map(|_| fold.refused(refusal("mallory"), acme())).count();
         assert_eq!(single, limits::REFUSALS_PER_SECOND_MAX as usize);
-        assert!(fold.refused(refusal("alice")).is_some());
+        assert!(fold.refused(refusal("alice"), acme()).is_some());
+        let elsewhere = fold.refused(refusal("mallory"), TenantId::system());
+        assert!(elsewhere.is_some(), "each trail is told");
         let folded = fold.flush();
         assert_eq!(folded.len(), 1);
         let Record::Refusal(folded) = &folded[0] else { panic!("not a refusal") };
         assert_eq!(folded.count, 1_000 - limits::REFUSALS_PER_SECOND_MAX);
         assert!(fold.flush().is_empty());
-        assert!(fold.refused(refusal("mallory")).is_some(), "a new second counts anew");
+        assert!(fold.refused(refusal("mallory"), acme()).is_some(), "a new second counts anew");
     }
 
     #[test]

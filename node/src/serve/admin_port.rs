@@ -304,6 +304,7 @@ impl HostPort for AdminHost {
         self.enforcer.record_refusal(Refusal {
             decision: refusal.decision,
             caller: refusal.caller,
+            tenant: refusal.tenant,
             kind: ItemKind::Tool,
             item: format!("{} ({})", refusal.method, refusal.permission.name()),
             reason: refusal.reason,

@@ -171,6 +171,7 @@ impl From<&Admission> for log::Admission {
             revision: admission.revision.0,
             mode: model::SealMode::from(admission.mode).into(),
             observed_at_ms: admission.observed_at.0,
+            tenant: admission.tenant.written(),
         }
     }
 }
@@ -182,6 +183,7 @@ impl TryFrom<log::Admission> for Admission {
         Ok(Self {
             call: raw("Admission.call", &wire.call)?,
             caller: record("Admission.caller", wire.caller)?,
+            tenant: text("Admission.tenant", &wire.tenant)?,
             kind: enumeration::<log::ItemKind, _>("Admission.kind", wire.kind)?,
             item: wire.item,
             upstream: text("Admission.upstream", &wire.upstream)?,
@@ -238,6 +240,7 @@ impl From<&Refusal> for log::Refusal {
             count: refusal.count,
             first_at_ms: refusal.first_at.0,
             last_at_ms: refusal.last_at.0,
+            tenant: refusal.tenant.written(),
         }
     }
 }
@@ -251,6 +254,7 @@ impl TryFrom<log::Refusal> for Refusal {
         Ok(Self {
             decision: raw("Refusal.decision", &wire.decision)?,
             caller: record("Refusal.caller", wire.caller)?,
+            tenant: text("Refusal.tenant", &wire.tenant)?,
             kind: enumeration::<log::ItemKind, _>("Refusal.kind", wire.kind)?,
             item: wire.item,
             reason,
@@ -270,6 +274,7 @@ impl From<&SessionEvent> for log::SessionEvent {
             client_version: event.client_version.clone(),
             protocol_version: event.protocol_version.clone(),
             observed_at_ms: event.observed_at.0,
+            tenant: event.tenant.written(),
         }
     }
 }
@@ -280,6 +285,7 @@ impl TryFrom<log::SessionEvent> for SessionEvent {
     fn try_from(wire: log::SessionEvent) -> Result<Self, DecodeError> {
         Ok(Self {
             caller: record("SessionEvent.caller", wire.caller)?,
+            tenant: text("SessionEvent.tenant", &wire.tenant)?,
             client_name: wire.client_name,
             client_version: wire.client_version,
             protocol_version: wire.protocol_version,

@@ -30,6 +30,7 @@ impl Gen {
     fn session_event(&mut self) -> Box<SessionEvent> {
         Box::new(SessionEvent {
             caller: self.caller(),
+            tenant: self.tenant_id(),
             client_name: self.text(),
             client_version: self.text(),
             protocol_version: self.text(),
@@ -41,6 +42,7 @@ impl Gen {
         Admission {
             call: CallId(self.raw()),
             caller: self.caller(),
+            tenant: self.tenant_id(),
             kind: self.item_kind(),
             item: self.text(),
             upstream: self.upstream_id(),
@@ -79,6 +81,7 @@ impl Gen {
         Refusal {
             decision: DecisionId(self.raw()),
             caller: self.caller(),
+            tenant: self.tenant_id(),
             kind: self.item_kind(),
             item: self.text(),
             // Not the last one: the golden bytes must not move when a reason is added.

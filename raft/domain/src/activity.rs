@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::decide::Reason;
 use crate::ids::{ApiKeyId, AuditIndex, CallId, DecisionId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId, ProjectId, Revision, RoleId, TenantId, UpstreamId};
 use crate::model::SealMode;
+use crate::state::State;
 use crate::time::TimestampMs;
 
 /// Carried by `(node, incarnation, sequence)`. `apply` takes `last + 1` only.
@@ -69,6 +70,8 @@ pub struct Caller {
 pub struct Admission {
     pub call: CallId,
     pub caller: Caller,
+    /// Whose item is used; differs from `caller.tenant` only for operators.
+    pub tenant: TenantId,
     pub kind: ItemKind,
     /// Exposed name, `upstream__tool`.
     pub item: String,
@@ -105,6 +108,7 @@ pub enum CallOutcome {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Completion {
     pub call: CallId,
+    /// As in the admission: whose item was used.
     pub tenant: TenantId,
     pub outcome: CallOutcome,
     /// SHA3-256 of the result as the upstream sent it; zero where there was none.
@@ -119,6 +123,8 @@ pub struct Completion {
 pub struct Refusal {
     pub decision: DecisionId,
     pub caller: Caller,
+    /// Whose item was asked for. It need not exist; see [`trail`] for where the refusal stands.
+    pub tenant: TenantId,
     pub kind: ItemKind,
     pub item: String,
     pub reason: Reason,
@@ -132,6 +138,8 @@ pub struct Refusal {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionEvent {
     pub caller: Caller,
+    /// Whose items the session is for; differs from `caller.tenant` only for operators.
+    pub tenant: TenantId,
     pub client_name: String,
     pub client_version: String,
     pub protocol_version: String,
@@ -149,6 +157,13 @@ pub struct Unauthenticated {
 
 impl Unauthenticated {
     pub const SOURCES_MAX: usize = 16;
+}
+
+/// The tenant in whose audit trail something stands that `caller` did, or tried, in `tenant`: an operator's deeds in that
+/// tenant's own; whatever else names a foreign or unknown tenant in the caller's, so that nobody writes in a trail that
+/// is not theirs. INVARIANT: P7
+pub fn trail<'t>(state: &State, caller: &'t TenantId, tenant: &'t TenantId) -> &'t TenantId {
+    if caller.is_system() && state.tenants.contains_key(tenant) { tenant } else { caller }
 }
 
 /// What `apply` says of one record of a batch.

@@ -2,6 +2,7 @@
 
 use crate::activity::{
     Admission, CallOutcome, Caller, Completion, ItemKind, NoticeKind, Refusal, SessionEvent, Unauthenticated,
+    trail,
 };
 use crate::apply::audit::cut;
 use crate::apply::change::Change;
@@ -26,7 +27,7 @@ pub(super) fn admission(
     admission: &Admission,
     standing: Standing,
 ) -> AuditEvent {
-    let event = by_caller(change, node, &admission.caller, admission.observed_at);
+    let event = by_caller(change, node, (&admission.caller, &admission.tenant), admission.observed_at);
     let path: Vec<&str> = admission.role_path.iter().map(|role| role.as_str()).collect();
     let mut details = vec![
         detail("argument_digest", admission.argument_digest.to_string()),
@@ -95,6 +96,9 @@ pub(super) fn refusal(change: &Change<'_>, node: NodeId, refusal: &Refusal) -> A
         details.push(detail("last_at_ms", refusal.last_at.0.to_string()));
     }
     details.extend(refusal.caller.project.as_ref().map(|project| detail("project", project.as_str())));
+    if trail(change.state, &refusal.caller.tenant, &refusal.tenant) != &refusal.tenant {
+        details.push(detail("tenant", refusal.tenant.as_str()));
+    }
     AuditEvent {
         kind: EventKind::AccessDenied,
         severity: Severity::Warning,
@@ -105,7 +109,7 @@ pub(super) fn refusal(change: &Change<'_>, node: NodeId, refusal: &Refusal) -> A
         decision: Some(refusal.decision),
         revision: Some(refusal.revision),
         details,
-        ..by_caller(change, node, &refusal.caller, refusal.last_at)
+        ..by_caller(change, node, (&refusal.caller, &refusal.tenant), refusal.last_at)
     }
 }
 
@@ -121,7 +125,7 @@ pub(super) fn session(change: &Change<'_>, node: NodeId, session: &SessionEvent,
             detail("client_version", cut(&session.client_version)),
             detail("protocol_version", cut(&session.protocol_version)),
         ],
-        ..by_caller(change, node, &session.caller, session.observed_at)
+        ..by_caller(change, node, (&session.caller, &session.tenant), session.observed_at)
     }
 }
 
@@ -182,10 +186,16 @@ fn item(kind: ItemKind, name: &str) -> EventResource {
     EventResource { kind: kind.to_owned(), id: name.to_owned() }
 }
 
-fn by_caller(change: &Change<'_>, node: NodeId, caller: &Caller, at: TimestampMs) -> AuditEvent {
+/// `tenant`: in which the caller acts.
+fn by_caller(
+    change: &Change<'_>,
+    node: NodeId,
+    (caller, tenant): (&Caller, &TenantId),
+    at: TimestampMs,
+) -> AuditEvent {
     let via = caller.key.as_ref().map_or_else(|| "session".to_owned(), |key| format!("key:{key}"));
     AuditEvent {
-        tenant: caller.tenant.clone(),
+        tenant: trail(change.state, &caller.tenant, tenant).clone(),
         actor: EventActor {
             tenant: caller.tenant.as_str().to_owned(),
             id: caller.principal.as_str().to_owned(),

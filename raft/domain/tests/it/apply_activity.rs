@@ -115,6 +115,7 @@ fn every_record_is_told_as_what_it_is() {
     let at = TimestampMs(START_MS - 5);
     let session = SessionEvent {
         caller: caller("acme", "dev"),
+        tenant: tenant_id("acme"),
         client_name: "ide".to_owned(),
         client_version: "1".to_owned(),
         protocol_version: "2025-11-25".to_owned(),
@@ -132,6 +133,7 @@ fn every_record_is_told_as_what_it_is() {
     let refusal = Refusal {
         decision: DecisionId([3; 16]),
         caller: caller("acme", "bot"),
+        tenant: tenant_id("acme"),
         kind: ItemKind::Prompt,
         item: "files__ask".to_owned(),
         reason: Reason::NoPermission,

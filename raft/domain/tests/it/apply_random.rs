@@ -201,6 +201,7 @@ fn activity(dice: &mut Dice<'_>, state: &State) -> Batch {
             2 => Record::Refusal(Box::new(Refusal {
                 decision: DecisionId([0; 16]),
                 caller: caller(dice.tenant(), dice.principal()),
+                tenant: tenant_id(dice.tenant()),
                 kind: ItemKind::Resource,
                 item: "files__a".to_owned(),
                 reason: Reason::NoPermission,
@@ -212,6 +213,7 @@ fn activity(dice: &mut Dice<'_>, state: &State) -> Batch {
             _ => Record::Admission(Box::new(Admission {
                 mode: dice.pick(&[SealMode::Sealed, SealMode::Journaled]),
                 caller: caller(dice.tenant(), dice.principal()),
+                tenant: tenant_id(dice.tenant()),
                 ..admission(revision)
             })),
         });

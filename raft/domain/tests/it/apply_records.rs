@@ -255,6 +255,7 @@ pub fn admission(revision: Revision) -> Admission {
     Admission {
         call: CallId([1; 16]),
         caller: caller("acme", "dev"),
+        tenant: tenant_id("acme"),
         kind: ItemKind::Tool,
         item: "files__read".to_owned(),
         upstream: upstream_id("files"),

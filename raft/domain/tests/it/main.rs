@@ -14,6 +14,7 @@ mod apply_activity;
 mod apply_authority;
 mod apply_cluster;
 mod apply_memory;
+mod apply_operators;
 mod apply_random;
 mod apply_records;
 mod apply_world;
