@@ -7,6 +7,7 @@ use only1mcp_proto::codec::{
     encode_records, encode_row,
 };
 use only1mcp_proto::log;
+use only1mcp_proto::log::record::Kind;
 use prost::Message as _;
 
 use crate::described::oneof_fields;
@@ -128,6 +129,27 @@ fn numbers_from_a_newer_version_are_refused() {
     role.role = 77;
     let error = decode_entry(&entry.encode_to_vec()).unwrap_err();
     assert_eq!(error.problem, Problem::UnknownNumber { number: 77 });
+}
+
+/// A record that does not say whose item is used would stand in nobody's trail.
+#[test]
+fn activity_without_a_tenant_is_refused() {
+    let mut tried = 0;
+    for record in Gen::full().records() {
+        let mut wire = log::Record::from(&record);
+        match &mut wire.kind {
+            Some(Kind::Admission(admission)) => admission.tenant.clear(),
+            Some(Kind::Completion(completion)) => completion.tenant.clear(),
+            Some(Kind::Refusal(refusal)) => refusal.tenant.clear(),
+            Some(Kind::SessionOpened(event) | Kind::SessionClosed(event)) => event.tenant.clear(),
+            _ => continue,
+        }
+        tried += 1;
+        let bytes = log::Records { records: vec![wire] }.encode_to_vec();
+        let refused = decode_records(&bytes).unwrap_err().to_string();
+        assert!(refused.contains(".tenant"), "{refused}");
+    }
+    assert_eq!(tried, 5);
 }
 
 #[test]
