@@ -8,6 +8,9 @@ use crate::cluster::{BINARY, Cluster, eventually};
 use crate::http;
 use crate::mcp::Client;
 
+/// What is wrong, method, path, headers, body, and the status of the refusal.
+type Case<'a> = (&'a str, Method, &'a str, Vec<(&'a str, &'a str)>, String, u16);
+
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,7 +42,7 @@ async fn every_kind_of_bad_request_gets_its_clear_refusal() {
         "]".repeat(5_000)
     );
     let post = Method::POST;
-    let cases: Vec<(&str, Method, &str, Vec<(&str, &str)>, String, u16)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("broken JSON", post.clone(), "/mcp", plain.clone(), r#"{"jsonrpc":"2.0","#.into(), 400),
         ("not UTF-8 text", post.clone(), "/mcp", plain.clone(), "\u{fffd}\0".into(), 400),
         ("no body", post.clone(), "/mcp", plain.clone(), String::new(), 400),
