@@ -126,8 +126,15 @@ pub trait Enforcement: Send + Sync + 'static {
     /// Waits for freshness, decides, journals the admission and starts its commit; or records the refusal.
     fn admit(&self, request: CallRequest) -> BoxFuture<'_, Result<Arc<dyn AdmittedCall>, Refused>>;
 
-    /// Records a refusal that the gateway found by itself (no such upstream, no room, node draining).
-    fn refuse(&self, caller: &CallerInfo, kind: ItemKind, item: &str, reason: Reason) -> Refused;
+    /// Records a refusal that the gateway found by itself (no such upstream, no room, node draining); resolves once the
+    /// record is on this node's disk, where it can get there.
+    fn refuse<'a>(
+        &'a self,
+        caller: &'a CallerInfo,
+        kind: ItemKind,
+        item: &'a str,
+        reason: Reason,
+    ) -> BoxFuture<'a, Refused>;
 
     /// The evaluator, for lists: may the caller see the item? Waits for nothing, records nothing.
     fn may_view(&self, caller: &CallerInfo, upstream: &UpstreamId, own_name: &str, item: &str) -> Decision;

@@ -26,10 +26,14 @@ use crate::metrics::Metrics;
 use crate::ports::{BatchNote, Note, Parts, ProposeFailure};
 use crate::recover::Carried;
 
-/// Batches journaled and not yet applied. Past it records queue up, then callers are refused. One: several race to the
-/// log, those that come too early are sent again after a pause, and each is smaller (measured with four on three
-/// nodes: a third to a half of the log's entries were such repeats, and 128 clients got half the commits).
+/// Batches on their way to the log. One: several race there, those that come too early are sent again after a pause, and
+/// each is smaller (measured with four on three nodes: a third to a half of the log's entries were such repeats).
 const IN_FLIGHT_MAX: usize = 1;
+/// While a batch is under way, records wait for its end and then go together; but no longer than this before they are
+/// journaled, so that a slow quorum, or none, delays only what asks for one.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// Batches journaled and waiting to be sent. Past it records queue up, then callers are refused.
+const READY_MAX: usize = 256;
 /// Records waiting to be journaled.
 const QUEUE_MAX: usize = 16 * 1_024;
 /// How long a record that nobody waits for may wait for company.
@@ -123,7 +127,11 @@ pub(crate) struct Batcher {
     /// A batch on its way to the disk.
     flushing: Option<(Numbered, Vec<Record>, InFlight)>,
     flushed: (mpsc::Sender<bool>, mpsc::Receiver<bool>),
+    /// Journaled, waiting for their turn.
+    ready: VecDeque<(Numbered, Vec<Record>, InFlight)>,
     in_flight: BTreeMap<u64, InFlight>,
+    /// When the latest batch was sent.
+    sent_at: Instant,
     deliveries: JoinSet<Result<(), String>>,
     /// Admitted calls without an applied completion, by the journal position of their admission: what a restart must
     /// still be able to read.
@@ -146,7 +154,9 @@ impl Batcher {
             pending_since: None,
             flushing: None,
             flushed: mpsc::channel(1),
+            ready: VecDeque::new(),
             in_flight: BTreeMap::new(),
+            sent_at: Instant::now(),
             deliveries: JoinSet::new(),
             open_calls: BTreeMap::new(),
             last_told: Instant::now(),
@@ -201,6 +211,7 @@ impl Batcher {
         self.pending.is_empty()
             && self.items.is_empty()
             && self.flushing.is_none()
+            && self.ready.is_empty()
             && self.in_flight.is_empty()
     }
 
@@ -219,7 +230,7 @@ impl Batcher {
                 applied: false,
                 delivered: watch::Sender::new(false),
             };
-            self.deliver(&batch, decoded, in_flight);
+            self.make_ready(batch, decoded, in_flight);
         }
         // Told last: with nothing to carry, all older records can go.
         self.discard();
@@ -247,21 +258,23 @@ impl Batcher {
     fn next_wake(&self, stopping: bool) -> Instant {
         // While a tick is on its way, or none is to come, there is nothing to wake for.
         let tick = if self.ticking || stopping { Instant::now() + TICK } else { self.last_told + TICK };
-        match self.pending_since {
-            Some(since) if self.can_form() => tick.min(since + LINGER),
-            _ => tick,
-        }
+        self.due_at().map_or(tick, |due| tick.min(due))
     }
 
-    fn can_form(&self) -> bool {
-        self.flushing.is_none() && self.in_flight.len() < IN_FLIGHT_MAX
+    /// When the next batch is to be formed; `None` until something else happens.
+    fn due_at(&self) -> Option<Instant> {
+        let since = self.pending_since?;
+        if self.flushing.is_some() || self.ready.len() >= READY_MAX {
+            return None;
+        }
+        let wanted = if self.urgent > 0 { since } else { since + LINGER };
+        let way_is_free = self.ready.is_empty() && self.in_flight.len() < IN_FLIGHT_MAX;
+        Some(if way_is_free { wanted } else { wanted.max(self.sent_at + PATIENCE) })
     }
 
     /// Starts writing the next batch, if one is due and there is room for it.
     fn form_batch(&mut self) -> Result<(), String> {
-        let Some(since) = self.pending_since else { return Ok(()) };
-        let due = since.elapsed() >= LINGER || self.urgent > 0;
-        if !due || !self.can_form() {
+        if self.due_at().is_none_or(|due| due > Instant::now()) {
             return Ok(());
         }
         let mut records = Vec::new();
@@ -279,7 +292,9 @@ impl Batcher {
                 progress.push(item.progress);
             }
         }
-        self.pending_since = (!self.pending.is_empty()).then_some(since);
+        if self.pending.is_empty() {
+            self.pending_since = None;
+        }
         let (calls_opened, calls_closed) = calls_of(&records);
         self.metrics.batch(records.len());
         let batch = self.number(only1mcp_proto::codec::encode_records(&records).into());
@@ -308,15 +323,28 @@ impl Batcher {
         for sender in in_flight.progress.iter().flatten() {
             sender.send_replace(Progress::Journaled);
         }
-        self.deliver(&batch, records, in_flight);
+        self.make_ready(batch, records, in_flight);
         Ok(())
     }
 
-    fn deliver(&mut self, batch: &Numbered, records: Vec<Record>, in_flight: InFlight) {
+    fn make_ready(&mut self, batch: Numbered, records: Vec<Record>, in_flight: InFlight) {
         for call in &in_flight.calls_opened {
             self.open_calls.insert(*call, in_flight.position);
         }
+        self.ready.push_back((batch, records, in_flight));
+        self.send_ready();
+    }
+
+    fn send_ready(&mut self) {
+        while self.in_flight.len() < IN_FLIGHT_MAX {
+            let Some((batch, records, in_flight)) = self.ready.pop_front() else { return };
+            self.deliver(&batch, records, in_flight);
+        }
+    }
+
+    fn deliver(&mut self, batch: &Numbered, records: Vec<Record>, in_flight: InFlight) {
         self.last_told = Instant::now();
+        self.sent_at = self.last_told;
         let delivered = in_flight.delivered.subscribe();
         let entry = self.entry(Command::Activity(Batch {
             node: self.parts.cluster.node(),
@@ -374,14 +402,16 @@ impl Batcher {
         while self.in_flight.first_key_value().is_some_and(|(_, in_flight)| in_flight.applied) {
             self.in_flight.pop_first();
         }
+        self.send_ready();
         self.discard();
     }
 
     fn discard(&self) {
         let unapplied = self.in_flight.values().map(|in_flight| in_flight.position).min();
+        let ready = self.ready.front().map(|(_, _, in_flight)| in_flight.position);
         let flushing = self.flushing.as_ref().map(|(_, _, in_flight)| in_flight.position);
         let open = self.open_calls.values().copied().min();
-        if let Some(needed) = [unapplied, flushing, open].into_iter().flatten().min() {
+        if let Some(needed) = [unapplied, ready, flushing, open].into_iter().flatten().min() {
             self.parts.journal.discard(needed.saturating_sub(1));
         }
     }

@@ -37,7 +37,8 @@ fn caller(caller: &mut Caller) {
     cut(&mut caller.request_id, limits::EVENT_TEXT_BYTES_MAX);
 }
 
-fn cut(text: &mut String, bytes_max: usize) {
+/// Cuts `text` to its bound, and marks that it was longer.
+pub(crate) fn cut(text: &mut String, bytes_max: usize) {
     if text.len() <= bytes_max {
         return;
     }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::admitted::{Admitted, Refused};
 use crate::batcher::{Batcher, Intake, Progress};
-use crate::bound::ITEM_BYTES_MAX;
+use crate::bound::{ITEM_BYTES_MAX, cut};
 use crate::freshness::{Freshness, NotFresh, stale_wait, staleness_ms_max};
 use crate::metrics::Metrics;
 use crate::minute::UsedThisMinute;
@@ -28,6 +28,8 @@ use crate::refusals::Fold;
 use crate::view::{View, ViewCell};
 
 const EFFECTS_MAX: usize = 1_024;
+/// How long a refusal waits for its record to be on disk.
+const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 
 /// What the gateway knows of one request.
 #[derive(Clone, Debug)]
@@ -155,11 +157,11 @@ impl Enforcer {
         deadline: Instant,
     ) -> Result<Admitted, Refused> {
         if self.is_draining() {
-            return Err(self.refuse(facts, kind, item, Reason::Draining, None));
+            return Err(self.refuse_durably(facts, kind, item, Reason::Draining, None).await);
         }
         // A longer name cannot be recorded whole, so nothing by that name is let through. INVARIANT: P5
         if item.len() > ITEM_BYTES_MAX {
-            return Err(self.refuse(facts, kind, item, Reason::UpstreamUnknown, None));
+            return Err(self.refuse_durably(facts, kind, item, Reason::UpstreamUnknown, None).await);
         }
         let bound = staleness_ms_max(&self.view);
         let until = deadline.min(Instant::now() + stale_wait(&self.view));
@@ -168,13 +170,13 @@ impl Enforcer {
                 NotFresh::Stale => Reason::Stale,
                 NotFresh::QueueFull => Reason::Overloaded,
             };
-            return Err(self.refuse(facts, kind, item, reason, None));
+            return Err(self.refuse_durably(facts, kind, item, reason, None).await);
         }
         let view = self.view();
         let evidence = match self.decide_on(&view, facts, Action::Execute(item)) {
             Decision::Allow(evidence) => evidence,
             Decision::Deny(denial) => {
-                return Err(self.refuse(facts, kind, item, denial.reason, Some(&denial)));
+                return Err(self.refuse_durably(facts, kind, item, denial.reason, Some(&denial)).await);
             }
         };
         let admission = self.admission(facts, kind, item, upstream, argument_digest, &evidence);
@@ -227,27 +229,62 @@ impl Enforcer {
         reason: Reason,
         denial: Option<&Denial>,
     ) -> Refused {
+        let (refused, refusal) = self.word(facts, kind, item, reason, denial);
+        self.write_refusal(refusal);
+        refused
+    }
+
+    /// As [`Enforcer::refuse`], and returns once the record is on this node's disk; without it where that takes longer
+    /// than [`REFUSAL_WAIT`], for a refusal is given in any case. INVARIANT: P3
+    pub async fn refuse_durably(
+        &self,
+        facts: &CallFacts,
+        kind: ItemKind,
+        item: &str,
+        reason: Reason,
+        denial: Option<&Denial>,
+    ) -> Refused {
+        let (refused, refusal) = self.word(facts, kind, item, reason, denial);
+        let tenant = trail(&self.view().state, &refusal.caller.tenant, &refusal.tenant).clone();
+        if let Some(record) = self.fold.refused(refusal, tenant)
+            && let Ok(mut progress) = self.intake.follow(record, true)
+        {
+            let written = progress.wait_for(|p| !matches!(p, Progress::Queued));
+            let _ = tokio::time::timeout(REFUSAL_WAIT, written).await;
+        }
+        refused
+    }
+
+    fn word(
+        &self,
+        facts: &CallFacts,
+        kind: ItemKind,
+        item: &str,
+        reason: Reason,
+        denial: Option<&Denial>,
+    ) -> (Refused, Refusal) {
         self.metrics.denied(reason);
         let decision = DecisionId(self.random());
         let revision = denial.map_or_else(|| self.view().policy.revision(), |denial| denial.revision);
         let now = self.now();
+        let mut item = item.to_owned();
+        cut(&mut item, ITEM_BYTES_MAX);
+        let rule =
+            denial.and_then(|d| d.rule.as_ref()).map(|rule| format!(" by rule {rule}")).unwrap_or_default();
+        let message = format!("{item} is refused ({}){rule}: {}", reason.code(), reason.ask());
         let refusal = Refusal {
             decision,
             caller: facts.caller(),
             tenant: facts.tenant.clone(),
             kind,
-            item: item.to_owned(),
+            item,
             reason,
             revision,
             count: 1,
             first_at: now,
             last_at: now,
         };
-        self.write_refusal(refusal);
-        let rule =
-            denial.and_then(|d| d.rule.as_ref()).map(|rule| format!(" by rule {rule}")).unwrap_or_default();
-        let message = format!("{item} is refused ({}){rule}: {}", reason.code(), reason.ask());
-        Refused { reason, decision, revision, message }
+        (Refused { reason, decision, revision, message }, refusal)
     }
 
     /// Records a refusal that was worded elsewhere (administration).

@@ -45,7 +45,9 @@ impl GatewayPort {
 
     /// Is `item`, as `upstream__own`, of an upstream that is offered to `tenant` but disabled?
     fn is_disabled(&self, tenant: &TenantId, item: &str) -> bool {
-        let Some(id) = item.split_once("__").and_then(|(id, _)| UpstreamId::new(id).ok()) else { return false };
+        let Some(id) = item.split_once("__").and_then(|(id, _)| UpstreamId::new(id).ok()) else {
+            return false;
+        };
         self.offered(tenant).get(&id).is_some_and(|upstream| !upstream.enabled)
     }
 
@@ -221,11 +223,24 @@ impl Enforcement for GatewayPort {
         })
     }
 
-    fn refuse(&self, caller: &CallerInfo, kind: ItemKind, item: &str, reason: Reason) -> Refused {
-        // The gateway is shown enabled upstreams only; whoever calls a disabled one is told that it is that.
-        let disabled = reason == Reason::UpstreamUnknown && self.is_disabled(&caller.tenant, item);
-        let reason = if disabled { Reason::UpstreamDisabled } else { reason };
-        refused(self.enforcer.refuse(&facts(caller), kind, item, reason, None))
+    fn refuse<'a>(
+        &'a self,
+        caller: &'a CallerInfo,
+        kind: ItemKind,
+        item: &'a str,
+        reason: Reason,
+    ) -> BoxFuture<'a, Refused> {
+        Box::pin(async move {
+            // The gateway is shown enabled upstreams only; whoever calls a disabled one is told that it is that.
+            let disabled = reason == Reason::UpstreamUnknown && self.is_disabled(&caller.tenant, item);
+            let reason = if disabled { Reason::UpstreamDisabled } else { reason };
+            let facts = facts(caller);
+            refused(match reason {
+                // What could not be recorded in time is not waited for again.
+                Reason::AuditUnavailable => self.enforcer.refuse(&facts, kind, item, reason, None),
+                _ => self.enforcer.refuse_durably(&facts, kind, item, reason, None).await,
+            })
+        })
     }
 
     fn may_view(&self, caller: &CallerInfo, _upstream: &UpstreamId, _own_name: &str, item: &str) -> Decision {

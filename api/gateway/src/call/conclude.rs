@@ -173,7 +173,7 @@ impl Call {
     ) -> Result<(), Refused> {
         match timeout(ms(inner.config.seal_ms_max), admitted.complete(outcome, digest, bytes)).await {
             Ok(recorded) => recorded,
-            Err(_) => Err(unrecorded(inner, self)),
+            Err(_) => Err(unrecorded(inner, self).await),
         }
     }
 

@@ -65,7 +65,7 @@ async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
     let own_reason = if inner.is_draining() { Some(Reason::Draining) } else { None };
     let (Some(upstream), None) = (upstream, own_reason) else {
         let reason = own_reason.unwrap_or(Reason::UpstreamUnknown);
-        return refuse(&inner.enforcement.refuse(&call.caller, target.kind, &target.item, reason));
+        return refuse(&inner.enforcement.refuse(&call.caller, target.kind, &target.item, reason).await);
     };
     let until = started + ms(inner.config.call_ms_max.min(upstream.call_timeout_ms));
     let admitted = inner.enforcement.admit(CallRequest {
@@ -223,14 +223,14 @@ pub(super) async fn sealed(
 ) -> Result<Receipt, Refused> {
     match timeout(ms(inner.config.seal_ms_max), admitted.sealed()).await {
         Ok(sealed) => sealed,
-        Err(_) => Err(unrecorded(inner, call)),
+        Err(_) => Err(unrecorded(inner, call).await),
     }
 }
 
 /// A refusal for want of a record of the call (P5).
-pub(super) fn unrecorded(inner: &Inner, call: &Call) -> Refused {
+pub(super) async fn unrecorded(inner: &Inner, call: &Call) -> Refused {
     let target = &call.target;
-    inner.enforcement.refuse(&call.caller, target.kind, &target.item, Reason::AuditUnavailable)
+    inner.enforcement.refuse(&call.caller, target.kind, &target.item, Reason::AuditUnavailable).await
 }
 
 pub(super) fn failed(error: &UpstreamError, upstream: &str) -> RpcError {

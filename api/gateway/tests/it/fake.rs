@@ -199,9 +199,17 @@ impl Enforcement for Fake {
         })
     }
 
-    fn refuse(&self, _: &CallerInfo, _: ItemKind, item: &str, reason: Reason) -> Refused {
-        self.refused.lock().unwrap().push((item.to_owned(), reason));
-        refused(reason)
+    fn refuse<'a>(
+        &'a self,
+        _: &'a CallerInfo,
+        _: ItemKind,
+        item: &'a str,
+        reason: Reason,
+    ) -> BoxFuture<'a, Refused> {
+        Box::pin(async move {
+            self.refused.lock().unwrap().push((item.to_owned(), reason));
+            refused(reason)
+        })
     }
 
     fn may_view(&self, _: &CallerInfo, _: &UpstreamId, _: &str, item: &str) -> Decision {
