@@ -235,7 +235,7 @@ impl Enforcer {
     }
 
     /// As [`Enforcer::refuse`], and returns once the record is on this node's disk; without it where that takes longer
-    /// than [`REFUSAL_WAIT`], for a refusal is given in any case. INVARIANT: P3
+    /// than two seconds, for a refusal is given in any case. INVARIANT: P3
     pub async fn refuse_durably(
         &self,
         facts: &CallFacts,

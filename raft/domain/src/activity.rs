@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use crate::decide::Reason;
-use crate::ids::{ApiKeyId, AuditIndex, CallId, DecisionId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId, ProjectId, Revision, RoleId, TenantId, UpstreamId};
+use crate::ids::{
+    ApiKeyId, AuditIndex, CallId, DecisionId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
+    PrincipalId, ProjectId, Revision, RoleId, TenantId, UpstreamId,
+};
 use crate::model::SealMode;
 use crate::state::State;
 use crate::time::TimestampMs;
@@ -31,9 +34,15 @@ pub enum Record {
     /// Failed authentications of one second, summed up.
     Unauthenticated(Unauthenticated),
     /// A use of the key, at most once a minute and key.
-    KeyUsed { key: ApiKeyId, at: TimestampMs },
+    KeyUsed {
+        key: ApiKeyId,
+        at: TimestampMs,
+    },
     /// The node itself started or shut down, or says what it cut from a torn file.
-    NodeNotice { kind: NoticeKind, detail: String },
+    NodeNotice {
+        kind: NoticeKind,
+        detail: String,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
