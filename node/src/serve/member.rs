@@ -38,6 +38,7 @@ use crate::serve::join::Doorkeeper;
 use crate::serve::journal_port::JournalFile;
 use crate::serve::metrics;
 use crate::serve::readiness::Readiness;
+use crate::serve::torn;
 use crate::tls::{
     self, AcceptLimits, ClientCertificate, ConnectionInfo, Expect, Keeper, NodeConnector, ServerTls,
 };
@@ -139,6 +140,7 @@ impl Joined {
         for cut in [RaftLog::cut_at_open(&*log), Journal::cut_at_open(&*journal)].into_iter().flatten() {
             tracing::warn!(%cut, "a torn end was cut at start");
         }
+        let log_was_cut = RaftLog::cut_at_open(&*log).is_some();
         let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
         let stores = Stores { log, engine: engine.clone() };
         let consensus = start_consensus(config, identity, stores, connector).await?;
@@ -157,6 +159,10 @@ impl Joined {
         };
         let mut tasks = JoinSet::new();
         let ports_stop = stop.child_token();
+        if log_was_cut {
+            // INVARIANT: P6
+            torn::have_another_lead(&handle).await;
+        }
         serve_peers(config, &consensus, handlers, peer_keeper, &ports_stop, &mut tasks).await?;
         Ok(Self { handle, journal, forwarded, vitals, tasks, ports_stop })
     }

@@ -20,5 +20,6 @@ mod metrics;
 mod readiness;
 mod run;
 pub mod signals;
+mod torn;
 
 pub use run::run;

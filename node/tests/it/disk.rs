@@ -63,3 +63,30 @@ async fn a_node_with_torn_files_says_so_and_catches_up() {
     load.more(10).await;
     assert_eq!(load.end().await.refused, Vec::<String>::new());
 }
+
+/// Bytes that were acknowledged are gone: rot, or a disk that lied.
+fn lose_the_end(path: &Path) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length - 7).unwrap();
+    file.sync_all().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_lost_the_end_of_its_log_stops_nobody() {
+    let mut cluster = Cluster::start(23).await;
+    let leader = cluster.leader().await;
+    let victim = leader % 3 + 1;
+    let load = Load::start(&cluster, &[1, 2, 3], 2).await;
+    load.more(60).await;
+    cluster.kill(victim);
+    lose_the_end(&newest(&cluster.path(&format!("node-{victim}")).join("log/wal"), ".wal"));
+    cluster.restart(victim).await;
+    load.more(20).await;
+    let told = load.end().await;
+    for number in 1..=3 {
+        assert!(crate::cluster::is_alive(cluster.pid(number)), "node {number} ended");
+        cluster.wait_ready(number).await;
+    }
+    agree(&cluster, &[1, 2, 3], &told.receipts).await;
+}
