@@ -11,6 +11,7 @@ use only1mcp_domain::ids::{
     ApiKeyId, CallId, DecisionId, Digest, McpSessionId, NodeId, PrincipalId, ProjectId, Revision, TenantId,
     UpstreamId,
 };
+use only1mcp_domain::ledger::AccountKey;
 use only1mcp_domain::model::{SealMode, Upstream};
 
 /// Who is on the other end of a request, proven by key.
@@ -68,6 +69,8 @@ pub struct Refused {
     pub revision: Revision,
     /// One sentence for the caller: what decided it and what to ask for. No secrets, no internals.
     pub message: String,
+    /// The limit that left no room, and when its next period begins.
+    pub limit: Option<(AccountKey, TimestampMs)>,
 }
 
 /// An admitted call. Dropping it without `complete` records the call as cancelled.

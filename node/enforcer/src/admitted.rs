@@ -1,16 +1,18 @@
 //! An admitted call: what holds its answer back (P2), and how its end is recorded.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use only1mcp_domain::activity::{Admission, CallOutcome, Completion, Record};
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{AuditIndex, CallId, DecisionId, Digest, Revision};
+use only1mcp_domain::ledger::AccountKey;
 use only1mcp_domain::model::SealMode;
 use only1mcp_domain::time::TimestampMs;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::allowance::Held;
 use crate::batcher::Progress;
 use crate::enforcer::Enforcer;
 
@@ -32,12 +34,26 @@ pub struct Refused {
     pub revision: Revision,
     /// For the caller: what decided it and what to ask for.
     pub message: String,
+    /// The limit that left no room, and when its next period begins.
+    pub limit: Option<(AccountKey, TimestampMs)>,
+}
+
+impl Refused {
+    pub(crate) fn name_limit(&mut self, limit: Option<(AccountKey, TimestampMs)>) {
+        if let Some((account, _)) = &limit {
+            let of = if account.subject.is_empty() { "" } else { " of " };
+            self.message = format!("{} (limit {}{of}{})", self.message, account.limit, account.subject);
+        }
+        self.limit = limit;
+    }
 }
 
 /// Dropping it without [`Admitted::complete`] records the call as cancelled.
 pub struct Admitted {
     enforcer: Arc<Enforcer>,
     admission: Admission,
+    /// Taken when the call is charged.
+    held: Mutex<Held>,
     progress: watch::Receiver<Progress>,
     started: Instant,
     completed: AtomicBool,
@@ -48,10 +64,13 @@ impl Admitted {
     pub(crate) fn new(
         enforcer: Arc<Enforcer>,
         admission: Admission,
+        mut held: Held,
         progress: watch::Receiver<Progress>,
     ) -> Self {
+        held.keep();
+        let held = Mutex::new(held);
         let (completed, counted) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { enforcer, admission, progress, started: Instant::now(), completed, counted }
+        Self { enforcer, admission, held, progress, started: Instant::now(), completed, counted }
     }
 
     pub fn call(&self) -> CallId {
@@ -111,6 +130,7 @@ impl Admitted {
                 reason.code(),
                 reason.ask()
             ),
+            limit: None,
         }
     }
 
@@ -127,12 +147,10 @@ impl Admitted {
         let record = self.completion(outcome, result_digest, result_bytes);
         if self.admission.mode != SealMode::Completion {
             // An answer does not wait for this record: a restart finds the call open and records it as unknown.
-            let _ = self.enforcer.intake.tell(record);
+            self.enforcer.intake.owe(record, false);
             return Ok(());
         }
-        let Ok(mut progress) = self.enforcer.intake.follow(record, true) else {
-            return Err(self.refuse(Reason::AuditUnavailable));
-        };
+        let mut progress = self.enforcer.intake.owe_and_follow(record);
         match progress.wait_for(|p| matches!(p, Progress::Applied(_) | Progress::Failed)).await {
             Ok(reached) if matches!(*reached, Progress::Applied(_)) => Ok(()),
             _ => Err(self.refuse(Reason::AuditUnavailable)),
@@ -148,6 +166,7 @@ impl Admitted {
             result_bytes,
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             observed_at: TimestampMs(self.enforcer.parts.clock.now_ms()),
+            charges: self.held.lock().unwrap_or_else(PoisonError::into_inner).charge(),
         })
     }
 }
@@ -156,7 +175,7 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         if !self.completed.swap(true, Ordering::AcqRel) {
             let record = self.completion(CallOutcome::Cancelled, Digest::default(), 0);
-            let _ = self.enforcer.intake.tell(record);
+            self.enforcer.intake.owe(record, false);
         }
     }
 }

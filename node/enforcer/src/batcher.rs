@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use only1mcp_domain::State;
 use only1mcp_domain::activity::{Batch, Record, RecordApplied};
 use only1mcp_domain::command::{Actor, Command, Entry, Via};
 use only1mcp_domain::ids::{CallId, Digest, Incarnation, PrincipalId, TenantId};
@@ -24,6 +25,7 @@ use crate::bound::bound;
 use crate::journal_record::{JournalRecord, Numbered};
 use crate::metrics::Metrics;
 use crate::ports::{BatchNote, Note, Parts, ProposeFailure};
+use crate::purse::{Posting, Purse};
 use crate::recover::Carried;
 
 /// Batches on their way to the log. One: several race there, those that come too early are sent again after a pause, and
@@ -43,6 +45,8 @@ const PROPOSE_DEADLINE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(20);
 /// Without activity a node tells its clock this often.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is told which calls are over.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// How far a record has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +79,30 @@ struct Item {
 #[derive(Clone)]
 pub(crate) struct Intake {
     items: mpsc::Sender<Item>,
+    /// Not bounded by itself: at most a few for each call that the bounded way let in.
+    owed: mpsc::UnboundedSender<Item>,
 }
 
 impl Intake {
     /// Takes a record nobody waits for.
     pub(crate) fn tell(&self, record: Record) -> Result<(), ActivityError> {
         self.send(Item { record, urgent: false, progress: None })
+    }
+
+    /// Takes a record that must not be lost while the node lives: the end of a call that was let in, or what its
+    /// accounts need.
+    pub(crate) fn owe(&self, mut record: Record, urgent: bool) {
+        bound(&mut record);
+        // Closed only when the node ends.
+        let _ = self.owed.send(Item { record, urgent, progress: None });
+    }
+
+    /// As [`Intake::owe`], and tells how far it comes.
+    pub(crate) fn owe_and_follow(&self, mut record: Record) -> watch::Receiver<Progress> {
+        bound(&mut record);
+        let (sender, receiver) = watch::channel(Progress::Queued);
+        let _ = self.owed.send(Item { record, urgent: true, progress: Some(sender) });
+        receiver
     }
 
     /// Takes a record and tells how far it comes.
@@ -109,6 +131,8 @@ struct InFlight {
     calls_opened: Vec<CallId>,
     calls_closed: Vec<CallId>,
     progress: Vec<Option<watch::Sender<Progress>>>,
+    /// What it means for the purse.
+    posting: Posting,
     applied: bool,
     /// Ends its deliveries when the batch is applied.
     delivered: watch::Sender<bool>,
@@ -117,8 +141,12 @@ struct InFlight {
 pub(crate) struct Batcher {
     parts: Parts,
     metrics: Arc<Metrics>,
+    purse: Arc<Purse>,
     items: mpsc::Receiver<Item>,
+    owed: mpsc::UnboundedReceiver<Item>,
     incarnation: Incarnation,
+    /// Batches of earlier lives that are still to be applied.
+    carried: u64,
     next_sequence: u64,
     pending: VecDeque<Item>,
     /// How many of `pending` somebody waits for.
@@ -138,16 +166,22 @@ pub(crate) struct Batcher {
     open_calls: BTreeMap<CallId, u64>,
     last_told: Instant,
     ticking: bool,
+    /// When it was last told which calls are over.
+    settled_at: Instant,
 }
 
 impl Batcher {
-    pub(crate) fn new(parts: Parts, metrics: Arc<Metrics>) -> (Self, Intake) {
+    pub(crate) fn new(parts: Parts, metrics: Arc<Metrics>, purse: Arc<Purse>) -> (Self, Intake) {
         let (sender, items) = mpsc::channel(QUEUE_MAX);
+        let (owe, owed) = mpsc::unbounded_channel();
         let batcher = Self {
             parts,
             metrics,
+            purse,
             items,
+            owed,
             incarnation: Incarnation(0),
+            carried: 0,
             next_sequence: 1,
             pending: VecDeque::new(),
             urgent: 0,
@@ -161,8 +195,9 @@ impl Batcher {
             open_calls: BTreeMap::new(),
             last_told: Instant::now(),
             ticking: false,
+            settled_at: Instant::now(),
         };
-        (batcher, Intake { items: sender })
+        (batcher, Intake { items: sender, owed: owe })
     }
 
     /// Runs until `stop` turns true and everything is applied, or something fails that ends the node.
@@ -185,6 +220,7 @@ impl Batcher {
                     Some(item) => self.queue(item),
                     None => stopping = true,
                 },
+                Some(item) = self.owed.recv() => self.queue(item),
                 Some(done) = self.flushed.1.recv() => self.on_flushed(done)?,
                 note = notes.recv() => match note {
                     Ok(note) if note.resync => self.on_lagged(),
@@ -210,6 +246,7 @@ impl Batcher {
     fn is_idle(&self) -> bool {
         self.pending.is_empty()
             && self.items.is_empty()
+            && self.owed.is_empty()
             && self.flushing.is_none()
             && self.ready.is_empty()
             && self.in_flight.is_empty()
@@ -219,6 +256,7 @@ impl Batcher {
     fn take_over(&mut self, carried: Carried) {
         self.incarnation = carried.incarnation;
         self.next_sequence = 1;
+        self.carried = carried.batches.len() as u64;
         for (records, decoded) in carried.batches {
             let batch = self.number(records);
             let calls = calls_of(&decoded);
@@ -227,6 +265,8 @@ impl Batcher {
                 calls_opened: calls.0,
                 calls_closed: calls.1,
                 progress: Vec::new(),
+                // What earlier lives held is not in this one's purse.
+                posting: Posting::default(),
                 applied: false,
                 delivered: watch::Sender::new(false),
             };
@@ -251,7 +291,8 @@ impl Batcher {
             self.urgent += usize::from(item.urgent);
             self.pending.push_back(item);
             let room = self.pending.len() < QUEUE_MAX;
-            next = if room { self.items.try_recv().ok() } else { None };
+            let owed = self.owed.try_recv().ok();
+            next = owed.or_else(|| if room { self.items.try_recv().ok() } else { None });
         }
     }
 
@@ -296,6 +337,7 @@ impl Batcher {
             self.pending_since = None;
         }
         let (calls_opened, calls_closed) = calls_of(&records);
+        let posting = Posting::of(&records);
         self.metrics.batch(records.len());
         let batch = self.number(only1mcp_proto::codec::encode_records(&records).into());
         let journaled = JournalRecord::Batch(batch.clone()).encode();
@@ -309,7 +351,7 @@ impl Batcher {
         };
         let delivered = watch::Sender::new(false);
         let in_flight =
-            InFlight { position, calls_opened, calls_closed, progress, applied: false, delivered };
+            InFlight { position, calls_opened, calls_closed, progress, posting, applied: false, delivered };
         self.flushing = Some((batch, records, in_flight));
         Ok(())
     }
@@ -358,6 +400,19 @@ impl Batcher {
     }
 
     fn on_note(&mut self, note: &Note) {
+        self.on_batch(note);
+        self.spend(|purse, state| purse.moved(state));
+    }
+
+    /// Has the purse act on what is applied here; what it asks for goes out with the next batch.
+    fn spend(&mut self, act: impl FnOnce(&Purse, &State) -> Vec<Record>) {
+        let state = self.parts.cluster.state();
+        for record in act(&self.purse, &state) {
+            self.queue(Item { record, urgent: true, progress: None });
+        }
+    }
+
+    fn on_batch(&mut self, note: &Note) {
         let Some(BatchNote { node, incarnation, sequence, outcome }) = &note.batch else { return };
         if *node != self.parts.cluster.node() || *incarnation != self.incarnation {
             return;
@@ -374,7 +429,17 @@ impl Batcher {
         for call in std::mem::take(&mut in_flight.calls_closed) {
             self.open_calls.remove(&call);
         }
+        let posting = std::mem::take(&mut in_flight.posting);
+        let sequence = *sequence;
+        self.posted(sequence, &posting);
         self.settle();
+    }
+
+    fn posted(&mut self, sequence: u64, posting: &Posting) {
+        if sequence >= self.carried {
+            self.purse.open();
+        }
+        self.spend(|purse, state| purse.applied(state, posting));
     }
 
     /// Notes were missed: what the state says was applied is applied, but its answers are not known here.
@@ -384,7 +449,9 @@ impl Batcher {
         if activity.incarnation != self.incarnation {
             return;
         }
-        for (_, in_flight) in self.in_flight.range_mut(..=activity.last_sequence) {
+        let mut postings = Vec::new();
+        for (sequence, in_flight) in self.in_flight.range_mut(..=activity.last_sequence) {
+            postings.push((*sequence, std::mem::take(&mut in_flight.posting)));
             in_flight.applied = true;
             in_flight.delivered.send_replace(true);
             for sender in in_flight.progress.iter().flatten() {
@@ -393,6 +460,9 @@ impl Batcher {
             for call in std::mem::take(&mut in_flight.calls_closed) {
                 self.open_calls.remove(&call);
             }
+        }
+        for (sequence, posting) in postings {
+            self.posted(sequence, &posting);
         }
         self.settle();
     }
@@ -416,8 +486,24 @@ impl Batcher {
         }
     }
 
+    /// Tells which calls are over, where limits count them.
+    fn tell_settled(&mut self) {
+        if self.settled_at.elapsed() < SETTLED {
+            return;
+        }
+        self.settled_at = Instant::now();
+        let state = self.parts.cluster.state();
+        if !state.ledger.accounts.is_empty() {
+            let record = Record::SettledThrough(self.purse.settled_through(state.log_time));
+            self.queue(Item { record, urgent: false, progress: None });
+        }
+    }
+
     /// Tells this node's clock when nothing else has.
     fn tick(&mut self, stopping: bool) {
+        if !stopping {
+            self.tell_settled();
+        }
         if stopping || self.ticking || self.last_told.elapsed() < TICK {
             return;
         }
@@ -502,13 +588,19 @@ pub(crate) fn calls_of(records: &[Record]) -> (Vec<CallId>, Vec<CallId>) {
 /// An upper bound of a record's encoded size, from its texts.
 fn approximate_bytes(record: &Record) -> usize {
     const FIXED: usize = 512;
+    /// An account's names, its amounts and what is around them.
+    const ACCOUNT_BYTES: usize =
+        limits::SLUG_BYTES_MAX + limits::NAME_BYTES_MAX + limits::SUBJECT_BYTES_MAX + 128;
     let caller = |caller: &only1mcp_domain::activity::Caller| {
         caller.user_agent.len() + caller.request_id.len() + 3 * limits::NAME_BYTES_MAX
     };
     FIXED
         + match record {
             Record::Admission(a) => {
-                caller(&a.caller) + a.item.len() + a.role_path.len() * limits::NAME_BYTES_MAX
+                caller(&a.caller)
+                    + a.item.len()
+                    + a.role_path.len() * limits::NAME_BYTES_MAX
+                    + a.holds.len() * ACCOUNT_BYTES
             }
             Record::Refusal(r) => caller(&r.caller) + r.item.len(),
             Record::SessionOpened(s) | Record::SessionClosed(s) => {
@@ -516,6 +608,9 @@ fn approximate_bytes(record: &Record) -> usize {
             }
             Record::Unauthenticated(u) => u.sources.len() * 64,
             Record::NodeNotice { detail, .. } => detail.len(),
-            Record::Completion(_) | Record::KeyUsed { .. } => 0,
+            Record::Completion(completion) => completion.charges.len() * ACCOUNT_BYTES,
+            Record::Ask(ask) => ask.parts.len() * ACCOUNT_BYTES,
+            Record::Return(parts) => parts.len() * ACCOUNT_BYTES,
+            Record::Restarted { .. } | Record::SettledThrough(_) | Record::KeyUsed { .. } => 0,
         }
 }

@@ -28,6 +28,8 @@ pub(crate) fn bound(record: &mut Record) {
             cut(&mut event.protocol_version, text);
         }
         Record::NodeNotice { detail, .. } => cut(detail, text),
+        // Their names come from records that were checked, or are digests past their bound.
+        Record::Ask(_) | Record::Return(_) | Record::Restarted { .. } | Record::SettledThrough(_) => {}
         Record::Completion(_) | Record::Unauthenticated(_) | Record::KeyUsed { .. } => {}
     }
 }

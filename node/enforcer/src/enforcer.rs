@@ -17,12 +17,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admitted::{Admitted, Refused};
+use crate::allowance::NotHeld;
 use crate::batcher::{Batcher, Intake, Progress};
 use crate::bound::{ITEM_BYTES_MAX, cut};
 use crate::freshness::{Freshness, NotFresh, stale_wait, staleness_ms_max};
 use crate::metrics::Metrics;
 use crate::minute::UsedThisMinute;
 use crate::ports::Parts;
+use crate::purse::Purse;
 use crate::recover::recover;
 use crate::refusals::Fold;
 use crate::view::{View, ViewCell};
@@ -77,6 +79,7 @@ impl CallFacts {
 pub struct Enforcer {
     pub(crate) parts: Parts,
     pub(crate) intake: Intake,
+    pub(crate) purse: Arc<Purse>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) fold: Fold,
     view: ViewCell,
@@ -179,12 +182,22 @@ impl Enforcer {
                 return Err(self.refuse_durably(facts, kind, item, denial.reason, Some(&denial)).await);
             }
         };
-        let admission = self.admission(facts, kind, item, upstream, argument_digest, &evidence);
+        let call = CallId(self.random());
+        let held = match self.hold(call, facts, item, upstream, &evidence, deadline).await {
+            Ok(held) => held,
+            Err(NotHeld { reason, limit }) => {
+                let mut refused = self.refuse_durably(facts, kind, item, reason, None).await;
+                refused.name_limit(limit);
+                return Err(refused);
+            }
+        };
+        let mut admission = self.admission(call, facts, kind, item, upstream, argument_digest, &evidence);
+        admission.holds.clone_from(&held.holds);
         let record = Record::Admission(Box::new(admission.clone()));
         let Ok(mut progress) = self.intake.follow(record, true) else {
             return Err(self.refuse(facts, kind, item, Reason::Overloaded, None));
         };
-        let admitted = Admitted::new(self.clone(), admission, progress.clone());
+        let admitted = Admitted::new(self.clone(), admission, held, progress.clone());
         match progress.wait_for(|p| !matches!(p, Progress::Queued)).await {
             Ok(reached) if !matches!(*reached, Progress::Failed) => {}
             _ => return Err(self.refuse(facts, kind, item, Reason::AuditUnavailable, None)),
@@ -194,8 +207,10 @@ impl Enforcer {
         Ok(admitted)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "everything an admission says, each once")]
     fn admission(
         &self,
+        call: CallId,
         facts: &CallFacts,
         kind: ItemKind,
         item: &str,
@@ -204,7 +219,7 @@ impl Enforcer {
         evidence: &Evidence,
     ) -> Admission {
         Admission {
-            call: CallId(self.random()),
+            call,
             caller: facts.caller(),
             tenant: facts.tenant.clone(),
             kind,
@@ -217,6 +232,7 @@ impl Enforcer {
             revision: evidence.revision,
             mode: evidence.seal_mode,
             observed_at: self.now(),
+            holds: Vec::new(),
         }
     }
 
@@ -284,7 +300,7 @@ impl Enforcer {
             first_at: now,
             last_at: now,
         };
-        (Refused { reason, decision, revision, message }, refusal)
+        (Refused { reason, decision, revision, message, limit: None }, refusal)
     }
 
     /// Records a refusal that was worded elsewhere (administration).
@@ -369,11 +385,13 @@ impl Service {
     /// Errors: the journal cannot be read or written, or the cluster refuses this node.
     pub async fn start(parts: Parts) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::default());
-        let (batcher, intake) = Batcher::new(parts.clone(), metrics.clone());
+        let purse = Arc::new(Purse::new(parts.cluster.node()));
+        let (batcher, intake) = Batcher::new(parts.clone(), metrics.clone(), purse.clone());
         let enforcer = Arc::new(Enforcer {
             view: ViewCell::new(&*parts.cluster),
             parts: parts.clone(),
             intake,
+            purse,
             metrics,
             fold: Fold::default(),
             freshness: Freshness::new(),

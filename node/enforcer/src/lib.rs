@@ -4,6 +4,7 @@
 //! Start at `enforcer.rs` (the way of one call), then `batcher.rs` (how records become durable and replicated).
 
 mod admitted;
+mod allowance;
 mod authenticate;
 mod batcher;
 mod bound;
@@ -13,6 +14,7 @@ mod journal_record;
 mod metrics;
 mod minute;
 mod ports;
+mod purse;
 mod recover;
 mod refusals;
 mod view;

@@ -81,6 +81,8 @@ pub trait JournalPort: Send + Sync + 'static {
     /// Everything still in it, oldest first.
     fn read_all(&self) -> Result<Vec<JournalRecordAt>, String>;
     fn discard(&self, upto: u64);
+    /// False where opening it cut something off its end: then it may not remember everything.
+    fn is_whole(&self) -> bool;
 }
 
 /// Everything the enforcer is made of.

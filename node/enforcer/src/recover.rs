@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use only1mcp_domain::activity::{CallOutcome, Completion, NoticeKind, Record};
+use only1mcp_domain::activity::{CallOutcome, Completion, Hold, NoticeKind, Record};
 use only1mcp_domain::command::Command;
 use only1mcp_domain::ids::{CallId, CommandId, Digest, Incarnation, TenantId};
+use only1mcp_domain::ledger::Charge;
 use only1mcp_domain::outcome::Outcome;
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_domain::{State, limits};
@@ -35,13 +36,14 @@ pub(crate) struct Carried {
 /// Errors: the journal is unreadable or unwritable, or the cluster refuses the node; each ends the node.
 pub(crate) async fn recover(parts: &Parts) -> Result<Carried, String> {
     let found = Found::read(&parts.journal.read_all()?)?;
+    let complete = found.is_complete(&parts.cluster.state(), parts);
     let incarnation = open_incarnation(parts).await?;
     let state = parts.cluster.state();
     let mut batches = found.unposted(&state, parts)?;
-    let notices = found.notices(&state, parts);
-    if !notices.is_empty() {
-        batches.push((encode_records(&notices).into(), notices));
-    }
+    let mut last = found.notices(&state, parts);
+    // After everything that was spent is told. INVARIANT: P1
+    last.push(Record::Restarted { complete });
+    batches.push((encode_records(&last).into(), last));
     let record = JournalRecord::Recovery {
         incarnation,
         batches: batches.iter().map(|(bytes, _)| bytes.clone()).collect(),
@@ -93,6 +95,17 @@ async fn open_incarnation(parts: &Parts) -> Result<Incarnation, String> {
     }
 }
 
+/// Everything that was held, as charged.
+pub(crate) fn charges_of(holds: &[Hold]) -> Vec<Charge> {
+    let charge = |hold: &Hold| Charge {
+        account: hold.account.clone(),
+        end: hold.end,
+        amount: hold.amount,
+        held: true,
+    };
+    holds.iter().map(charge).collect()
+}
+
 /// What the journal holds since the last recovery.
 #[derive(Debug, Default)]
 struct Found {
@@ -125,14 +138,17 @@ impl Found {
     /// Batches that the state has not seen, and completions for calls left open, ready to be numbered anew.
     fn unposted(&self, state: &State, parts: &Parts) -> Result<Vec<(Bytes, Vec<Record>)>, String> {
         let posted = self.posted(state, parts);
-        let mut open: BTreeMap<CallId, TenantId> = BTreeMap::new();
+        let mut open: BTreeMap<CallId, (TenantId, Vec<Charge>)> = BTreeMap::new();
         let mut closed = BTreeSet::new();
         let mut unposted = Vec::new();
         for (sequence, bytes) in &self.batches {
             let records = decode_records(bytes).map_err(|e| format!("journal batch {sequence}: {e}"))?;
             for record in &records {
                 match record {
-                    Record::Admission(a) => drop(open.insert(a.call, a.tenant.clone())),
+                    // Nobody knows what it cost: the most it could.
+                    Record::Admission(a) => {
+                        drop(open.insert(a.call, (a.tenant.clone(), charges_of(&a.holds))));
+                    }
                     Record::Completion(c) => drop(closed.insert(c.call)),
                     _ => {}
                 }
@@ -145,7 +161,7 @@ impl Found {
         let unknown: Vec<Record> = open
             .into_iter()
             .filter(|(call, _)| !closed.contains(call))
-            .map(|(call, tenant)| {
+            .map(|(call, (tenant, charges))| {
                 Record::Completion(Completion {
                     call,
                     tenant,
@@ -154,6 +170,7 @@ impl Found {
                     result_bytes: 0,
                     duration_ms: 0,
                     observed_at: now,
+                    charges,
                 })
             })
             .collect();
@@ -161,6 +178,24 @@ impl Found {
             unposted.push((encode_records(chunk).into(), chunk.to_vec()));
         }
         Ok(unposted)
+    }
+
+    /// Whether the journal surely holds all that this node did and has not posted: it was not cut, and is not a copy of
+    /// an earlier one. `state`: before this life's incarnation is opened.
+    fn is_complete(&self, state: &State, parts: &Parts) -> bool {
+        let node = parts.cluster.node();
+        let Some(activity) = state.activity.get(&node) else { return true };
+        let newest = activity.window.iter().map(|seen| (seen.incarnation, seen.sequence)).max();
+        let told = match (self.incarnation, newest) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(incarnation), Some((posted_in, sequence))) => {
+                let highest = self.batches.keys().next_back().copied().unwrap_or(0);
+                // Nothing is sent between a start and its recovery record, so no newer incarnation has posted.
+                incarnation > posted_in || (incarnation == posted_in && highest >= sequence)
+            }
+        };
+        told && parts.journal.is_whole()
     }
 
     /// The last sequence of the journal's incarnation that the state has applied. The window remembers it: between an

@@ -111,6 +111,7 @@ fn refused(refused: only1mcp_enforcer::Refused) -> Refused {
         decision: refused.decision,
         revision: refused.revision,
         message: refused.message,
+        limit: refused.limit,
     }
 }
 

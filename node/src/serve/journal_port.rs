@@ -30,6 +30,10 @@ impl JournalPort for JournalFile {
         Ok(records.into_iter().map(|(JournalPosition(position), bytes)| (position, bytes)).collect())
     }
 
+    fn is_whole(&self) -> bool {
+        self.0.cut_at_open().is_none()
+    }
+
     fn discard(&self, upto: u64) {
         if let Err(error) = self.0.discard(JournalPosition(upto)) {
             tracing::warn!(%error, "the journal could not be shortened");

@@ -93,6 +93,10 @@ impl From<&Record> for log::Record {
             Record::SessionClosed(event) => Kind::SessionClosed((&**event).into()),
             Record::Unauthenticated(failures) => Kind::Unauthenticated(failures.into()),
             Record::KeyUsed { key, at } => Kind::KeyUsed(log::KeyUsed { key: key.written(), at_ms: at.0 }),
+            Record::Ask(ask) => Kind::Ask((&**ask).into()),
+            Record::Return(parts) => Kind::Returned(super::ledger::write_returned(parts)),
+            Record::Restarted { complete } => Kind::Restarted(*complete),
+            Record::SettledThrough(at) => Kind::SettledThroughMs(at.0),
             Record::NodeNotice { kind, detail } => Kind::NodeNotice(log::NodeNotice {
                 kind: log::NoticeKind::from(*kind).into(),
                 detail: detail.clone(),
@@ -116,6 +120,10 @@ impl TryFrom<log::Record> for Record {
             Kind::KeyUsed(used) => {
                 Self::KeyUsed { key: text("KeyUsed.key", &used.key)?, at: TimestampMs(used.at_ms) }
             }
+            Kind::Ask(ask) => Self::Ask(Box::new(ask.try_into()?)),
+            Kind::Returned(returned) => Self::Return(super::ledger::read_returned(returned)?),
+            Kind::Restarted(complete) => Self::Restarted { complete },
+            Kind::SettledThroughMs(at) => Self::SettledThrough(TimestampMs(at)),
             Kind::NodeNotice(notice) => Self::NodeNotice {
                 kind: enumeration::<log::NoticeKind, _>("NodeNotice.kind", notice.kind)?,
                 detail: notice.detail,
@@ -172,6 +180,7 @@ impl From<&Admission> for log::Admission {
             mode: model::SealMode::from(admission.mode).into(),
             observed_at_ms: admission.observed_at.0,
             tenant: admission.tenant.written(),
+            holds: admission.holds.iter().map(Into::into).collect(),
         }
     }
 }
@@ -194,6 +203,7 @@ impl TryFrom<log::Admission> for Admission {
             revision: Revision(wire.revision),
             mode: enumeration::<model::SealMode, _>("Admission.mode", wire.mode)?,
             observed_at: TimestampMs(wire.observed_at_ms),
+            holds: wire.holds.into_iter().map(TryInto::try_into).collect::<Decoded<_>>()?,
         })
     }
 }
@@ -208,6 +218,7 @@ impl From<&Completion> for log::Completion {
             result_bytes: completion.result_bytes,
             duration_ms: completion.duration_ms,
             observed_at_ms: completion.observed_at.0,
+            charges: completion.charges.iter().map(Into::into).collect(),
         }
     }
 }
@@ -224,6 +235,7 @@ impl TryFrom<log::Completion> for Completion {
             result_bytes: wire.result_bytes,
             duration_ms: wire.duration_ms,
             observed_at: TimestampMs(wire.observed_at_ms),
+            charges: wire.charges.into_iter().map(TryInto::try_into).collect::<Decoded<_>>()?,
         })
     }
 }

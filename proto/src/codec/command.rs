@@ -133,6 +133,15 @@ fn write(command: &Command) -> Kind {
                 expires_at_ms: expires_at.0,
             })
         }
+        Command::PutBudget { budget, if_revision } => {
+            Kind::PutBudget(log::PutBudget { budget: Some((&**budget).into()), if_revision: *if_revision })
+        }
+        Command::DeleteBudget { tenant, budget } => {
+            Kind::DeleteBudget(log::DeleteBudget { tenant: tenant.written(), budget: budget.written() })
+        }
+        Command::ForceClose { node, account } => {
+            Kind::ForceClose(log::ForceClose { node: node.0, account: account.as_ref().map(Into::into) })
+        }
     }
 }
 
@@ -142,6 +151,18 @@ impl TryFrom<log::Command> for Command {
     fn try_from(wire: log::Command) -> Result<Self, DecodeError> {
         Ok(match required("Command.kind", wire.kind)? {
             Kind::FormCluster(c) => Self::FormCluster(c.try_into()?),
+            Kind::PutBudget(c) => Self::PutBudget {
+                budget: Box::new(record("PutBudget.budget", c.budget)?),
+                if_revision: c.if_revision,
+            },
+            Kind::DeleteBudget(c) => Self::DeleteBudget {
+                tenant: text("DeleteBudget.tenant", &c.tenant)?,
+                budget: text("DeleteBudget.budget", &c.budget)?,
+            },
+            Kind::ForceClose(c) => Self::ForceClose {
+                node: NodeId(c.node),
+                account: c.account.map(TryInto::try_into).transpose()?,
+            },
             Kind::SetSettings(c) => Self::SetSettings {
                 settings: required("SetSettings.settings", c.settings)?.into(),
                 if_revision: c.if_revision,

@@ -10,6 +10,7 @@ mod command;
 mod entry;
 mod error;
 mod form;
+mod ledger;
 mod model;
 mod outcome;
 mod parts;

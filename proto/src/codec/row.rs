@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use super::error::{DecodeError, Problem};
 use super::form::write_secret;
+use super::ledger;
 use super::outcome;
 use super::parts::{Decoded, Raw as _, fixed, message, raw, record, required};
 use crate::log::row::Kind;
@@ -46,6 +47,10 @@ fn table_of(row: &RowValue) -> Table {
         RowValue::ClosedSession { .. } => Table::ClosedSessions,
         RowValue::Clock { .. } => Table::Clocks,
         RowValue::Audit(_) => Table::Audit,
+        RowValue::Budget(_) => Table::Budgets,
+        RowValue::Account { .. } => Table::Accounts,
+        RowValue::Waiter { .. } => Table::Waiters,
+        RowValue::Settled { .. } => Table::Settled,
     }
 }
 
@@ -111,6 +116,10 @@ fn write(row: &RowValue) -> Kind {
         }
         RowValue::Clock { node, at } => Kind::Clock(log::ClockRow { node: node.0, at_ms: at.0 }),
         RowValue::Audit(event) => Kind::Audit(event.into()),
+        RowValue::Budget(v) => Kind::Budget(versioned!(BudgetRow, v)),
+        RowValue::Account { key, account } => Kind::Account(ledger::write_account(key, account)),
+        RowValue::Waiter { place, waiter } => Kind::Waiter(ledger::write_waiter(*place, waiter)),
+        RowValue::Settled { node, at } => Kind::Settled(log::ClockRow { node: node.0, at_ms: at.0 }),
     }
 }
 
@@ -173,6 +182,10 @@ fn read(kind: Kind) -> Decoded<RowValue> {
         },
         Kind::Clock(r) => RowValue::Clock { node: NodeId(r.node), at: TimestampMs(r.at_ms) },
         Kind::Audit(r) => RowValue::Audit(r.try_into()?),
+        Kind::Budget(r) => RowValue::Budget(versioned("BudgetRow.value", r.revision, r.value)?),
+        Kind::Account(r) => ledger::read_account(r)?,
+        Kind::Waiter(r) => ledger::read_waiter(r)?,
+        Kind::Settled(r) => RowValue::Settled { node: NodeId(r.node), at: TimestampMs(r.at_ms) },
     })
 }
 

@@ -7,6 +7,7 @@ use crate::ids::{
     ApiKeyId, AuditIndex, CallId, DecisionId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
     PrincipalId, ProjectId, Revision, RoleId, TenantId, UpstreamId,
 };
+use crate::ledger::{AccountKey, Ask, Charge};
 use crate::model::SealMode;
 use crate::state::State;
 use crate::time::TimestampMs;
@@ -38,6 +39,17 @@ pub enum Record {
         key: ApiKeyId,
         at: TimestampMs,
     },
+    /// Asks for what calls need of their accounts.
+    Ask(Box<Ask>),
+    /// What the node has in hand and does not need.
+    Return(Vec<Return>),
+    /// The last word of the node's earlier life: what it was lent and has not spent goes back, or, where the node does
+    /// not remember everything, is posted in full.
+    Restarted {
+        complete: bool,
+    },
+    /// The node has no open call admitted before this, and admits none.
+    SettledThrough(TimestampMs),
     /// The node itself started or shut down, or says what it cut from a torn file.
     NodeNotice {
         kind: NoticeKind,
@@ -94,6 +106,25 @@ pub struct Admission {
     pub revision: Revision,
     pub mode: SealMode,
     pub observed_at: TimestampMs,
+    /// What is held for the call, on every account it touches that has a hard limit.
+    pub holds: Vec<Hold>,
+}
+
+/// The most that a call may cost one of its accounts. INVARIANT: P1
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hold {
+    pub account: AccountKey,
+    /// End of the account's period.
+    pub end: TimestampMs,
+    /// Units: those of the limit's measure.
+    pub amount: i128,
+}
+
+/// An amount that a node gives back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Return {
+    pub account: AccountKey,
+    pub amount: i128,
 }
 
 /// How a call ended.
@@ -125,6 +156,8 @@ pub struct Completion {
     pub result_bytes: u64,
     pub duration_ms: u64,
     pub observed_at: TimestampMs,
+    /// What it cost its accounts.
+    pub charges: Vec<Charge>,
 }
 
 /// Refusals of one (tenant, principal, reason): one by one, or folded within a second.

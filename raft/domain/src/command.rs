@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use crate::activity::Batch;
 use crate::ids::{
-    ApiKeyId, CommandId, Digest, GrantId, McpSessionId, NodeId, PrincipalId, RoleId, RuleId, TenantId,
-    UpstreamId,
+    ApiKeyId, BudgetId, CommandId, Digest, GrantId, McpSessionId, NodeId, PrincipalId, RoleId, RuleId,
+    TenantId, UpstreamId,
 };
+use crate::ledger::AccountKey;
 use crate::model::{
-    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRole, Principal, Role, Tenant, TenantStatus,
-    ToolRestriction, Upstream,
+    ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRole, Principal, Role, Tenant,
+    TenantStatus, ToolRestriction, Upstream,
 };
 use crate::time::TimestampMs;
 
@@ -173,6 +174,21 @@ pub enum Command {
     DeleteDeny {
         tenant: TenantId,
         rule: RuleId,
+    },
+
+    // apply/budget.rs
+    PutBudget {
+        budget: Box<Budget>,
+        if_revision: Option<u64>,
+    },
+    DeleteBudget {
+        tenant: TenantId,
+        budget: BudgetId,
+    },
+    /// Posts in full what is lent to a node that is thought lost: from one account, or (`None`) from all.
+    ForceClose {
+        node: NodeId,
+        account: Option<AccountKey>,
     },
 
     // apply/upstream.rs

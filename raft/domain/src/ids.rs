@@ -120,6 +120,9 @@ text_id!(
     /// A tool restriction or an explicit deny.
     RuleId, "rule id", Name, limits::NAME_BYTES_MAX);
 text_id!(
+    /// A budget, unique within its tenant.
+    BudgetId, "budget id", Name, limits::NAME_BYTES_MAX);
+text_id!(
     /// An MCP server behind the gateway: the prefix of its tools' names.
     UpstreamId, "upstream id", Slug, limits::SLUG_BYTES_MAX);
 text_id!(

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod command;
 pub mod decide;
 pub mod ids;
+pub mod ledger;
 pub mod limits;
 pub mod lookup;
 pub mod model;

@@ -37,6 +37,26 @@ pub const TENANTS_MAX: usize = 10_000;
 pub const RULES_PER_TENANT_MAX: usize = 1_000;
 /// Upstreams of one tenant.
 pub const UPSTREAMS_PER_TENANT_MAX: usize = 500;
+/// Budgets of one tenant.
+pub const BUDGETS_PER_TENANT_MAX: usize = 1_000;
+/// What a budget may allow, in units of its measure: a billion dollars in pico-USD, with room to add and to multiply.
+pub const BUDGET_AMOUNT_MAX: i128 = 1_000_000_000 * 1_000_000_000_000;
+/// Whose use an account counts, in bytes; a longer name is told by its head and a digest.
+pub const SUBJECT_BYTES_MAX: usize = 160;
+/// Accounts of the ledger at one time.
+pub const ACCOUNTS_MAX: usize = 1_000_000;
+/// Accounts one call may touch; past it the call is refused.
+pub const CALL_ACCOUNTS_MAX: usize = 64;
+/// Accounts one request for allowances may name, and one return.
+pub const ASK_PARTS_MAX: usize = 64;
+/// Calls that wait for a nearly exhausted account, in the whole cluster.
+pub const WAITERS_MAX: usize = 1_024;
+/// How long before a period begins something may be lent from it, in milliseconds; half a shorter period.
+pub const PERIOD_AHEAD_MS_MAX: u64 = 60_000;
+/// How long the account of a period of an hour or less is remembered after its end, in milliseconds.
+pub const SHORT_ACCOUNT_AGE_MS: u64 = 3_600_000;
+/// The same of longer periods: thirteen months and some days.
+pub const LONG_ACCOUNT_AGE_MS: u64 = 400 * 24 * 3_600_000;
 /// Networks of one IP allowlist.
 pub const NETWORKS_MAX: usize = 64;
 /// Entries of any other list inside a record (projects, allowed roles, attributes, disabled tools).

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::ids::{ApiKeyId, GrantId, PrincipalId, RoleId, TenantId};
+use crate::ids::{ApiKeyId, GrantId, PrincipalId, RoleId, RuleId, TenantId};
 use crate::state::Versioned;
 
 /// Part of [`crate::State`]; equal records make equal lookups.
@@ -23,6 +23,9 @@ pub struct Lookup {
     pub(crate) restrictions_in: OrdMap<TenantId, usize>,
     pub(crate) denies_in: OrdMap<TenantId, usize>,
     pub(crate) upstreams_in: OrdMap<TenantId, usize>,
+    pub(crate) budgets_in: OrdMap<TenantId, usize>,
+    /// Tool restrictions that limit a rate.
+    pub(crate) rated: OrdSet<(TenantId, RuleId)>,
 }
 
 impl Lookup {
@@ -56,6 +59,14 @@ impl Lookup {
     /// The roles of a tenant that inherit from a role directly, ascending.
     pub fn heirs<'a>(&'a self, tenant: &'a TenantId, role: &'a RoleId) -> impl Iterator<Item = &'a RoleId> {
         of(&self.heirs, tenant, role)
+    }
+
+    /// Ids of a tenant's tool restrictions that limit a rate, ascending.
+    pub fn rated<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = &'a RuleId> {
+        self.rated
+            .range((Bound::Included(First(tenant.as_str(), "")), Bound::Unbounded))
+            .take_while(move |(owner, _)| owner == tenant)
+            .map(|(_, id)| id)
     }
 
     /// The tenant whose custom domain this is.

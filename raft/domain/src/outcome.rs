@@ -3,6 +3,7 @@
 use crate::activity::RecordApplied;
 use crate::audit::SealedEvent;
 use crate::ids::{Incarnation, McpSessionId, NodeId, TenantId};
+use crate::ledger::{AccountKey, Level};
 use crate::row::RowChange;
 
 /// The result of one entry. A rejection is a value too: replicated, and audited where it is administrative.
@@ -94,4 +95,16 @@ pub enum Effect {
     },
     NodesChanged,
     SettingsChanged,
+    /// A budget passed a share of its limit. Units: those of its measure.
+    BudgetLevel {
+        account: AccountKey,
+        level: Level,
+        posted: i128,
+        limit: i128,
+    },
+    /// A call used more than was held for it.
+    Overrun {
+        account: AccountKey,
+        amount: i128,
+    },
 }

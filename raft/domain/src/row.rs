@@ -3,11 +3,12 @@
 use crate::audit::SealedEvent;
 use crate::command::Secret32;
 use crate::ids::{
-    ApiKeyId, AuditIndex, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId, RoleId,
-    RuleId, TenantId, UpstreamId,
+    ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
+    PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
 };
+use crate::ledger::{Account, AccountKey, Waiter};
 use crate::model::{
-    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
+    ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
     ToolRestriction, Upstream,
 };
 use crate::state::{BatchSeen, CommandSeen, Versioned};
@@ -35,10 +36,14 @@ pub enum Table {
     Clocks = 16,
     /// Hot audit events, by index.
     Audit = 17,
+    Budgets = 18,
+    Accounts = 19,
+    Waiters = 20,
+    Settled = 21,
 }
 
 impl Table {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Meta,
         Self::Tenants,
         Self::Principals,
@@ -56,6 +61,10 @@ impl Table {
         Self::ClosedSessions,
         Self::Clocks,
         Self::Audit,
+        Self::Budgets,
+        Self::Accounts,
+        Self::Waiters,
+        Self::Settled,
     ];
 
     /// The first byte of the table's keys.
@@ -170,6 +179,23 @@ impl RowKey {
         Self::of(Table::Audit).number(index.0)
     }
 
+    pub fn budget(tenant: &TenantId, id: &BudgetId) -> Self {
+        Self::of(Table::Budgets).text(tenant).text(id)
+    }
+
+    pub fn account(key: &AccountKey) -> Self {
+        let table = Self::of(Table::Accounts);
+        table.text(&key.tenant).text(key.limit.to_string()).text(&key.subject).number(key.start.0)
+    }
+
+    pub fn waiter((index, ordinal): (u64, u32)) -> Self {
+        Self::of(Table::Waiters).number(index).number(ordinal.into())
+    }
+
+    pub fn settled(node: NodeId) -> Self {
+        Self::of(Table::Settled).number(node.0)
+    }
+
     fn of(table: Table) -> Self {
         Self(vec![table.number()])
     }
@@ -241,6 +267,10 @@ pub enum RowValue {
     ClosedSession { id: McpSessionId, expires_at: TimestampMs },
     Clock { node: NodeId, at: TimestampMs },
     Audit(SealedEvent),
+    Budget(Versioned<Budget>),
+    Account { key: AccountKey, account: Account },
+    Waiter { place: (u64, u32), waiter: Waiter },
+    Settled { node: NodeId, at: TimestampMs },
 }
 
 impl RowValue {
@@ -265,6 +295,10 @@ impl RowValue {
             Self::ClosedSession { id, .. } => RowKey::closed_session(*id),
             Self::Clock { node, .. } => RowKey::clock(*node),
             Self::Audit(event) => RowKey::audit(event.index),
+            Self::Budget(row) => RowKey::budget(&row.value.tenant, &row.value.id),
+            Self::Account { key, .. } => RowKey::account(key),
+            Self::Waiter { place, .. } => RowKey::waiter(*place),
+            Self::Settled { node, .. } => RowKey::settled(*node),
         }
     }
 }
@@ -295,7 +329,7 @@ mod tests {
         }
         assert_eq!(RowKey(Vec::new()).table(), None);
         assert_eq!(RowKey(vec![0]).table(), None);
-        assert_eq!(RowKey(vec![18]).table(), None);
+        assert_eq!(RowKey(vec![22]).table(), None);
     }
 
     #[test]

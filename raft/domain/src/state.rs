@@ -5,12 +5,13 @@ use imbl::{OrdMap, OrdSet, Vector};
 use crate::audit::ChainHead;
 use crate::command::Secret32;
 use crate::ids::{
-    ApiKeyId, AuditIndex, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId, PrincipalId,
-    Revision, RoleId, RuleId, TenantId, UpstreamId,
+    ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
+    PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId,
 };
+use crate::ledger::Ledger;
 use crate::lookup::Lookup;
 use crate::model::{
-    ApiKey, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
+    ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
     ToolRestriction, Upstream,
 };
 use crate::outcome::Outcome;
@@ -69,6 +70,8 @@ pub struct State {
     pub nodes: OrdMap<NodeId, Versioned<NodeRecord>>,
     pub join_tokens: OrdMap<ApiKeyId, JoinToken>,
     pub activity: OrdMap<NodeId, NodeActivity>,
+    pub budgets: OrdMap<(TenantId, BudgetId), Versioned<Budget>>,
+    pub ledger: Ledger,
     pub commands_seen: OrdMap<CommandId, CommandSeen>,
     /// `commands_seen` by age, for forgetting the oldest.
     pub commands_by_index: OrdSet<(u64, CommandId)>,

@@ -1,5 +1,8 @@
 //! Time as data. Nothing here reads a clock.
 
+use crate::ledger::Period;
+use crate::model::PeriodKind;
+
 /// Milliseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct TimestampMs(pub u64);
@@ -28,6 +31,13 @@ pub struct LocalTime {
 pub trait Zones: Send + Sync {
     /// The local time in `zone` at `at`, or `None` for an unknown zone.
     fn local(&self, zone: &str, at: TimestampMs) -> Option<LocalTime>;
+
+    /// The period of `kind` that holds `at`, by the calendar of `zone`; `None` for an unknown zone. Periods that need no
+    /// calendar are the same everywhere.
+    fn period(&self, zone: &str, kind: PeriodKind, at: TimestampMs) -> Option<Period> {
+        let _ = zone;
+        Period::without_calendar(kind, at)
+    }
 }
 
 #[cfg(test)]

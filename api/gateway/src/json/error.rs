@@ -44,15 +44,30 @@ impl RpcError {
     pub(crate) fn refused(refused: &Refused) -> Self {
         let retry = matches!(
             refused.reason,
-            Reason::Stale | Reason::Draining | Reason::Overloaded | Reason::AuditUnavailable
+            Reason::Stale
+                | Reason::Draining
+                | Reason::Overloaded
+                | Reason::AuditUnavailable
+                | Reason::BudgetUnavailable
         );
-        Self::new(code::REFUSED, refused.message.clone()).with_data(json!({
+        let mut data = json!({
             "code": refused.reason.code(),
             "decision": refused.decision.to_string(),
             "revision": refused.revision.0,
             "ask": refused.reason.ask(),
             "retry": retry,
-        }))
+        });
+        if let (Some((account, resets_at)), Some(data)) = (&refused.limit, data.as_object_mut()) {
+            data.insert("limit".to_owned(), json!(account.limit.to_string()));
+            if !account.subject.is_empty() {
+                data.insert("limit_of".to_owned(), json!(&*account.subject));
+            }
+            // One that never begins anew has no time.
+            if resets_at.0 < u64::MAX {
+                data.insert("resets_at_ms".to_owned(), json!(resets_at.0));
+            }
+        }
+        Self::new(code::REFUSED, refused.message.clone()).with_data(data)
     }
 
     /// The gateway's own reasons, where nothing was decided by policy.

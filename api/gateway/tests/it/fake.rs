@@ -87,6 +87,7 @@ pub fn refused(reason: Reason) -> Refused {
         decision: DecisionId([4; 16]),
         revision: Revision(42),
         message: format!("refused: {}", reason.code()),
+        limit: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Records of the state, one kind a file: `From<&domain>` for the message, `TryFrom<message>` for the domain's type.
 
 mod api_key;
+mod budget;
 mod constraint;
 mod event;
 mod grant;

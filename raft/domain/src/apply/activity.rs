@@ -4,6 +4,7 @@ use crate::activity::{Admission, Batch, Record, RecordApplied, Unauthenticated};
 use crate::apply::activity_event as event;
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
+use crate::apply::ledger;
 use crate::apply::member::not_found;
 use crate::apply::recheck;
 use crate::apply::validate::{Check, ensure, invalid, list_of};
@@ -61,7 +62,8 @@ pub(super) fn post(change: &mut Change<'_>, batch: &Batch) -> Result<Report, Rej
 
     let first_index = AuditIndex(change.state.chain.index.0.saturating_add(1));
     note(change, batch, activity, first_index);
-    let records = batch.records.iter().map(|record| take(change, batch.node, record)).collect();
+    let records = (0..).zip(&batch.records);
+    let records = records.map(|(ordinal, record)| take(change, batch.node, record, ordinal)).collect();
     Ok(Report::silent().answering(Outcome::BatchApplied { records }))
 }
 
@@ -110,7 +112,8 @@ fn check(batch: &Batch) -> Check {
         Record::Admission(admission) => {
             item(&admission.item)?;
             ensure(!admission.role_path.is_empty(), "role_path", "is empty")?;
-            list_of("role_path", admission.role_path.len(), limits::ROLE_DEPTH_MAX)
+            list_of("role_path", admission.role_path.len(), limits::ROLE_DEPTH_MAX)?;
+            list_of("holds", admission.holds.len(), limits::CALL_ACCOUNTS_MAX)
         }
         Record::Refusal(refusal) => {
             ensure(refusal.count > 0, "count", "is zero")?;
@@ -119,7 +122,13 @@ fn check(batch: &Batch) -> Check {
         Record::Unauthenticated(failures) => {
             list_of("sources", failures.sources.len(), Unauthenticated::SOURCES_MAX)
         }
-        Record::Completion(_)
+        Record::Completion(completion) => {
+            list_of("charges", completion.charges.len(), limits::CALL_ACCOUNTS_MAX)
+        }
+        Record::Ask(ask) => list_of("parts", ask.parts.len(), limits::ASK_PARTS_MAX),
+        Record::Return(parts) => list_of("parts", parts.len(), limits::ASK_PARTS_MAX),
+        Record::Restarted { .. }
+        | Record::SettledThrough(_)
         | Record::SessionOpened(_)
         | Record::SessionClosed(_)
         | Record::KeyUsed { .. }
@@ -134,15 +143,41 @@ fn item(item: &str) -> Check {
     Err(invalid("item", format!("has {} bytes; at most {ITEM_BYTES_MAX} are allowed", item.len())))
 }
 
-fn take(change: &mut Change<'_>, node: NodeId, record: &Record) -> RecordApplied {
+fn take(change: &mut Change<'_>, node: NodeId, record: &Record, ordinal: u32) -> RecordApplied {
     let mut revoked_in_flight = false;
+    let silent = RecordApplied { audit: None, revoked_in_flight };
     let event = match record {
         Record::Admission(admission) => {
             let standing = standing(change, admission);
             revoked_in_flight = standing == event::Standing::Revoked;
             event::admission(change, node, admission, standing)
         }
-        Record::Completion(completion) => event::completion(change, node, completion),
+        Record::Completion(completion) => {
+            let notable = ledger::charge(change, node, completion);
+            let event = event::completion(change, node, completion);
+            let sealed = change.seal(&event);
+            ledger::tell(change, node, completion, &notable);
+            return RecordApplied { audit: Some((sealed.index, sealed.hash)), revoked_in_flight };
+        }
+        Record::Ask(ask) => {
+            ledger::ask(change, node, ask, ordinal);
+            return silent;
+        }
+        Record::Return(parts) => {
+            ledger::take_back(change, node, parts);
+            return silent;
+        }
+        Record::Restarted { complete } => {
+            let forfeits = ledger::restarted(change, node, *complete);
+            if forfeits.is_empty() {
+                return silent;
+            }
+            event::unattributed(change, node, &forfeits)
+        }
+        Record::SettledThrough(at) => {
+            ledger::settled_through(change, node, *at);
+            return silent;
+        }
         Record::Refusal(refusal) => event::refusal(change, node, refusal),
         Record::SessionOpened(session) => event::session(change, node, session, true),
         Record::SessionClosed(session) => event::session(change, node, session, false),
@@ -150,7 +185,7 @@ fn take(change: &mut Change<'_>, node: NodeId, record: &Record) -> RecordApplied
         Record::NodeNotice { kind, detail } => event::notice(change, node, *kind, detail),
         Record::KeyUsed { key, at } => {
             note_use(change, key, *at);
-            return RecordApplied { audit: None, revoked_in_flight };
+            return silent;
         }
     };
     let sealed = change.seal(&event);

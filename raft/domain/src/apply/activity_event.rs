@@ -10,6 +10,7 @@ use crate::apply::describe::seal_mode;
 use crate::audit::{AuditEvent, EventActor, EventKind, EventOutcome, EventResource, Severity};
 use crate::decide::Reason;
 use crate::ids::{NodeId, TenantId};
+use crate::ledger::{AccountKey, Forfeit, Level, Posted};
 use crate::time::TimestampMs;
 
 /// What the state says of an admission when it is applied.
@@ -37,6 +38,7 @@ pub(super) fn admission(
         detail("upstream", admission.upstream.as_str()),
     ];
     details.extend(admission.caller.project.as_ref().map(|project| detail("project", project.as_str())));
+    details.extend(admission.holds.iter().map(|hold| amount("held", &hold.account, hold.amount)));
     if standing == Standing::RevokedLate {
         details.push(detail("revoked_in_flight", "late"));
     }
@@ -80,13 +82,96 @@ pub(super) fn completion(change: &Change<'_>, node: NodeId, completion: &Complet
         outcome,
         reason: reason.to_owned(),
         call: Some(completion.call),
-        details: vec![
+        details: [
             detail("duration_ms", completion.duration_ms.to_string()),
             detail("result_bytes", completion.result_bytes.to_string()),
             detail("result_digest", completion.result_digest.to_string()),
+        ]
+        .into_iter()
+        .chain(completion.charges.iter().map(|charge| amount("charged", &charge.account, charge.amount)))
+        .collect(),
+        ..by_node(change, node, completion.observed_at)
+    }
+}
+
+/// An amount of an account, in the units of its measure.
+fn amount(what: &str, account: &AccountKey, amount: i128) -> (String, String) {
+    (cut(&format!("{what} {account}")), amount.to_string())
+}
+
+/// Usage went beyond what was held for it.
+pub(super) fn overrun(
+    change: &Change<'_>,
+    node: NodeId,
+    completion: &Completion,
+    posted: &Posted,
+) -> AuditEvent {
+    AuditEvent {
+        kind: EventKind::AnomalyDetected,
+        severity: Severity::Warning,
+        tenant: posted.account.tenant.clone(),
+        action: "budget.overrun".to_owned(),
+        resource: account(&posted.account),
+        outcome: EventOutcome::Failure,
+        reason: "overrun".to_owned(),
+        call: Some(completion.call),
+        details: vec![detail("beyond_the_hold", posted.overrun.to_string())],
+        ..by_node(change, node, completion.observed_at)
+    }
+}
+
+/// A budget passed a share of its limit, for the first time in its period.
+pub(super) fn level(
+    change: &Change<'_>,
+    node: NodeId,
+    completion: &Completion,
+    posted: &Posted,
+    level: Level,
+    (spent, limit): (i128, i128),
+) -> AuditEvent {
+    let severity = match level {
+        Level::Notice => Severity::Notice,
+        Level::Warning => Severity::Warning,
+        Level::Exceeded => Severity::Critical,
+    };
+    AuditEvent {
+        kind: EventKind::PolicyViolation,
+        severity,
+        tenant: posted.account.tenant.clone(),
+        action: format!("budget.{}", level.text()),
+        resource: account(&posted.account),
+        outcome: EventOutcome::Success,
+        reason: level.text().to_owned(),
+        call: Some(completion.call),
+        details: vec![
+            detail("percent", level.percent().to_string()),
+            detail("posted", spent.to_string()),
+            detail("limit", limit.to_string()),
         ],
         ..by_node(change, node, completion.observed_at)
     }
+}
+
+/// What a restarted node could not account for.
+pub(super) fn unattributed(change: &Change<'_>, node: NodeId, forfeits: &[Forfeit]) -> AuditEvent {
+    /// Further ones are in the ledger, and only counted here.
+    const TOLD_MAX: usize = 64;
+    let told = forfeits.iter().take(TOLD_MAX);
+    let details = told.map(|forfeit| amount("posted in full", &forfeit.account, forfeit.amount));
+    AuditEvent {
+        kind: EventKind::AnomalyDetected,
+        severity: Severity::Critical,
+        action: "budget.unattributed_restart".to_owned(),
+        resource: EventResource { kind: "node".to_owned(), id: node.to_string() },
+        outcome: EventOutcome::Unknown,
+        reason: "unattributed_restart".to_owned(),
+        details: [detail("accounts", forfeits.len().to_string())].into_iter().chain(details).collect(),
+        ..by_node(change, node, change.entry.observed_at)
+    }
+}
+
+fn account(key: &AccountKey) -> EventResource {
+    EventResource { kind: "account".to_owned(), id: cut(&key.to_string()) }
 }
 
 pub(super) fn refusal(change: &Change<'_>, node: NodeId, refusal: &Refusal) -> AuditEvent {

@@ -234,6 +234,17 @@ fn subject(command: &Command) -> Subject {
         }
         Command::PutDeny { rule, .. } => of(PermissionChanged, "deny.put", &rule.tenant, "rule", &rule.id),
         Command::DeleteDeny { tenant, rule } => of(PermissionChanged, "deny.delete", tenant, "rule", rule),
+        Command::PutBudget { budget, .. } => {
+            of(ConfigurationChange, "budget.put", &budget.tenant, "budget", &budget.id)
+        }
+        Command::DeleteBudget { tenant, budget } => {
+            of(ConfigurationChange, "budget.delete", tenant, "budget", budget)
+        }
+        Command::ForceClose { node, account: None } => cluster("budget.force_close", "node", node),
+        Command::ForceClose { node, account: Some(key) } => {
+            let id = cut(&format!("{key} on node {node}"));
+            of(ConfigurationChange, "budget.force_close", &key.tenant, "account", &id)
+        }
         Command::PutUpstream { upstream, .. } => {
             of(ServerModified, "upstream.put", &upstream.tenant, "upstream", &upstream.id)
         }

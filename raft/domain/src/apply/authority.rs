@@ -28,7 +28,8 @@ use Required::{Host, LocalSocket, Member, Node};
 /// The one table of commands and the authority they need.
 pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
     use Permission::{
-        RoleAssign, ServerCreate, ServerDelete, ServerModify, UserCreate, UserDelete, UserModify,
+        CostBudgetSet, RoleAssign, ServerCreate, ServerDelete, ServerModify, UserCreate, UserDelete,
+        UserModify,
     };
     let within = |tenant: &TenantId, permission| Required::Permission { tenant: tenant.clone(), permission };
     let operator = || within(&TenantId::system(), Permission::GlobalAdmin);
@@ -52,6 +53,9 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         Command::RemoveNode { node, lose_journal: false } if matches!(actor.via, Via::Node(_)) => {
             Node { node: Some(*node) }
         }
+        Command::PutBudget { budget, .. } => within(&budget.tenant, CostBudgetSet),
+        Command::DeleteBudget { tenant, .. } => within(tenant, CostBudgetSet),
+        Command::ForceClose { .. } => operator(),
         Command::SetSettings { .. } | Command::CreateJoinToken(_) | Command::RemoveNode { .. } => operator(),
         Command::CreateTenant(_) | Command::UpdateTenant { .. } | Command::SetTenantStatus { .. } => {
             operator()

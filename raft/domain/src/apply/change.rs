@@ -1,13 +1,17 @@
 //! One entry's change in the making: every write goes to the state and, as a row, beside it.
 
+use std::collections::BTreeSet;
+
 use crate::audit::{AuditEvent, SealedEvent, encode};
 use crate::command::{Actor, Entry};
 use crate::ids::{
-    ApiKeyId, CommandId, GrantId, McpSessionId, NodeId, PrincipalId, Revision, RoleId, RuleId, TenantId,
-    UpstreamId,
+    ApiKeyId, BudgetId, CommandId, GrantId, McpSessionId, NodeId, PrincipalId, Revision, RoleId, RuleId,
+    TenantId, UpstreamId,
 };
+use crate::ledger::AccountKey;
 use crate::model::{
-    ApiKey, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant, ToolRestriction, Upstream,
+    ApiKey, Budget, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant, ToolRestriction,
+    Upstream,
 };
 use crate::outcome::{Applied, Effect, Outcome, Rejection};
 use crate::row::{RowChange, RowKey, RowValue};
@@ -21,6 +25,9 @@ pub(super) struct Change<'a> {
     rows: Vec<RowChange>,
     effects: Vec<Effect>,
     audit: Vec<SealedEvent>,
+    /// Written once, at the end: an entry may change one account a thousand times.
+    accounts: BTreeSet<AccountKey>,
+    waiters: BTreeSet<(u64, u32)>,
 }
 
 /// Where a change can be taken back to.
@@ -28,12 +35,23 @@ pub(super) struct Mark {
     state: State,
     rows: usize,
     effects: usize,
+    accounts: BTreeSet<AccountKey>,
+    waiters: BTreeSet<(u64, u32)>,
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(state: &'a mut State, entry: &'a Entry, log_index: u64) -> Self {
         state.last_applied = log_index;
-        Self { state, entry, log_index, rows: Vec::new(), effects: Vec::new(), audit: Vec::new() }
+        Self {
+            state,
+            entry,
+            log_index,
+            rows: Vec::new(),
+            effects: Vec::new(),
+            audit: Vec::new(),
+            accounts: BTreeSet::new(),
+            waiters: BTreeSet::new(),
+        }
     }
 
     pub(super) fn actor(&self) -> &'a Actor {
@@ -46,7 +64,13 @@ impl<'a> Change<'a> {
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { state: self.state.clone(), rows: self.rows.len(), effects: self.effects.len() }
+        Mark {
+            state: self.state.clone(),
+            rows: self.rows.len(),
+            effects: self.effects.len(),
+            accounts: self.accounts.clone(),
+            waiters: self.waiters.clone(),
+        }
     }
 
     /// Takes back everything since `mark`; events must not have been sealed since.
@@ -54,12 +78,65 @@ impl<'a> Change<'a> {
         *self.state = mark.state;
         self.rows.truncate(mark.rows);
         self.effects.truncate(mark.effects);
+        self.accounts = mark.accounts;
+        self.waiters = mark.waiters;
     }
 
     /// The state's head is written with every entry.
     pub(super) fn finish(mut self, outcome: Result<Outcome, Rejection>) -> Applied {
+        self.write_ledger();
         self.write(RowValue::Head(self.state.head_row()));
         Applied { outcome, effects: self.effects, rows: self.rows, audit: self.audit }
+    }
+
+    /// The account was changed in the state: its row follows.
+    pub(super) fn touch(&mut self, account: &AccountKey) {
+        if !self.accounts.contains(account) {
+            self.accounts.insert(account.clone());
+        }
+    }
+
+    /// The waiter came or went.
+    pub(super) fn touch_waiter(&mut self, place: (u64, u32)) {
+        self.waiters.insert(place);
+    }
+
+    fn write_ledger(&mut self) {
+        for key in std::mem::take(&mut self.accounts) {
+            match self.state.ledger.accounts.get(&key).cloned() {
+                // INVARIANT: P1
+                Some(account) => self.write(RowValue::Account { key, account }),
+                None => self.erase(RowKey::account(&key)),
+            }
+        }
+        for place in std::mem::take(&mut self.waiters) {
+            match self.state.ledger.waiters.get(&place).cloned() {
+                Some(waiter) => self.write(RowValue::Waiter { place, waiter }),
+                None => self.erase(RowKey::waiter(place)),
+            }
+        }
+    }
+
+    pub(super) fn put_settled(&mut self, node: NodeId, at: TimestampMs) {
+        self.write(RowValue::Settled { node, at });
+        self.state.ledger.settled_through.insert(node, at);
+    }
+
+    pub(super) fn remove_settled(&mut self, node: NodeId) {
+        if self.state.ledger.settled_through.remove(&node).is_some() {
+            self.erase(RowKey::settled(node));
+        }
+    }
+
+    pub(super) fn put_budget(&mut self, budget: Budget) {
+        let record = self.versioned(budget);
+        self.write(RowValue::Budget(record.clone()));
+        self.state.set_budget(record);
+    }
+
+    pub(super) fn remove_budget(&mut self, tenant: &TenantId, id: &BudgetId) {
+        self.erase(RowKey::budget(tenant, id));
+        self.state.unset_budget(tenant, id);
     }
 
     /// Appends `event` to the chain. INVARIANT: P3

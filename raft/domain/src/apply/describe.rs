@@ -3,9 +3,9 @@
 
 use crate::apply::json::Object;
 use crate::model::{
-    ApiKey, ClusterSettings, Constraints, DenyRule, DenySubject, Grant, IsolationMode, JoinToken, NodeRecord,
-    NodeRole, Principal, PrincipalKind, Quota, RatePeriod, Role, SealMode, SessionMode, Tenant, TenantStatus,
-    TenantTier, TimeWindow, ToolRestriction, Transport, Upstream,
+    ApiKey, Budget, ClusterSettings, Constraints, DenyRule, DenySubject, Grant, IsolationMode, JoinToken,
+    NodeRecord, NodeRole, Principal, PrincipalKind, Quota, RatePeriod, Role, SealMode, SessionMode, Tenant,
+    TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream,
 };
 use crate::time::TimestampMs;
 
@@ -166,6 +166,28 @@ fn constraints(constraints: &Constraints) -> Object {
     object
         .optional_number("max_requests_per_hour", constraints.max_requests_per_hour)
         .optional_number("cost_limit_daily_pico_usd", constraints.cost_limit_daily_pico_usd)
+}
+
+pub(super) fn budget(budget: &Budget) -> String {
+    let scope = &budget.scope;
+    let scope = Object::new()
+        .optional("project", scope.project.as_ref())
+        .optional("principal", scope.principal.as_ref())
+        .optional("tools", scope.tools.as_ref().map(|tools| tools.as_str()))
+        .optional("upstream", scope.upstream.as_ref())
+        .optional("model", scope.model.as_ref())
+        .optional("cost_center", scope.cost_center.as_ref());
+    Object::new()
+        .text("id", &budget.id)
+        .object("scope", scope)
+        .optional("per", budget.per.map(|per| per.text()))
+        .text("measure", budget.measure.text())
+        .text("period", budget.period.text())
+        .text("zone", &budget.zone)
+        .number("amount", budget.amount)
+        .flag("hard", budget.hard)
+        .text("description", &budget.description)
+        .bounded()
 }
 
 pub(super) fn principal(principal: &Principal) -> String {

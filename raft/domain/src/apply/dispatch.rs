@@ -4,8 +4,8 @@ use crate::apply::audit::{self, Report};
 use crate::apply::change::Change;
 use crate::apply::holdings::has_administrator;
 use crate::apply::{
-    activity, authority, cluster, grant, key, member, memory, principal, role, rule, session, tenant,
-    upstream,
+    activity, authority, budget, cluster, grant, key, ledger, member, memory, principal, role, rule, session,
+    tenant, upstream,
 };
 use crate::command::{Command, Entry};
 use crate::ids::TenantId;
@@ -20,7 +20,9 @@ impl State {
         let mut change = Change::new(self, entry, log_index);
         change.tell_time();
         let outcome = answer(&mut change);
+        ledger::serve(&mut change);
         memory::forget(&mut change);
+        ledger::forget(&mut change);
         change.finish(outcome)
     }
 }
@@ -105,6 +107,9 @@ fn run(change: &mut Change<'_>, command: &Command) -> Result<Report, Rejection> 
         Command::DeleteRestriction { tenant, rule } => rule::delete_restriction(change, tenant, rule),
         Command::PutDeny { rule, if_revision } => rule::put_deny(change, rule, *if_revision),
         Command::DeleteDeny { tenant, rule } => rule::delete_deny(change, tenant, rule),
+        Command::PutBudget { budget, if_revision } => budget::put(change, budget, *if_revision),
+        Command::DeleteBudget { tenant, budget } => budget::delete(change, tenant, budget),
+        Command::ForceClose { node, account } => budget::force_close(change, *node, account.as_ref()),
         Command::PutUpstream { upstream, if_revision } => upstream::put(change, upstream, *if_revision),
         Command::DeleteUpstream { tenant, upstream } => upstream::delete(change, tenant, upstream),
         Command::SetUpstreamEnabled { tenant, upstream, enabled } => {

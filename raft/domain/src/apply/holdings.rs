@@ -74,7 +74,7 @@ pub(super) fn is_built_in(role: &RoleId) -> bool {
 }
 
 /// The role that `id` means in `tenant`: built-in ids mean the built-in roles everywhere.
-pub(super) fn role<'s>(state: &'s State, tenant: &TenantId, id: &RoleId) -> Option<&'s Role> {
+pub(crate) fn role<'s>(state: &'s State, tenant: &TenantId, id: &RoleId) -> Option<&'s Role> {
     let home = if is_built_in(id) { TenantId::system() } else { tenant.clone() };
     state.roles.get(&(home, id.clone())).map(|record| &record.value)
 }

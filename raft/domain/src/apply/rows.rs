@@ -42,6 +42,25 @@ impl State {
                     .iter()
                     .map(|(id, at)| RowValue::ClosedSession { id: *id, expires_at: *at }),
             )
+            .chain(self.budgets.values().cloned().map(RowValue::Budget))
+            .chain(
+                self.ledger
+                    .accounts
+                    .iter()
+                    .map(|(key, account)| RowValue::Account { key: key.clone(), account: account.clone() }),
+            )
+            .chain(
+                self.ledger
+                    .waiters
+                    .iter()
+                    .map(|(place, waiter)| RowValue::Waiter { place: *place, waiter: waiter.clone() }),
+            )
+            .chain(
+                self.ledger
+                    .settled_through
+                    .iter()
+                    .map(|(node, at)| RowValue::Settled { node: *node, at: *at }),
+            )
             .chain(self.clocks.iter().map(|(node, at)| RowValue::Clock { node: *node, at: *at }))
             .map(RowChange::from)
             .collect()
@@ -82,6 +101,14 @@ impl State {
                     state.clocks.insert(node, at);
                 }
                 RowValue::Audit(_) => {}
+                RowValue::Budget(record) => state.set_budget(record),
+                RowValue::Account { key, account } => state.ledger.set_account(key, account),
+                RowValue::Waiter { place, waiter } => {
+                    state.ledger.waiters.insert(place, waiter);
+                }
+                RowValue::Settled { node, at } => {
+                    state.ledger.settled_through.insert(node, at);
+                }
             }
         }
         for ((node, _, sequence), seen) in batches {

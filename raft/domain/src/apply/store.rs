@@ -1,10 +1,10 @@
 //! The only code that writes the state's records: each write keeps the derived lookups in step.
 
 use crate::ids::{
-    ApiKeyId, CommandId, GrantId, McpSessionId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
+    ApiKeyId, BudgetId, CommandId, GrantId, McpSessionId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
 };
 use crate::lookup::count;
-use crate::model::{ApiKey, DenyRule, Grant, Principal, Role, Tenant, ToolRestriction, Upstream};
+use crate::model::{ApiKey, Budget, DenyRule, Grant, Principal, Role, Tenant, ToolRestriction, Upstream};
 use crate::state::{CommandSeen, State, Versioned};
 use crate::time::TimestampMs;
 
@@ -101,14 +101,34 @@ impl State {
     pub(super) fn set_restriction(&mut self, record: Versioned<ToolRestriction>) {
         let tenant = record.value.tenant.clone();
         let key = (tenant.clone(), record.value.id.clone());
+        match record.value.rate_limit {
+            Some(_) => self.lookup.rated.insert(key.clone()),
+            None => self.lookup.rated.remove(&key),
+        };
         if self.restrictions.insert(key, record).is_none() {
             count(&mut self.lookup.restrictions_in, &tenant, true);
         }
     }
 
     pub(super) fn unset_restriction(&mut self, tenant: &TenantId, id: &RuleId) {
-        if self.restrictions.remove(&(tenant.clone(), id.clone())).is_some() {
+        let key = (tenant.clone(), id.clone());
+        self.lookup.rated.remove(&key);
+        if self.restrictions.remove(&key).is_some() {
             count(&mut self.lookup.restrictions_in, tenant, false);
+        }
+    }
+
+    pub(super) fn set_budget(&mut self, record: Versioned<Budget>) {
+        let tenant = record.value.tenant.clone();
+        let key = (tenant.clone(), record.value.id.clone());
+        if self.budgets.insert(key, record).is_none() {
+            count(&mut self.lookup.budgets_in, &tenant, true);
+        }
+    }
+
+    pub(super) fn unset_budget(&mut self, tenant: &TenantId, id: &BudgetId) {
+        if self.budgets.remove(&(tenant.clone(), id.clone())).is_some() {
+            count(&mut self.lookup.budgets_in, tenant, false);
         }
     }
 

@@ -87,7 +87,7 @@ pub(super) fn constraints(constraints: &Constraints) -> Check {
 }
 
 fn time_window(window: &TimeWindow) -> Check {
-    zone(&window.zone)?;
+    zone("time_window.zone", &window.zone)?;
     let days = window.days.0;
     ensure(days != 0, "time_window.days", "names no day")?;
     ensure(days & !Weekdays::ALL.0 == 0, "time_window.days", "names a day that no week has")?;
@@ -96,14 +96,13 @@ fn time_window(window: &TimeWindow) -> Check {
 }
 
 /// The form of an IANA name; whether there is such a zone was checked by the proposer.
-fn zone(zone: &str) -> Check {
-    const FIELD: &str = "time_window.zone";
-    filled(FIELD, zone, limits::ZONE_BYTES_MAX)?;
+pub(super) fn zone(field: &str, zone: &str) -> Check {
+    filled(field, zone, limits::ZONE_BYTES_MAX)?;
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
             && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
     };
-    ensure(zone.split('/').all(part), FIELD, "is not the name of a time zone")
+    ensure(zone.split('/').all(part), field, "is not the name of a time zone")
 }
 
 /// A host name in lower case.

@@ -64,4 +64,8 @@ reasons! {
     AuditUnavailable = 25, "audit_unavailable", "retry; the node cannot record calls";
     RevokedInFlight = 26, "revoked_in_flight", "ask for the authority that was withdrawn while the call ran";
     SessionClosed = 27, "session_closed", "start a new MCP session";
+    /// A limit's amount is used up.
+    BudgetExceeded = 28, "budget_exceeded", "wait for the limit's next period, or ask for a higher limit";
+    /// What is left of a limit is lent to nodes that did not give it back in time.
+    BudgetUnavailable = 29, "budget_unavailable", "retry; what is left of the limit could not be reached";
 }

@@ -1,6 +1,7 @@
 //! The records of the replicated state, one kind a file. Plain data: rules live in `apply` and `decide`.
 
 mod api_key;
+mod budget;
 mod constraint;
 mod grant;
 mod node;
@@ -13,6 +14,7 @@ mod tenant;
 mod upstream;
 
 pub use api_key::{ApiKey, JoinToken};
+pub use budget::{Budget, BudgetScope, Dimension, Measure, PeriodKind};
 pub use constraint::{Constraints, TimeWindow, Weekdays};
 pub use grant::Grant;
 pub use node::{NodeRecord, NodeRole};

@@ -1,0 +1,455 @@
+//! What this node may still spend, and the calls that wait for it. INVARIANT: P1
+//!
+//! What the log has lent this node stands in the state. Here stands what of it is *committed*: held for open calls,
+//! or charged and not yet posted as far as this node has applied. The difference may be held for the next call: no
+//! I/O, no proposal. A commitment ends only after the state that its end is posted in is visible here, so for a
+//! moment too little seems free, never too much.
+//!
+//! A call that finds too little waits in line. The line asks for slices, then, for a call no slice could serve, for
+//! just that call (`only1mcp_domain::ledger`, "lend"); and it returns what others wait for and nobody here needs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use only1mcp_domain::State;
+use only1mcp_domain::activity::{Hold, Record, Return};
+use only1mcp_domain::ids::{CallId, NodeId};
+use only1mcp_domain::ledger::{AccountKey, Ask, AskPart, Limit, amount_of};
+use only1mcp_domain::limits;
+use only1mcp_domain::time::TimestampMs;
+use tokio::sync::oneshot;
+use tokio::time::{Duration, Instant};
+
+/// Calls for which this node waits in the cluster's line at one time; further ones wait behind them here.
+const DIRECT_MAX: usize = 64;
+/// Calls waiting on this node.
+const LINE_MAX: usize = 4_096;
+/// How often one call is asked for anew after what came for it went to another.
+const ATTEMPTS_MAX: u32 = 16;
+/// A slice that lasted less than this asks for twice as much next time; one that lasted longer than ten times this,
+/// for half.
+const HORIZON: Duration = Duration::from_secs(1);
+/// The first slice of an account is this many times what a call needs, and none is more than the other.
+const WANT_MIN: i128 = 16;
+const WANT_MAX: i128 = 16 * 1_024;
+
+/// One account that a call must hold on.
+#[derive(Debug, Clone)]
+pub(crate) struct Need {
+    pub(crate) account: AccountKey,
+    pub(crate) end: TimestampMs,
+    pub(crate) amount: i128,
+}
+
+/// Why a call cannot be held for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// Too little is left, whatever comes back.
+    Exceeded { account: AccountKey, end: TimestampMs },
+    /// What is left is lent elsewhere and did not come back in time.
+    Unavailable { account: AccountKey, end: TimestampMs },
+    /// Too many calls wait.
+    Overloaded,
+}
+
+/// What a batch means for the purse once it is applied.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Posting {
+    /// Commitments that end.
+    pub(crate) ended: Vec<(AccountKey, i128)>,
+    /// Slices that were asked for.
+    pub(crate) asked: Vec<AccountKey>,
+    /// Calls that were asked for.
+    pub(crate) direct: Vec<CallId>,
+    /// Calls that ended.
+    pub(crate) over: Vec<CallId>,
+}
+
+impl Posting {
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let mut posting = Self::default();
+        for record in records {
+            match record {
+                Record::Completion(completion) => {
+                    let held = completion.charges.iter().filter(|charge| charge.held);
+                    posting.ended.extend(held.map(|charge| (charge.account.clone(), charge.amount)));
+                    posting.over.push(completion.call);
+                }
+                Record::Return(parts) => {
+                    posting.ended.extend(parts.iter().map(|part| (part.account.clone(), part.amount)));
+                }
+                Record::Ask(ask) if ask.direct => posting.direct.push(ask.call),
+                Record::Ask(ask) => {
+                    posting.asked.extend(ask.parts.iter().map(|part| part.account.clone()));
+                }
+                _ => {}
+            }
+        }
+        posting
+    }
+}
+
+/// Ready once the call holds everything it needs, or never can.
+pub(crate) type Answer = oneshot::Receiver<Result<Vec<Hold>, Shortage>>;
+
+pub(crate) struct Purse {
+    node: NodeId,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Set once this life's first batches, which tell all about earlier ones, are applied: before, nothing is free.
+    opened: bool,
+    /// Calls that hold or wait, or whose end is not applied yet, and when each was let in by log time.
+    calls: BTreeMap<CallId, TimestampMs>,
+    /// The latest time told as settled: calls are let in no earlier.
+    told: TimestampMs,
+    committed: BTreeMap<AccountKey, i128>,
+    line: VecDeque<Waiting>,
+    /// Slices under way.
+    asked: BTreeSet<AccountKey>,
+    /// Calls asked for, their asking not applied yet.
+    direct: BTreeSet<CallId>,
+    slices: BTreeMap<AccountKey, Slice>,
+}
+
+/// How large the next slice should be.
+#[derive(Clone, Copy)]
+struct Slice {
+    want: i128,
+    asked_at: Instant,
+}
+
+struct Waiting {
+    call: CallId,
+    until: Instant,
+    /// The same by log time.
+    until_log: TimestampMs,
+    needs: Vec<Need>,
+    answer: oneshot::Sender<Result<Vec<Hold>, Shortage>>,
+    /// A slice was asked for on its behalf.
+    sliced: bool,
+    attempts: u32,
+}
+
+impl Purse {
+    pub(crate) fn new(node: NodeId) -> Self {
+        Self { node, inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on what the state says is lent to this node may be spent.
+    pub(crate) fn open(&self) {
+        self.lock().opened = true;
+    }
+
+    /// Lets a call in, before its periods are chosen. Units: log time; never before what was told as settled.
+    pub(crate) fn enter(&self, call: CallId, now: TimestampMs) -> TimestampMs {
+        let mut inner = self.lock();
+        let at = now.max(inner.told);
+        inner.calls.insert(call, at);
+        at
+    }
+
+    /// No open call was let in before this, and none will be.
+    pub(crate) fn settled_through(&self, log_time: TimestampMs) -> TimestampMs {
+        let mut inner = self.lock();
+        let through = inner.calls.values().copied().min().unwrap_or(log_time);
+        inner.told = inner.told.max(through);
+        inner.told
+    }
+
+    /// Holds on all of `needs`, now or in turn. Returns the records that have to go out for that.
+    pub(crate) fn hold(
+        &self,
+        state: &State,
+        call: CallId,
+        needs: Vec<Need>,
+        (until, until_log): (Instant, TimestampMs),
+    ) -> (Answer, Vec<Record>) {
+        let (answer, receiver) = oneshot::channel();
+        let mut inner = self.lock();
+        if inner.line.len() >= LINE_MAX {
+            inner.calls.remove(&call);
+            let _ = answer.send(Err(Shortage::Overloaded));
+            return (receiver, Vec::new());
+        }
+        inner.line.push_back(Waiting { call, until, until_log, needs, answer, sliced: false, attempts: 0 });
+        let records = inner.pump(state, self.node);
+        (receiver, records)
+    }
+
+    /// The call is gone: it waits no more. What may still come for it is free for others.
+    pub(crate) fn forget(&self, call: CallId) {
+        let mut inner = self.lock();
+        inner.line.retain(|waiting| waiting.call != call);
+        inner.calls.remove(&call);
+    }
+
+    /// The call did not come about: what it holds is free again.
+    pub(crate) fn release(&self, call: CallId, holds: &[Hold]) {
+        let mut inner = self.lock();
+        holds.iter().for_each(|hold| inner.commit(&hold.account, hold.amount.saturating_neg()));
+        inner.calls.remove(&call);
+    }
+
+    /// The call ended and cost `charged` of what was held: the rest is free at once.
+    pub(crate) fn settle(&self, held: &[Hold], charged: &[(AccountKey, i128)]) {
+        let mut inner = self.lock();
+        for hold in held {
+            let cost = charged.iter().find(|(key, _)| *key == hold.account).map_or(0, |(_, amount)| *amount);
+            inner.commit(&hold.account, cost.saturating_sub(hold.amount));
+        }
+    }
+
+    /// A batch was applied here: `state` shows it. Returns the records that have to go out.
+    pub(crate) fn applied(&self, state: &State, posting: &Posting) -> Vec<Record> {
+        let mut inner = self.lock();
+        for (account, amount) in &posting.ended {
+            inner.commit(account, amount.saturating_neg());
+        }
+        for account in &posting.asked {
+            inner.asked.remove(account);
+        }
+        for call in &posting.direct {
+            inner.direct.remove(call);
+        }
+        for call in &posting.over {
+            inner.calls.remove(call);
+        }
+        inner.pump(state, self.node)
+    }
+
+    /// The state moved, or calls ended. Returns the records that have to go out.
+    pub(crate) fn moved(&self, state: &State) -> Vec<Record> {
+        let mut inner = self.lock();
+        if inner.line.is_empty() && state.ledger.waiters.is_empty() {
+            return Vec::new();
+        }
+        inner.pump(state, self.node)
+    }
+}
+
+impl Inner {
+    fn commit(&mut self, account: &AccountKey, more: i128) {
+        let entry = self.committed.entry(account.clone()).or_default();
+        *entry = entry.saturating_add(more);
+        if *entry == 0 {
+            self.committed.remove(account);
+        }
+    }
+
+    /// What may be held on `account` now.
+    fn free(&self, state: &State, node: NodeId, account: &AccountKey) -> i128 {
+        if !self.opened {
+            return 0;
+        }
+        let lent = state.ledger.accounts.get(account).map_or(0, |found| found.lent_to(node).outstanding);
+        lent.saturating_sub(self.committed.get(account).copied().unwrap_or(0)).max(0)
+    }
+
+    /// Serves the line in its order: a call that has to wait keeps later ones from its accounts.
+    fn pump(&mut self, state: &State, node: NodeId) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut blocked: BTreeSet<AccountKey> = BTreeSet::new();
+        let mut kept = VecDeque::with_capacity(self.line.len());
+        for mut waiting in std::mem::take(&mut self.line) {
+            if waiting.answer.is_closed() {
+                continue;
+            }
+            // A limit that was lifted meanwhile binds no more.
+            waiting.needs.retain(|need| amount_of(state, &need.account).is_some_and(|limit| limit.hard));
+            let free = waiting.needs.iter().all(|need| !blocked.contains(&need.account));
+            if free && waiting.needs.iter().all(|need| self.free(state, node, &need.account) >= need.amount) {
+                records.extend(self.serve(state, node, waiting));
+                continue;
+            }
+            if let Some(shortage) = self.hopeless(state, &waiting) {
+                self.calls.remove(&waiting.call);
+                let _ = waiting.answer.send(Err(shortage));
+                continue;
+            }
+            if free {
+                records.extend(self.ask_for(state, node, &mut waiting));
+            }
+            blocked.extend(waiting.needs.iter().map(|need| need.account.clone()));
+            kept.push_back(waiting);
+        }
+        self.line = kept;
+        records.extend(self.give_back(state, node, &blocked));
+        records
+    }
+
+    fn serve(&mut self, state: &State, node: NodeId, waiting: Waiting) -> Option<Record> {
+        let hold = |need: &Need| Hold { account: need.account.clone(), end: need.end, amount: need.amount };
+        let holds: Vec<Hold> = waiting.needs.iter().map(hold).collect();
+        holds.iter().for_each(|hold| self.commit(&hold.account, hold.amount));
+        if waiting.answer.send(Ok(holds)).is_err() {
+            // Nobody there any more: nothing is held.
+            waiting.needs.iter().for_each(|need| self.commit(&need.account, need.amount.saturating_neg()));
+            return None;
+        }
+        self.refill(state, node, waiting.call, &waiting.needs)
+    }
+
+    /// Asks for the next slice before this one is used up.
+    fn refill(&mut self, state: &State, node: NodeId, call: CallId, needs: &[Need]) -> Option<Record> {
+        let mut parts = Vec::new();
+        for need in needs {
+            let Some(slice) = self.slices.get(&need.account).copied() else { continue };
+            let low = self.free(state, node, &need.account) < slice.want / 4;
+            if !low || self.asked.contains(&need.account) {
+                continue;
+            }
+            let Some((limit, account)) =
+                amount_of(state, &need.account).zip(state.ledger.accounts.get(&need.account))
+            else {
+                continue;
+            };
+            // Near the end slices only strand: calls ask for themselves.
+            if account.available(limit.amount) >= slice.want.max(need.amount) {
+                parts.push(self.part(need));
+            }
+        }
+        ask(call, false, TimestampMs(0), parts)
+    }
+
+    fn part(&mut self, need: &Need) -> AskPart {
+        let now = Instant::now();
+        let least = need.amount.saturating_mul(WANT_MIN);
+        let most = need.amount.saturating_mul(WANT_MAX);
+        let slice = self.slices.entry(need.account.clone()).or_insert(Slice { want: least, asked_at: now });
+        let lasted = now.saturating_duration_since(slice.asked_at);
+        if lasted > HORIZON * 10 {
+            slice.want /= 2;
+        } else if lasted < HORIZON && slice.asked_at < now {
+            slice.want = slice.want.saturating_mul(2);
+        }
+        slice.want = slice.want.clamp(least, most.max(least));
+        slice.asked_at = now;
+        self.asked.insert(need.account.clone());
+        AskPart { account: need.account.clone(), end: need.end, need: need.amount, want: slice.want }
+    }
+
+    /// First slices for what is short; where they did not come, the whole call in the cluster's line.
+    fn ask_for(&mut self, state: &State, node: NodeId, waiting: &mut Waiting) -> Option<Record> {
+        let waits = |ledger_waiter: &only1mcp_domain::ledger::Waiter| ledger_waiter.call == waiting.call;
+        if self.direct.contains(&waiting.call) || state.ledger.waiters.values().any(waits) {
+            return None;
+        }
+        if waiting.needs.iter().any(|need| self.asked.contains(&need.account)) {
+            return None;
+        }
+        if !waiting.sliced {
+            waiting.sliced = true;
+            let short: Vec<Need> = waiting
+                .needs
+                .iter()
+                .filter(|need| self.free(state, node, &need.account) < need.amount)
+                .cloned()
+                .collect();
+            let parts = short.iter().map(|need| self.part(need)).collect();
+            return ask(waiting.call, false, TimestampMs(0), parts);
+        }
+        let mine = state.ledger.waiters.values().filter(|waiter| waiter.node == node).count();
+        if self.direct.len() + mine >= DIRECT_MAX || waiting.attempts >= ATTEMPTS_MAX {
+            return None;
+        }
+        waiting.attempts += 1;
+        let part = |need: &Need| AskPart {
+            account: need.account.clone(),
+            end: need.end,
+            need: need.amount,
+            want: need.amount,
+        };
+        self.direct.insert(waiting.call);
+        ask(waiting.call, true, waiting.until_log, waiting.needs.iter().map(part).collect())
+    }
+
+    /// Why the call need not wait any longer.
+    fn hopeless(&self, state: &State, waiting: &Waiting) -> Option<Shortage> {
+        for need in &waiting.needs {
+            let limit = amount_of(state, &need.account).map_or(0, |limit: Limit| limit.amount);
+            let posted = state.ledger.accounts.get(&need.account).map_or(0, |account| account.posted);
+            if need.amount > limit.saturating_sub(posted) {
+                return Some(Shortage::Exceeded { account: need.account.clone(), end: need.end });
+            }
+        }
+        let late = Instant::now() >= waiting.until || waiting.attempts >= ATTEMPTS_MAX;
+        late.then(|| unavailable(&waiting.needs))
+    }
+
+    /// What others wait for and nobody here needs. A waiting call of this node is in the cluster's line like theirs.
+    fn give_back(&mut self, state: &State, node: NodeId, wanted_here: &BTreeSet<AccountKey>) -> Vec<Record> {
+        let mut wanted: BTreeSet<&AccountKey> = BTreeSet::new();
+        let mut in_line_here: BTreeSet<&AccountKey> = BTreeSet::new();
+        for waiter in state.ledger.waiters.values() {
+            let accounts = waiter.parts.iter().map(|(account, _)| account);
+            if waiter.node == node {
+                in_line_here.extend(accounts.clone());
+            }
+            wanted.extend(accounts);
+        }
+        let mut parts = Vec::new();
+        for account in wanted {
+            // Wanted by a call here that is not in the cluster's line: its slice is on the way.
+            if wanted_here.contains(account) && !in_line_here.contains(account) {
+                continue;
+            }
+            let amount = self.free(state, node, account);
+            if amount > 0 {
+                self.commit(account, amount);
+                parts.push(Return { account: account.clone(), amount });
+            }
+        }
+        parts.chunks(limits::ASK_PARTS_MAX).map(|parts| Record::Return(parts.to_vec())).collect()
+    }
+}
+
+fn ask(call: CallId, direct: bool, until: TimestampMs, parts: Vec<AskPart>) -> Option<Record> {
+    (!parts.is_empty()).then(|| Record::Ask(Box::new(Ask { call, direct, until, parts })))
+}
+
+/// The shortage of a call whose time is up.
+pub(crate) fn unavailable(needs: &[Need]) -> Shortage {
+    match needs.first() {
+        Some(need) => Shortage::Unavailable { account: need.account.clone(), end: need.end },
+        None => Shortage::Overloaded,
+    }
+}
+
+/// A call's place in the line, as long as its answer is awaited. Dropped, the call holds nothing.
+pub(crate) struct InLine {
+    purse: Arc<Purse>,
+    call: CallId,
+    answer: Option<Answer>,
+}
+
+impl InLine {
+    pub(crate) fn new(purse: Arc<Purse>, call: CallId, answer: Answer) -> Self {
+        Self { purse, call, answer: Some(answer) }
+    }
+
+    /// `None`: not by `until`.
+    pub(crate) async fn wait(mut self, until: Instant) -> Option<Result<Vec<Hold>, Shortage>> {
+        let answer = self.answer.as_mut()?;
+        let answered = tokio::time::timeout_at(until, answer).await.ok()?.ok();
+        self.answer = None;
+        answered
+    }
+}
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        let Some(mut answer) = self.answer.take() else { return };
+        answer.close();
+        match answer.try_recv() {
+            Ok(Ok(holds)) => self.purse.release(self.call, &holds),
+            _ => self.purse.forget(self.call),
+        }
+    }
+}

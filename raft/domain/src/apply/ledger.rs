@@ -1,0 +1,132 @@
+//! The ledger's part of a node's activity, and of every entry: charges posted, allowances lent and returned, waiters
+//! served, old accounts forgotten.
+
+use std::collections::BTreeMap;
+
+use crate::activity::{Completion, Return};
+use crate::apply::activity_event as event;
+use crate::apply::audit::Report;
+use crate::apply::change::Change;
+use crate::ids::NodeId;
+use crate::ledger::{Ask, Forfeit, ForfeitReason, Posted};
+use crate::limits;
+use crate::model::Measure;
+use crate::outcome::Effect;
+use crate::time::TimestampMs;
+
+/// Posts what a call cost. Returns what is out of the ordinary, for the events that follow the completion's own.
+pub(super) fn charge(change: &mut Change<'_>, node: NodeId, completion: &Completion) -> Vec<Posted> {
+    let mut notable = Vec::new();
+    for charge in &completion.charges {
+        let Some(posted) = change.state.post(node, charge) else { continue };
+        change.touch(&charge.account);
+        if posted.overrun > 0 || posted.covered > 0 || posted.level.is_some() {
+            notable.push(posted);
+        }
+    }
+    notable
+}
+
+/// Tells what was out of the ordinary about a posting, each in an event of its own.
+pub(super) fn tell(change: &mut Change<'_>, node: NodeId, completion: &Completion, notable: &[Posted]) {
+    for posted in notable {
+        if posted.overrun > 0 {
+            let told = event::overrun(change, node, completion, posted);
+            change.seal(&told);
+            change.effect(Effect::Overrun { account: posted.account.clone(), amount: posted.overrun });
+        }
+        if let Some((level, spent, limit)) = posted.level {
+            let told = event::level(change, node, completion, posted, level, (spent, limit));
+            change.seal(&told);
+            let account = posted.account.clone();
+            change.effect(Effect::BudgetLevel { account, level, posted: spent, limit });
+        }
+    }
+}
+
+pub(super) fn ask(change: &mut Change<'_>, node: NodeId, ask: &Ask, ordinal: u32) {
+    let changed = if ask.direct {
+        let place = (change.log_index, ordinal);
+        let changed = change.state.wait_for(node, ask, place);
+        change.touch_waiter(place);
+        changed
+    } else {
+        change.state.lend(node, ask)
+    };
+    changed.iter().for_each(|key| change.touch(key));
+    // In the order of the records: the next one sees what this one took.
+    serve(change);
+}
+
+pub(super) fn take_back(change: &mut Change<'_>, node: NodeId, returned: &[Return]) {
+    for Return { account, amount } in returned {
+        if change.state.take_returned(node, account, *amount) {
+            change.touch(account);
+        }
+    }
+}
+
+/// INVARIANT: P1 (a node that does not remember everything may have spent all of it).
+pub(super) fn restarted(change: &mut Change<'_>, node: NodeId, complete: bool) -> Vec<Forfeit> {
+    if complete {
+        for key in change.state.take_all_returned(node) {
+            change.touch(&key);
+        }
+        return Vec::new();
+    }
+    let forfeits = change.state.forfeit_all(node, ForfeitReason::UnattributedRestart);
+    forfeits.iter().for_each(|forfeit| change.touch(&forfeit.account));
+    forfeits
+}
+
+/// What a node that leaves for good was lent, in the entry that removes it.
+pub(super) fn removed(change: &mut Change<'_>, node: NodeId, report: Report) -> Report {
+    let forfeits = change.state.forfeit_all(node, ForfeitReason::NodeRemoved);
+    change.remove_settled(node);
+    forfeited(change, report, &forfeits)
+}
+
+/// Touches the accounts and words the amounts, one detail for each measure.
+pub(super) fn forfeited(change: &mut Change<'_>, report: Report, forfeits: &[Forfeit]) -> Report {
+    let mut sums: BTreeMap<Measure, i128> = BTreeMap::new();
+    for forfeit in forfeits {
+        change.touch(&forfeit.account);
+        if let Some(limit) = crate::ledger::amount_of(change.state, &forfeit.account) {
+            let sum = sums.entry(limit.measure).or_default();
+            *sum = sum.saturating_add(forfeit.amount);
+        }
+    }
+    sums.iter().fold(report, |report, (measure, sum)| {
+        report.detail(&format!("posted_in_full_{}", measure.text()), sum.to_string())
+    })
+}
+
+/// Calls no earlier than `at` may be open on the node from now on. Never backwards.
+pub(super) fn settled_through(change: &mut Change<'_>, node: NodeId, at: TimestampMs) {
+    let before = change.state.ledger.settled_through.get(&node).copied().unwrap_or_default();
+    if at > before {
+        change.put_settled(node, at);
+    }
+}
+
+/// Serves those who wait, after anything that may have made room.
+pub(super) fn serve(change: &mut Change<'_>) {
+    if change.state.ledger.waiters.is_empty() {
+        return;
+    }
+    let (changed, gone) = change.state.serve_waiters();
+    changed.iter().for_each(|key| change.touch(key));
+    gone.into_iter().for_each(|place| change.touch_waiter(place));
+}
+
+/// Forgets accounts that are old enough, a bounded number at a time.
+pub(super) fn forget(change: &mut Change<'_>) {
+    let now = change.now();
+    for _ in 0..limits::FORGET_PER_ENTRY_MAX {
+        let state = &*change.state;
+        let members = state.nodes.keys().copied().filter(|node| state.is_member(*node));
+        let Some(key) = state.ledger.forgettable(now, members) else { break };
+        change.state.ledger.unset_account(&key);
+        change.touch(&key);
+    }
+}
