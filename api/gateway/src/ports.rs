@@ -13,6 +13,7 @@ use only1mcp_domain::ids::{
 };
 use only1mcp_domain::ledger::AccountKey;
 use only1mcp_domain::model::{SealMode, Upstream};
+use only1mcp_domain::time::TimestampMs;
 
 /// Who is on the other end of a request, proven by key.
 #[derive(Clone, PartialEq, Eq, Debug)]
