@@ -97,6 +97,7 @@ impl From<&Record> for log::Record {
                 kind: log::NoticeKind::from(*kind).into(),
                 detail: detail.clone(),
             }),
+            Record::AuditRead(read) => Kind::AuditRead((&**read).into()),
         };
         Self { kind: Some(kind) }
     }
@@ -120,6 +121,7 @@ impl TryFrom<log::Record> for Record {
                 kind: enumeration::<log::NoticeKind, _>("NodeNotice.kind", notice.kind)?,
                 detail: notice.detail,
             },
+            Kind::AuditRead(read) => Self::AuditRead(Box::new(read.try_into()?)),
         })
     }
 }

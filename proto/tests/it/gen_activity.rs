@@ -1,8 +1,8 @@
 //! Records of a node's activity, one of each kind.
 
 use only1mcp_domain::activity::{
-    Admission, Batch, CallOutcome, Caller, Completion, ItemKind, NoticeKind, Record, Refusal, SessionEvent,
-    Unauthenticated,
+    Admission, AuditRead, AuditReadKind, Batch, CallOutcome, Caller, Completion, ItemKind, NoticeKind,
+    Record, Refusal, SessionEvent, Unauthenticated,
 };
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{CallId, DecisionId, Incarnation, McpSessionId, Revision};
@@ -93,6 +93,27 @@ impl Gen {
         }
     }
 
+    /// Drawn aside: the golden bytes of what is drawn after it must not move.
+    fn audit_read(&mut self) -> AuditRead {
+        let mut g = self.aside();
+        AuditRead {
+            kind: g.pick(&[
+                AuditReadKind::Query,
+                AuditReadKind::Verify,
+                AuditReadKind::Export,
+                AuditReadKind::Watch,
+            ]),
+            caller: g.caller(),
+            tenant: g.tenant_id(),
+            everyone: g.flag(),
+            asked: g.text(),
+            events: g.number(),
+            count: g.number32(),
+            first_at: g.time(),
+            last_at: g.time(),
+        }
+    }
+
     /// One of each kind.
     pub fn records(&mut self) -> Vec<Record> {
         vec![
@@ -112,6 +133,7 @@ impl Gen {
                 kind: self.pick(&[NoticeKind::Startup, NoticeKind::Shutdown, NoticeKind::Alarm]),
                 detail: self.text(),
             },
+            Record::AuditRead(Box::new(self.audit_read())),
         ]
     }
 

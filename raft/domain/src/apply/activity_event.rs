@@ -1,8 +1,8 @@
 //! The audit event of each kind of activity record.
 
 use crate::activity::{
-    Admission, CallOutcome, Caller, Completion, ItemKind, NoticeKind, Refusal, SessionEvent, Unauthenticated,
-    trail,
+    Admission, AuditRead, AuditReadKind, CallOutcome, Caller, Completion, ItemKind, NoticeKind, Refusal,
+    SessionEvent, Unauthenticated, trail,
 };
 use crate::apply::audit::cut;
 use crate::apply::change::Change;
@@ -126,6 +126,33 @@ pub(super) fn session(change: &Change<'_>, node: NodeId, session: &SessionEvent,
             detail("protocol_version", cut(&session.protocol_version)),
         ],
         ..by_caller(change, node, (&session.caller, &session.tenant), session.observed_at)
+    }
+}
+
+/// Stands in the trail that was read.
+pub(super) fn audit_read(change: &Change<'_>, node: NodeId, read: &AuditRead) -> AuditEvent {
+    let (kind, action) = match read.kind {
+        AuditReadKind::Query => (EventKind::AuditLogAccess, "audit.query"),
+        AuditReadKind::Verify => (EventKind::AuditLogAccess, "audit.verify"),
+        AuditReadKind::Watch => (EventKind::AuditLogAccess, "audit.watch"),
+        AuditReadKind::Export => (EventKind::AuditLogExport, "audit.export"),
+    };
+    let trail = if read.everyone { "*" } else { read.tenant.as_str() };
+    let mut details = vec![
+        detail("asked", read.asked.as_str()),
+        detail("count", read.count.to_string()),
+        detail("events", read.events.to_string()),
+    ];
+    if read.count > 1 {
+        details.push(detail("first_at_ms", read.first_at.0.to_string()));
+        details.push(detail("last_at_ms", read.last_at.0.to_string()));
+    }
+    AuditEvent {
+        kind,
+        action: action.to_owned(),
+        resource: EventResource { kind: "audit".to_owned(), id: trail.to_owned() },
+        details,
+        ..by_caller(change, node, (&read.caller, &read.tenant), read.last_at)
     }
 }
 
