@@ -20,7 +20,7 @@ use super::parts::{
 use crate::log::record::Kind;
 use crate::{log, model};
 
-wire_enum!(ItemKind, log::ItemKind, "ItemKind", [Tool, Prompt, Resource]);
+wire_enum!(ItemKind, log::ItemKind, "ItemKind", [Tool, Prompt, Resource, Administration]);
 wire_enum!(NoticeKind, log::NoticeKind, "NoticeKind", [Startup, Shutdown, Alarm]);
 wire_enum!(
     CallOutcome,

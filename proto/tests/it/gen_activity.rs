@@ -24,7 +24,8 @@ impl Gen {
     }
 
     fn item_kind(&mut self) -> ItemKind {
-        self.pick(&[ItemKind::Tool, ItemKind::Prompt, ItemKind::Resource])
+        // Not the last one: golden bytes must not move.
+        self.pick(&[ItemKind::Administration, ItemKind::Tool, ItemKind::Prompt, ItemKind::Resource])
     }
 
     fn session_event(&mut self) -> Box<SessionEvent> {
@@ -77,7 +78,7 @@ impl Gen {
         }
     }
 
-    fn refusal(&mut self) -> Refusal {
+    pub fn refusal(&mut self) -> Refusal {
         Refusal {
             decision: DecisionId(self.raw()),
             caller: self.caller(),

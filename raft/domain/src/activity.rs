@@ -61,6 +61,8 @@ pub enum ItemKind {
     Tool,
     Prompt,
     Resource,
+    /// Of no upstream but of the cluster: an administrative RPC. Only ever refused by a node.
+    Administration,
 }
 
 /// Who calls, from where.
@@ -137,6 +139,7 @@ pub struct Refusal {
     /// Whose item was asked for. It need not exist; see [`trail`] for where the refusal stands.
     pub tenant: TenantId,
     pub kind: ItemKind,
+    /// Of administration the RPC as `Tenants/CreateTenant`, a space, and the permission it needs.
     pub item: String,
     pub reason: Reason,
     pub revision: Revision,

@@ -154,6 +154,13 @@ fn every_record_is_told_as_what_it_is() {
         first_at: at,
         last_at: TimestampMs(START_MS),
     };
+    let administrative = Refusal {
+        kind: ItemKind::Administration,
+        item: "Tenants/CreateTenant GlobalAdmin".to_owned(),
+        tenant: tenant_id("system"),
+        count: 1,
+        ..refusal.clone()
+    };
     let failures = Unauthenticated {
         count: 7,
         sources: vec![("::1".parse().unwrap(), 4), ("203.0.113.9".parse().unwrap(), 3)],
@@ -191,6 +198,7 @@ fn every_record_is_told_as_what_it_is() {
         Record::KeyUsed { key: key_id("key-dev"), at },
         Record::AuditRead(Box::new(read)),
         Record::AuditRead(Box::new(export)),
+        Record::Refusal(Box::new(administrative)),
     ];
     let from = world.events.len();
     assert!(post(&mut world, batch(1, life, 1, records)).is_ok());
@@ -210,6 +218,7 @@ fn every_record_is_told_as_what_it_is() {
         (EventKind::SystemShutdown, "node.stop", "system", Success, ""),
         (EventKind::AuditLogAccess, "audit.query", "acme", Success, ""),
         (EventKind::AuditLogExport, "audit.export", "system", Success, ""),
+        (EventKind::AccessDenied, "admin.Tenants/CreateTenant", "acme", Denied, "no_permission"),
     ];
     assert_eq!(told, expected);
     let detail = |at: usize, name: &str| {
@@ -225,6 +234,11 @@ fn every_record_is_told_as_what_it_is() {
     assert!(detail(9, "asked").unwrap().len() <= limits::EVENT_TEXT_BYTES_MAX);
     let resource = |at: usize| world.events[from + at].resource.id.as_str();
     assert_eq!((resource(8), resource(9)), ("acme", "*"));
+    assert_eq!((resource(10), detail(10, "permission")), ("Tenants/CreateTenant", Some("GlobalAdmin")));
+    assert_eq!(
+        (world.events[from + 10].resource.kind.as_str(), detail(10, "tenant")),
+        ("rpc", Some("system"))
+    );
     let admitted = &world.events[from + 1];
     assert_eq!((admitted.call, admitted.decision), (Some(CallId([1; 16])), Some(DecisionId([2; 16]))));
     assert_eq!((admitted.actor.via.as_str(), admitted.node), ("key:key-dev", NodeId(1)));
