@@ -14,6 +14,7 @@ use crate::handle::{Handle, Shared};
 use crate::network::{Connector, Directory, Lane, Links, NetworkFactory, PeerTarget};
 use crate::options::{Options, Stores, Timing};
 use crate::published::Published;
+use crate::reconcile;
 use crate::service::{self, Handlers, PeerService};
 use crate::snapshot::Verified;
 use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
@@ -98,6 +99,7 @@ impl Consensus {
         raft.run();
         let handle =
             Handle::new(Shared { options, raft, published, directory, links, gate, engine: stores.engine });
+        tokio::spawn(reconcile::run(handle.downgrade()));
         Ok(Self { handle })
     }
 
