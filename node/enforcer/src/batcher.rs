@@ -516,6 +516,7 @@ fn approximate_bytes(record: &Record) -> usize {
             }
             Record::Unauthenticated(u) => u.sources.len() * 64,
             Record::NodeNotice { detail, .. } => detail.len(),
+            Record::AuditRead(read) => caller(&read.caller) + read.asked.len(),
             Record::Completion(_) | Record::KeyUsed { .. } => 0,
         }
 }

@@ -4,6 +4,7 @@
 //! Start at `enforcer.rs` (the way of one call), then `batcher.rs` (how records become durable and replicated).
 
 mod admitted;
+mod audit_reads;
 mod authenticate;
 mod batcher;
 mod bound;

@@ -119,6 +119,7 @@ fn check(batch: &Batch) -> Check {
         Record::Unauthenticated(failures) => {
             list_of("sources", failures.sources.len(), Unauthenticated::SOURCES_MAX)
         }
+        Record::AuditRead(read) => ensure(read.count > 0, "count", "is zero"),
         Record::Completion(_)
         | Record::SessionOpened(_)
         | Record::SessionClosed(_)
@@ -148,6 +149,7 @@ fn take(change: &mut Change<'_>, node: NodeId, record: &Record) -> RecordApplied
         Record::SessionClosed(session) => event::session(change, node, session, false),
         Record::Unauthenticated(failures) => event::unauthenticated(change, node, failures),
         Record::NodeNotice { kind, detail } => event::notice(change, node, *kind, detail),
+        Record::AuditRead(read) => event::audit_read(change, node, read),
         Record::KeyUsed { key, at } => {
             note_use(change, key, *at);
             return RecordApplied { audit: None, revoked_in_flight };
