@@ -142,6 +142,7 @@ fn activity_without_a_tenant_is_refused() {
             Some(Kind::Completion(completion)) => completion.tenant.clear(),
             Some(Kind::Refusal(refusal)) => refusal.tenant.clear(),
             Some(Kind::SessionOpened(event) | Kind::SessionClosed(event)) => event.tenant.clear(),
+            Some(Kind::AuditRead(read)) => read.tenant.clear(),
             _ => continue,
         }
         tried += 1;
@@ -149,7 +150,7 @@ fn activity_without_a_tenant_is_refused() {
         let refused = decode_records(&bytes).unwrap_err().to_string();
         assert!(refused.contains(".tenant"), "{refused}");
     }
-    assert_eq!(tried, 5);
+    assert_eq!(tried, 6);
 }
 
 #[test]
