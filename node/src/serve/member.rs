@@ -189,8 +189,10 @@ impl Joined {
         readiness.watch(enforcer.clone());
 
         let gateway_port = Arc::new(GatewayPort::new(enforcer.clone(), cluster));
+        let authorities = config.upstreams.ca.as_deref().map(tls::authorities).transpose();
         let limits = only1mcp_gateway::Config {
             body_bytes_max: config.http.body_bytes_max,
+            upstream_authorities: authorities.context("upstreams.ca")?.unwrap_or_default(),
             ..only1mcp_gateway::Config::default()
         };
         let homes = Arc::new(PeerHomes::new(self.handle.clone()));
