@@ -54,20 +54,26 @@ impl Inner {
     /// Tells all other members that a request is cancelled: any of them may run it, and only that one knows. Done when
     /// one says that it does, when all have answered, or when the time is up; a cancellation that came too late is
     /// none.
-    pub(crate) async fn spread(&self, incoming: &Incoming, cancellation: &Message) {
+    pub(crate) fn spread<'a>(
+        &'a self,
+        incoming: &Incoming,
+        cancellation: &Message,
+    ) -> impl Future<Output = ()> + Send + use<'a> {
         let body = cancellation.object.to_line();
         let others = self.homes.others().into_iter();
         let mut told: FuturesUnordered<_> = others
             .map(|node| self.homes.forward(node, self.passed_on(incoming, body.clone(), true)))
             .collect();
-        let until_found = async {
-            while let Some(answer) = told.next().await {
-                if answer.is_ok_and(|answer| answer.status == StatusCode::ACCEPTED.as_u16()) {
-                    return;
+        async move {
+            let until_found = async {
+                while let Some(answer) = told.next().await {
+                    if answer.is_ok_and(|answer| answer.status == StatusCode::ACCEPTED.as_u16()) {
+                        return;
+                    }
                 }
-            }
-        };
-        let _ = timeout(ms(self.config.spread_ms_max), until_found).await;
+            };
+            let _ = timeout(ms(self.config.spread_ms_max), until_found).await;
+        }
     }
 
     fn passed_on(&self, incoming: &Incoming, body: Bytes, copy: bool) -> Forwarded {

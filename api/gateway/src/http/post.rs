@@ -79,7 +79,8 @@ impl Inner {
             // Not run here either: the one that asks around looks on.
             return Ok(empty(StatusCode::NO_CONTENT));
         }
-        join_all(elsewhere.into_iter().map(|message| self.spread(&incoming, message))).await;
+        let spread: Vec<_> = elsewhere.into_iter().map(|message| self.spread(&incoming, message)).collect();
+        join_all(spread).await;
         let from = From { caller, id: token.session, session };
         self.reply(&from, &token, messages, batch).await
     }
