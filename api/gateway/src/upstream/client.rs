@@ -98,7 +98,8 @@ fn why_not_trusted(error: &rustls::Error) -> &'static str {
     use rustls::CertificateError as Bad;
 
     match error {
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => {
+        // A bad signature is what an authority that was made anew under its old name looks like.
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
             "no trusted authority signed its certificate"
         }
         rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {

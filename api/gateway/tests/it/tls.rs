@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use only1mcp_domain::activity::CallOutcome;
 use only1mcp_domain::model::{Transport, Upstream};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,8 +19,9 @@ use crate::world::{World, upstream};
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -66,7 +67,7 @@ fn https(addr: SocketAddr) -> Upstream {
 
 #[tokio::test]
 async fn an_https_upstream_under_a_named_authority_lists_calls_and_streams() {
-    let (authority, (plain, _)) = (Authority::new(), serve().await);
+    let (authority, (plain, _)) = (Authority::new("ours"), serve().await);
     let addr = authority.terminate("localhost", plain).await;
     let world =
         World::with(1, vec![https(addr)], |config| config.upstream_authorities = vec![authority.der()]).await;
@@ -83,10 +84,12 @@ async fn an_https_upstream_under_a_named_authority_lists_calls_and_streams() {
 
 #[tokio::test]
 async fn a_certificate_that_cannot_be_trusted_is_named_as_the_reason() {
-    let (authority, stranger, (plain, _)) = (Authority::new(), Authority::new(), serve().await);
+    let (authority, (plain, _)) = (Authority::new("ours"), serve().await);
+    let (stranger, namesake) = (Authority::new("theirs"), Authority::new("ours"));
     let named = authority.terminate("elsewhere.example", plain).await;
     let good = authority.terminate("localhost", plain).await;
     let cases = [
+        (good, vec![namesake.der()], "no trusted authority signed its certificate"),
         (good, vec![stranger.der()], "no trusted authority signed its certificate"),
         (good, vec![], "no trusted authority signed its certificate"),
         (named, vec![authority.der()], "its certificate is for another name"),
