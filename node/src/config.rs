@@ -29,8 +29,8 @@ pub struct NodeConfig {
     pub peer: PeerConfig,
     pub admin: AdminConfig,
     pub http: HttpConfig,
-    #[serde(default)]
-    pub upstreams: UpstreamsConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstreams: Option<UpstreamsConfig>,
     /// Present on nodes that join; absent on the one that forms the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -95,12 +95,11 @@ pub struct HttpConfig {
     pub body_bytes_max: usize,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamsConfig {
     /// Roots that certificates of https upstreams may lead to besides the system's, PEM. Read when the node starts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca: Option<PathBuf>,
+    pub ca: PathBuf,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -214,7 +213,9 @@ impl NodeConfig {
             absolute(&mut files.key);
             files.ca.as_mut().map(absolute);
         }
-        self.upstreams.ca.as_mut().map(absolute);
+        if let Some(upstreams) = &mut self.upstreams {
+            absolute(&mut upstreams.ca);
+        }
         if let Some(join) = &mut self.join {
             absolute(&mut join.token_file);
         }
@@ -301,9 +302,9 @@ http: { listen: '127.0.0.1:7301' }
         let config = parse(GOOD).unwrap();
         assert!(config.data_dir.is_absolute());
         assert_eq!(config.peer_address(), "127.0.0.1:7101");
-        assert_eq!(config.upstreams.ca, None);
+        assert!(config.upstreams.is_none());
         let config = parse(&(GOOD.to_owned() + "upstreams: { ca: up.pem }\n")).unwrap();
-        assert_eq!(config.upstreams.ca.unwrap().parent(), config.data_dir.parent());
+        assert_eq!(config.upstreams.unwrap().ca.parent(), config.data_dir.parent());
     }
 
     #[test]

@@ -61,7 +61,8 @@ struct Node {
 
 impl Node {
     async fn open(config: NodeConfig, folder: DataFolder, stop: CancellationToken) -> anyhow::Result<Self> {
-        let authorities = config.upstreams.ca.as_deref().map(tls::authorities).transpose();
+        let authorities =
+            config.upstreams.as_ref().map(|upstreams| tls::authorities(&upstreams.ca)).transpose();
         let authorities = authorities.context("upstreams.ca")?.unwrap_or_default();
         let peer_keeper = keeper(&config.peer.tls, &stop).await?;
         let admin_keeper = keeper(&config.admin.tls, &stop).await?;
