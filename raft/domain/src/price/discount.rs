@@ -181,6 +181,7 @@ impl VolumeDiscount {
         Ok(Multiplier {
             numerator: all.numerator.checked_mul(sum.checked_add(in_full)?)?,
             scale: all.scale + u32::from(DECIMAL_SCALE_MAX),
+            // Only this discount divides, and there is one of it.
             denominator: count,
         })
     }
