@@ -95,9 +95,9 @@ pub fn parse(text: &str, tenant: &TenantId, valid_from: TimestampMs) -> Result<P
     let mut seen = std::collections::BTreeSet::new();
     for (model, raw) in models.0 {
         let mut fields = Vec::new();
-        let read = read_model(&model, raw, &mut fields).and_then(|(provider, lines)| {
+        let read = read_model(raw, &mut fields).and_then(|(provider, lines)| {
             let entry = entry(tenant, valid_from, &provider, &model, lines)?;
-            // The map of a JSON object has no place for a name twice; the file may.
+            // Nothing keeps a file from naming a model twice.
             if seen.insert(entry.id.clone()) { Ok(entry) } else { Err((None, SkipReason::Again)) }
         });
         let told = |(field, reason)| Skipped { model: model.clone(), field, reason };
@@ -115,11 +115,7 @@ type Skip = (Option<String>, SkipReason);
 
 /// Provider and lines of one model. Single prices that are left out go to `skipped`; a price that cannot be read leaves
 /// out the whole model, because the others alone would make it too cheap.
-fn read_model(
-    model: &str,
-    raw: &RawValue,
-    skipped: &mut Vec<Skip>,
-) -> Result<(String, Vec<PriceLine>), Skip> {
+fn read_model(raw: &RawValue, skipped: &mut Vec<Skip>) -> Result<(String, Vec<PriceLine>), Skip> {
     let fields: Members<'_> = serde_json::from_str(raw.get()).map_err(|_| (None, SkipReason::NotAnObject))?;
     let text = |name: &str| {
         let raw = fields.0.iter().find(|(field, _)| field == name)?.1;
