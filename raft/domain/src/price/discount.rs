@@ -319,6 +319,8 @@ mod tests {
         assert_eq!((factor(999, 0), factor(1_000, 0)), (1_000_000, 800_000));
         let hold = |used| millionths(discounts.for_hold(used).unwrap());
         assert_eq!((hold(999), hold(1_000), hold(2_000)), (1_000_000, 800_000, 500_000));
+        let rising = Discounts { volume: taken(volume(&[(0, "0.5"), (10, "0.8")])), ..Discounts::default() };
+        assert_eq!(millionths(rising.for_hold(0).unwrap()), 800_000, "the call may get there");
     }
 
     #[test]

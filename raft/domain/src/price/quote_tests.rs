@@ -140,7 +140,10 @@ fn a_malformed_quote_is_an_error() {
         cost(plain_rate(1, vec![(0, Exact::ONE), (0, Exact::ONE), (0, Exact::ONE)])),
         Ok(PicoUsd(10_000_000_000_000))
     );
-    assert_eq!(cost(plain_rate(1, vec![(0, Exact::ONE), (9, Exact::ONE), (5, Exact::ONE)])), Err(CostError::Malformed));
+    assert_eq!(
+        cost(plain_rate(1, vec![(0, Exact::ONE), (9, Exact::ONE), (5, Exact::ONE)])),
+        Err(CostError::Malformed)
+    );
     let absurd = exact("999999999999999999999999999999");
     assert_eq!(cost(plain_rate(1, vec![(0, absurd)])), Err(CostError::Overflow(Overflow)));
 }
@@ -219,6 +222,11 @@ fn a_quote(discounts: impl Strategy<Value = Discounts>) -> impl Strategy<Value =
     )
 }
 
+/// Thousandths of the bounds, all of them often: near its bounds a call comes nearest to its hold.
+fn some_parts() -> impl Strategy<Value = [u64; 8]> {
+    proptest::array::uniform8(prop_oneof![4 => Just(1_000_u64), 1 => 0..=1_000_u64])
+}
+
 /// The bounds of `quote`, each times so many thousandths.
 fn within(quote: &Quote, thousandths: [u64; 8]) -> Amounts {
     let parts = quote.lines.iter().zip(thousandths);
@@ -232,7 +240,7 @@ proptest! {
     #[test]
     fn usage_within_the_bounds_costs_no_more_than_the_hold(
         quote in a_quote(some_discounts()),
-        parts in some_amounts(1_001),
+        parts in some_parts(),
         unknown in proptest::option::of(0..8_usize),
     ) {
         let mut usage = within(&quote, parts);
