@@ -22,7 +22,7 @@ async fn add(cluster: &Cluster, id: &str, url: &str, more: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_on_one_node_is_cancelled_through_another_also_without_the_sessions_home() {
-    let mut cluster = Cluster::start(24).await;
+    let mut cluster = Cluster::start(26).await;
     let url = format!("http://127.0.0.1:{}/mcp", demo_port(&cluster));
     add(&cluster, "all", &url, &["--shared-stateless"]).await;
     let home = cluster.client(1, &cluster.key("admin")).await;
@@ -49,7 +49,7 @@ async fn a_call_on_one_node_is_cancelled_through_another_also_without_the_sessio
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_https_upstream_is_trusted_by_the_node_whose_configuration_names_its_authority() {
-    let mut cluster = Cluster::start(25).await;
+    let mut cluster = Cluster::start(27).await;
     let port = terminate(&cluster).await;
     cluster.kill(1);
     let path = cluster.path("node-1.yaml");
