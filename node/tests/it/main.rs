@@ -29,3 +29,4 @@ mod peers;
 mod policy;
 mod sessions;
 mod tour;
+mod upstreams;
