@@ -15,6 +15,7 @@
 
 mod audit;
 mod bad_input;
+mod budgets;
 mod cluster;
 mod crash;
 mod disk;
