@@ -266,6 +266,7 @@ pub fn admission(revision: Revision) -> Admission {
         revision,
         mode: SealMode::Sealed,
         observed_at: TimestampMs(START_MS),
+        holds: Vec::new(),
     }
 }
 
