@@ -27,3 +27,4 @@ mod oracle;
 mod oracle_agreement;
 mod oracle_records;
 mod oracle_world;
+mod quotas;
