@@ -29,6 +29,7 @@ mod sled_engine;
 mod sled_rows;
 mod sled_store;
 mod torn;
+mod write_behind;
 
 pub use engine::{Engine, Row, Rows};
 pub use error::StorageError;
@@ -43,3 +44,4 @@ pub use mem_log::MemRaftLog;
 pub use memory::{Fault, MemDisk, MemOptions};
 pub use raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
 pub use sled_engine::SledEngine;
+pub use write_behind::WriteBehind;

@@ -64,6 +64,17 @@ impl LogDisk {
         calls
     }
 
+    pub fn lose_end(&mut self, records: usize, torn: bool) -> Calls {
+        let mut calls = self.sync();
+        self.durable.lose_end(records);
+        self.live = self.durable.clone();
+        if torn {
+            self.cut = Some("a record at the end of the log that cannot be read".to_owned());
+        }
+        calls.extend(self.take_calls());
+        calls
+    }
+
     fn write(&mut self, change: Change, flushed: Option<Flushed>) -> Result<(), StorageError> {
         self.live.apply(&change)?;
         self.pending.push((change, flushed));

@@ -70,6 +70,15 @@ impl Content {
         Ok(())
     }
 
+    /// What no write does: even what is committed goes.
+    pub fn lose_end(&mut self, records: usize) {
+        let keep = self.records.len().saturating_sub(records);
+        self.records = std::mem::take(&mut self.records).into_iter().take(keep).collect();
+        let last = self.records.last_key_value().map(|(_, record)| record.position);
+        self.state.last = last.or(self.state.purged);
+        self.state.committed = self.state.committed.min(self.state.last);
+    }
+
     fn purge(&mut self, upto: LogPosition) -> Result<(), StorageError> {
         if self.state.purged.is_some_and(|p| p.index >= upto.index) {
             return Ok(());

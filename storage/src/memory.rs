@@ -90,6 +90,16 @@ impl MemDisk {
         drop(dropped);
     }
 
+    /// The disk lied: the last `records` of the Raft log, synced or not, are gone. `torn`: in a way that opening the log
+    /// notices. Handles given out before answer `Closed`.
+    pub fn lose_log_end(&self, records: usize, torn: bool) {
+        let Ok(mut inner) = lock(&self.inner) else { return };
+        inner.generation += 1;
+        let dropped = inner.log.lose_end(records, torn);
+        drop(inner);
+        drop(dropped);
+    }
+
     /// The disk works for `operations` more writes and syncs, then fails.
     pub fn fail_after(&self, operations: u64, fault: Fault) {
         if let Ok(mut inner) = lock(&self.inner) {

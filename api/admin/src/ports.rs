@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use only1mcp_domain::activity::Caller;
+use only1mcp_domain::activity::{AuditRead, Caller};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::Entry;
 use only1mcp_domain::decide::{CompiledPolicy, Reason};
@@ -221,6 +221,10 @@ pub trait HostPort: Send + Sync + 'static {
 
     /// Takes a refusal into this node's activity (P3). Does not wait.
     fn record_refusal(&self, refusal: AdminRefusal);
+
+    /// Takes a reading of the audit trail into this node's activity; those of one reader may be summed up. Does not wait.
+    /// False where it cannot be taken: then nothing may be read.
+    fn record_audit_read(&self, read: AuditRead) -> bool;
 
     /// Counts a request without valid credentials by second and source.
     fn unauthenticated(&self, source: Option<IpAddr>);

@@ -13,7 +13,7 @@ use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_node::host::{HostClock, HostEntropy};
 use only1mcp_node::serve::cluster_port::ConsensusPort;
 use only1mcp_node::serve::journal_port::JournalFile;
-use only1mcp_storage::{FileJournal, FileRaftLog, JournalOptions, RaftLogOptions, SledEngine};
+use only1mcp_storage::{FileJournal, FileRaftLog, JournalOptions, RaftLogOptions, SledEngine, WriteBehind};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -121,7 +121,7 @@ async fn start_member(number: u8, listener: TcpListener, seeds: &[Seed], dir: &P
     options.seeds = seeds.iter().take(usize::from(number) - 1).cloned().collect();
     let stores = Stores {
         log: Arc::new(FileRaftLog::open(dir.join("log"), RaftLogOptions::default()).unwrap()),
-        engine: Arc::new(SledEngine::open(dir.join("state")).unwrap()),
+        engine: Arc::new(WriteBehind::new(SledEngine::open(dir.join("state")).unwrap()).unwrap()),
     };
     let consensus = Consensus::start(options, stores, Arc::new(Plain(number))).await.unwrap();
     let handle = consensus.handle();

@@ -612,5 +612,6 @@ fn approximate_bytes(record: &Record) -> usize {
             Record::Ask(ask) => ask.parts.len() * ACCOUNT_BYTES,
             Record::Return(parts) => parts.len() * ACCOUNT_BYTES,
             Record::Restarted { .. } | Record::SettledThrough(_) | Record::KeyUsed { .. } => 0,
+            Record::AuditRead(read) => caller(&read.caller) + read.asked.len(),
         }
 }

@@ -30,6 +30,10 @@ pub(crate) fn bound(record: &mut Record) {
         Record::NodeNotice { detail, .. } => cut(detail, text),
         // Their names come from records that were checked, or are digests past their bound.
         Record::Ask(_) | Record::Return(_) | Record::Restarted { .. } | Record::SettledThrough(_) => {}
+        Record::AuditRead(read) => {
+            caller(&mut read.caller);
+            cut(&mut read.asked, text);
+        }
         Record::Completion(_) | Record::Unauthenticated(_) | Record::KeyUsed { .. } => {}
     }
 }
@@ -54,7 +58,41 @@ pub(crate) fn cut(text: &mut String, bytes_max: usize) {
 
 #[cfg(test)]
 mod tests {
+    use only1mcp_domain::activity::{AuditRead, AuditReadKind};
+    use only1mcp_domain::ids::{PrincipalId, TenantId};
+    use only1mcp_domain::time::TimestampMs;
+
     use super::*;
+
+    #[test]
+    fn what_was_asked_of_the_trail_is_cut_to_its_bound() {
+        let long = "x".repeat(limits::EVENT_TEXT_BYTES_MAX + 1);
+        let mut record = Record::AuditRead(Box::new(AuditRead {
+            kind: AuditReadKind::Query,
+            caller: Caller {
+                tenant: TenantId::system(),
+                principal: PrincipalId::new("root").unwrap(),
+                key: None,
+                session: None,
+                project: None,
+                ip: None,
+                user_agent: long.clone(),
+                request_id: long.clone(),
+            },
+            tenant: TenantId::system(),
+            everyone: true,
+            asked: long,
+            events: 0,
+            count: 1,
+            first_at: TimestampMs(1),
+            last_at: TimestampMs(1),
+        }));
+        bound(&mut record);
+        let Record::AuditRead(read) = record else { panic!("another record") };
+        for text in [&read.asked, &read.caller.user_agent, &read.caller.request_id] {
+            assert!(text.len() <= limits::EVENT_TEXT_BYTES_MAX && text.ends_with(CUT), "{text}");
+        }
+    }
 
     #[test]
     fn a_text_at_its_bound_stays_and_one_past_it_is_cut_and_marked() {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use only1mcp_domain::activity::{Admission, Caller, ItemKind, Record, Refusal, SessionEvent, trail};
+use only1mcp_domain::activity::{
+    Admission, AuditRead, Caller, ItemKind, Record, Refusal, SessionEvent, trail,
+};
 use only1mcp_domain::decide::{Action, Context, Decision, Denial, Evidence, Reason, Request};
 use only1mcp_domain::ids::{
     ApiKeyId, CallId, DecisionId, Digest, McpSessionId, PrincipalId, ProjectId, TenantId, UpstreamId,
@@ -18,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::admitted::{Admitted, Refused};
 use crate::allowance::NotHeld;
+use crate::audit_reads::AuditReads;
 use crate::batcher::{Batcher, Intake, Progress};
 use crate::bound::{ITEM_BYTES_MAX, cut};
 use crate::freshness::{Freshness, NotFresh, stale_wait, staleness_ms_max};
@@ -82,6 +85,7 @@ pub struct Enforcer {
     pub(crate) purse: Arc<Purse>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) fold: Fold,
+    audit_reads: AuditReads,
     view: ViewCell,
     freshness: Freshness,
     used: UsedThisMinute,
@@ -357,6 +361,13 @@ impl Enforcer {
         }
     }
 
+    /// Records that the audit trail is read. False where the record cannot be taken: then nothing may be read.
+    /// INVARIANT: P5
+    pub fn record_audit_read(&self, read: AuditRead) -> bool {
+        let record = self.audit_reads.read(read, Instant::now());
+        record.is_none_or(|record| self.intake.tell(record).is_ok())
+    }
+
     /// Records something about the node itself.
     pub fn notice(&self, kind: only1mcp_domain::activity::NoticeKind, detail: String) {
         let _ = self.intake.tell(Record::NodeNotice { kind, detail });
@@ -394,6 +405,7 @@ impl Service {
             purse,
             metrics,
             fold: Fold::default(),
+            audit_reads: AuditReads::default(),
             freshness: Freshness::new(),
             used: UsedThisMinute::default(),
             draining: AtomicBool::new(false),
@@ -444,7 +456,8 @@ impl Service {
     /// Errors: the deadline passed; what is left is in the journal and is sent at the next start.
     pub async fn stop(mut self, deadline: Instant) -> Result<(), String> {
         self.enforcer.drain();
-        for record in self.enforcer.fold.flush() {
+        let reads = self.enforcer.audit_reads.end();
+        for record in self.enforcer.fold.flush().into_iter().chain(reads) {
             let _ = self.enforcer.intake.tell(record);
         }
         self.stop.send_replace(true);
@@ -465,7 +478,8 @@ impl Service {
 async fn flush_refusals(enforcer: Arc<Enforcer>) -> Result<(), String> {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        for record in enforcer.fold.flush() {
+        let reads = enforcer.audit_reads.flush(Instant::now());
+        for record in enforcer.fold.flush().into_iter().chain(reads) {
             let _ = enforcer.intake.tell(record);
         }
     }

@@ -5,6 +5,7 @@
 
 mod admitted;
 mod allowance;
+mod audit_reads;
 mod authenticate;
 mod batcher;
 mod bound;

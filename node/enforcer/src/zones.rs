@@ -51,7 +51,8 @@ impl Zones for SystemZones {
         };
         // A day begins when its first moment comes, whatever the clocks did at midnight.
         let begins = |date: Date| {
-            let first = date.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond();
+            let midnight = date.to_zoned_datetime(zone.clone()).ok()?;
+            let first = midnight.timestamp().as_millisecond();
             u64::try_from(first).ok().map(TimestampMs)
         };
         Some(Period { start: begins(first)?, end: begins(first.checked_add(span).ok()?)? })

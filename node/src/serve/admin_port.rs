@@ -10,7 +10,7 @@ use only1mcp_admin::ports::{
     MembershipFailure, ProposeFailure, ReadFailure, UpstreamHealth, UpstreamStatus, View,
 };
 use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError};
-use only1mcp_domain::activity::{ItemKind, Refusal};
+use only1mcp_domain::activity::{AuditRead, ItemKind, Refusal};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::{Command, Entry};
 use only1mcp_domain::ids::{ApiKeyId, AuditIndex, NodeId, TenantId, UpstreamId};
@@ -305,14 +305,18 @@ impl HostPort for AdminHost {
             decision: refusal.decision,
             caller: refusal.caller,
             tenant: refusal.tenant,
-            kind: ItemKind::Tool,
-            item: format!("{} ({})", refusal.method, refusal.permission.name()),
+            kind: ItemKind::Administration,
+            item: format!("{} {}", refusal.method, refusal.permission.name()),
             reason: refusal.reason,
             revision: refusal.revision,
             count: 1,
             first_at: refusal.at,
             last_at: refusal.at,
         });
+    }
+
+    fn record_audit_read(&self, read: AuditRead) -> bool {
+        self.enforcer.record_audit_read(read)
     }
 
     fn unauthenticated(&self, source: Option<IpAddr>) {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use only1mcp_consensus::{Connector, Handle, MembershipHandler, PeerIdentity, Timing, ask_to_join};
+use only1mcp_domain::State;
 use only1mcp_domain::command::{Actor, Command, Entry, RegisterNode, Via};
-use only1mcp_domain::ids::{Digest, NodeId, PrincipalId, TenantId};
+use only1mcp_domain::ids::{ApiKeyId, Digest, NodeId, PrincipalId, TenantId};
 use only1mcp_domain::model::NodeRole;
 use only1mcp_domain::outcome::Outcome;
 use only1mcp_domain::secret;
@@ -134,34 +135,16 @@ impl Doorkeeper {
         let state = current(&handle, deadline).await?;
         let cluster =
             state.cluster.as_ref().ok_or_else(|| Status::unavailable("the cluster is not formed"))?;
-        let stored = state.join_tokens.get(&token).map(|token| token.mac).unwrap_or_default();
-        if !secret::verify(&cluster.key_hash_key, text, &stored) {
-            return Err(Status::unauthenticated("the join token is unknown or used: make a new one"));
-        }
-        let addresses =
-            request.addresses.ok_or_else(|| Status::invalid_argument("the addresses are missing"))?;
-        let register = RegisterNode {
-            token: Some(token),
-            name: identity.name,
-            peer_address: addresses.peer,
-            admin_address: addresses.admin,
-            http_address: addresses.http,
-            region: request.region,
-            zone: request.zone,
-            version: request.version,
+        let node = match unfinished(&state, &identity.name) {
+            Some(node) => node,
+            None => {
+                let stored = state.join_tokens.get(&token).map(|token| token.mac).unwrap_or_default();
+                if !secret::verify(&cluster.key_hash_key, text, &stored) {
+                    return Err(Status::unauthenticated("the join token is unknown or used: make a new one"));
+                }
+                register(&handle, identity, token, request, deadline).await?
+            }
         };
-        let entry = node_entry(handle.node(), Command::RegisterNode(register));
-        let committed =
-            handle.propose(entry, deadline).await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let node = match committed.outcome {
-            Ok(Outcome::NodeRegistered { node }) => node,
-            Ok(other) => return Err(Status::internal(format!("registering gave {other:?}"))),
-            Err(rejection) => return Err(Status::failed_precondition(rejection.to_string())),
-        };
-        handle
-            .wait_applied(committed.log_index, deadline)
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
         handle.add_learner(node, deadline).await.map_err(|error| Status::unavailable(error.to_string()))?;
         let state = handle.state();
         let members = state.nodes.values().filter(|record| record.value.role != NodeRole::Removed);
@@ -193,8 +176,52 @@ impl Doorkeeper {
     }
 }
 
+/// A node of that name that was registered, which used up its token, and has not taken part since: whoever took it in
+/// died, or its answer was lost. The certificate proves the name, so asking again finishes the join.
+fn unfinished(state: &State, name: &str) -> Option<NodeId> {
+    let record = state.nodes.values().map(|record| &record.value).find(|record| record.name == name)?;
+    // A node opens an incarnation before it serves anybody. One that did has a folder of its own to start from.
+    let waits = record.role == NodeRole::Learner && !state.activity.contains_key(&record.id);
+    waits.then_some(record.id)
+}
+
+/// Has the node registered, and the registration applied here.
+async fn register(
+    handle: &Handle,
+    identity: PeerIdentity,
+    token: ApiKeyId,
+    request: peer::JoinRequest,
+    deadline: Instant,
+) -> Result<NodeId, Status> {
+    let addresses = request.addresses.ok_or_else(|| Status::invalid_argument("the addresses are missing"))?;
+    let name = identity.name.clone();
+    let register = RegisterNode {
+        token: Some(token),
+        name: identity.name,
+        peer_address: addresses.peer,
+        admin_address: addresses.admin,
+        http_address: addresses.http,
+        region: request.region,
+        zone: request.zone,
+        version: request.version,
+    };
+    let entry = node_entry(handle.node(), Command::RegisterNode(register));
+    let unavailable = |error: &dyn std::fmt::Display| Status::unavailable(error.to_string());
+    let committed = handle.propose(entry, deadline).await.map_err(|error| unavailable(&error))?;
+    let state =
+        handle.wait_applied(committed.log_index, deadline).await.map_err(|error| unavailable(&error))?;
+    match committed.outcome {
+        Ok(Outcome::NodeRegistered { node }) => Ok(node),
+        Ok(other) => Err(Status::internal(format!("registering gave {other:?}"))),
+        // An attempt before this one may have come through meanwhile.
+        Err(rejection) => {
+            unfinished(&state, &name).ok_or_else(|| Status::failed_precondition(rejection.to_string()))
+        }
+    }
+}
+
 /// The state as the leader has it now.
-async fn current(handle: &Handle, deadline: Instant) -> Result<Arc<only1mcp_domain::State>, Status> {
+async fn current(handle: &Handle, deadline: Instant) -> Result<Arc<State>, Status> {
     let unavailable = |error: only1mcp_consensus::ReadError| Status::unavailable(error.to_string());
     let index = handle.read_index(deadline).await.map_err(unavailable)?;
     handle.wait_applied(index, deadline).await.map_err(unavailable)

@@ -16,7 +16,7 @@ use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_gateway::Gateway;
 use only1mcp_storage::{
     DataFolder, Engine, FileJournal, FileRaftLog, Journal, JournalOptions, RaftLog, RaftLogOptions,
-    SledEngine, StorageError, free_bytes,
+    SledEngine, StorageError, WriteBehind, free_bytes,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -324,11 +324,11 @@ async fn be_let_go(handle: &Handle, deadline: Instant) -> anyhow::Result<()> {
 /// Rows that cannot be trusted are made again from the log or another member's snapshot. INVARIANT: P6
 fn open_engine(folder: &DataFolder) -> anyhow::Result<Arc<dyn Engine>> {
     match SledEngine::open(folder.state()) {
-        Ok(engine) => Ok(Arc::new(engine)),
+        Ok(engine) => Ok(Arc::new(WriteBehind::new(engine)?)),
         Err(StorageError::Corrupt { what, detail }) => {
             tracing::error!(%what, %detail, "the rows are damaged: they are discarded and made again");
             SledEngine::discard(folder.state())?;
-            Ok(Arc::new(SledEngine::open(folder.state())?))
+            Ok(Arc::new(WriteBehind::new(SledEngine::open(folder.state())?)?))
         }
         Err(error) => Err(error.into()),
     }

@@ -1,7 +1,7 @@
-//! A node whose log was cut at start may have lost entries that it once acknowledged. The leader that counted on them
-//! takes their absence for a broken promise and stops. So, before this node is heard again, another node is asked to
-//! lead: a new leader begins by asking what everybody has. Nothing can be lost by that: who leads next must hold all
-//! that is committed.
+//! A node whose log was cut at start may have lost entries that it once acknowledged. So, before this node is heard
+//! again, another node is asked to lead, where there is one: a new leader begins by asking what everybody has. Nothing
+//! can be lost by that: who leads next must hold all that is committed. With two voters, the one that leads sends what
+//! is lacking.
 
 use only1mcp_consensus::Handle;
 use only1mcp_domain::ids::NodeId;

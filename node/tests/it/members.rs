@@ -1,6 +1,14 @@
 //! Nodes come and go: shut down in order, leave for good, join by a one-time token, and nobody else gets in.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use only1mcp_consensus::{Connector, PeerIo, PeerTarget, ask_to_join};
+use only1mcp_node::tls::{Expect, Keeper, NodeConnector, TlsFiles};
+use only1mcp_proto::peer::{JoinRequest, NodeAddresses};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::audit::agree;
 use crate::cluster::{Cluster, eventually, run};
@@ -133,6 +141,54 @@ async fn assert_refused(cluster: &mut Cluster, number: usize, why: &str) {
     assert_eq!(cluster.exit_code(number).await, Some(1), "a refused node ends");
     let log = cluster.log(&format!("node-{number}.log"));
     assert!(log.contains("refuses this node") && log.contains(why), "{log}");
+}
+
+/// Connects as the node whose certificate it holds.
+struct As(NodeConnector);
+
+impl Connector for As {
+    fn connect(&self, target: PeerTarget) -> BoxFuture<'static, std::io::Result<Box<dyn PeerIo>>> {
+        let connector = self.0.clone();
+        Box::pin(async move {
+            let stream = connector.connect(&target.address, &Expect::AnyNode).await;
+            Ok(Box::new(stream.map_err(std::io::Error::other)?) as Box<dyn PeerIo>)
+        })
+    }
+}
+
+/// The cluster took the node in, and the answer did not arrive: the token is used, and the node knows nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_was_cut_off_is_finished_by_asking_again() {
+    let mut cluster = Cluster::start(24).await;
+    let used = token(&cluster).await;
+    prepare(&cluster, 4, "node-4", "pki", &used).await;
+    let file = |name: &str| cluster.path("certificates-4").join(name);
+    let keeper = Keeper::load(TlsFiles {
+        certificate: file("node-4.pem"),
+        key: file("node-4-key.pem"),
+        ca: Some(cluster.path("pki/ca.pem")),
+    });
+    let connector = Arc::new(As(NodeConnector::new(keeper.unwrap(), 5_000)));
+    let peer_port = |number: usize| format!("127.0.0.1:{}", cluster.http_port(number) + 1);
+    let request = JoinRequest {
+        token: used,
+        name: "node-4".to_owned(),
+        addresses: Some(NodeAddresses { peer: peer_port(4), ..NodeAddresses::default() }),
+        ..JoinRequest::default()
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let taken_in = ask_to_join(connector, peer_port(1), request, deadline).await.unwrap();
+    cluster.spawn(4);
+    cluster.wait_ready(4).await;
+    eventually("node 4 votes", async || is_voter(&cluster, 1, "node-4").await).await;
+    let status = cluster.ctl(1, &["cluster", "status"]).await;
+    let known = status["members"].as_array().unwrap();
+    assert_eq!(known.len(), 4, "it is known once: {known:?}");
+    assert!(known.iter().any(|member| member["id"] == taken_in.node), "under the same id: {known:?}");
+
+    // From now on its name alone lets nobody in.
+    prepare_again(&cluster, 5, "node-4", &token(&cluster).await).await;
+    assert_refused(&mut cluster, 5, "exists already").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -153,3 +153,28 @@ async fn a_revoked_key_ends_its_streams_sessions_and_calls_on_every_node() {
         "a key stands in the audit trail"
     );
 }
+
+/// Who read the trail, and who was refused what in administration, stand in the trail itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trail_tells_who_read_it_and_who_was_refused_administration() {
+    let cluster = Cluster::start(25).await;
+    let developer = cluster.key("developer");
+    assert!(cluster.try_ctl(2, &developer, &["tenant", "list"]).await.is_err());
+    assert!(cluster.try_ctl(2, &developer, &["audit", "export", "--file", "none.jsonl"]).await.is_err());
+    let file = cluster.path("export.jsonl");
+    cluster.ctl(3, &["audit", "export", "--all-tenants", "--file", file.to_str().unwrap()]).await;
+    let expected = [
+        ("AccessDenied", "admin.Tenants/ListTenants", "rpc Tenants/ListTenants"),
+        ("AccessDenied", "admin.Audit/ExportAudit", "rpc Audit/ExportAudit"),
+        ("AuditLogExport", "audit.export", "audit *"),
+        ("AuditLogAccess", "audit.query", "audit *"),
+    ];
+    for (kind, action, resource) in expected {
+        eventually("it is in the trail", async || {
+            let told = cluster.ctl(1, &["audit", "query", "--all-tenants", "--kind", kind]).await;
+            let events = told.as_array().unwrap();
+            events.iter().any(|event| event["action"] == action && event["resource"] == resource)
+        })
+        .await;
+    }
+}

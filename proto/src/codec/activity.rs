@@ -20,7 +20,7 @@ use super::parts::{
 use crate::log::record::Kind;
 use crate::{log, model};
 
-wire_enum!(ItemKind, log::ItemKind, "ItemKind", [Tool, Prompt, Resource]);
+wire_enum!(ItemKind, log::ItemKind, "ItemKind", [Tool, Prompt, Resource, Administration]);
 wire_enum!(NoticeKind, log::NoticeKind, "NoticeKind", [Startup, Shutdown, Alarm]);
 wire_enum!(
     CallOutcome,
@@ -101,6 +101,7 @@ impl From<&Record> for log::Record {
                 kind: log::NoticeKind::from(*kind).into(),
                 detail: detail.clone(),
             }),
+            Record::AuditRead(read) => Kind::AuditRead((&**read).into()),
         };
         Self { kind: Some(kind) }
     }
@@ -128,6 +129,7 @@ impl TryFrom<log::Record> for Record {
                 kind: enumeration::<log::NoticeKind, _>("NodeNotice.kind", notice.kind)?,
                 detail: notice.detail,
             },
+            Kind::AuditRead(read) => Self::AuditRead(Box::new(read.try_into()?)),
         })
     }
 }

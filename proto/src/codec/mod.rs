@@ -6,6 +6,7 @@
 //! checked here too would make an entry that was accepted once unreadable for ever.
 
 mod activity;
+mod audit_read;
 mod command;
 mod entry;
 mod error;

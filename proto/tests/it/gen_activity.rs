@@ -1,8 +1,8 @@
 //! Records of a node's activity, one of each kind.
 
 use only1mcp_domain::activity::{
-    Admission, Batch, CallOutcome, Caller, Completion, Hold, ItemKind, NoticeKind, Record, Refusal, Return,
-    SessionEvent, Unauthenticated,
+    Admission, AuditRead, AuditReadKind, Batch, CallOutcome, Caller, Completion, Hold, ItemKind, NoticeKind,
+    Record, Refusal, Return, SessionEvent, Unauthenticated,
 };
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{CallId, DecisionId, Incarnation, McpSessionId, Revision};
@@ -25,7 +25,8 @@ impl Gen {
     }
 
     fn item_kind(&mut self) -> ItemKind {
-        self.pick(&[ItemKind::Tool, ItemKind::Prompt, ItemKind::Resource])
+        // Not the last one: golden bytes must not move.
+        self.pick(&[ItemKind::Administration, ItemKind::Tool, ItemKind::Prompt, ItemKind::Resource])
     }
 
     fn session_event(&mut self) -> Box<SessionEvent> {
@@ -80,7 +81,7 @@ impl Gen {
         }
     }
 
-    fn refusal(&mut self) -> Refusal {
+    pub fn refusal(&mut self) -> Refusal {
         Refusal {
             decision: DecisionId(self.raw()),
             caller: self.caller(),
@@ -93,6 +94,27 @@ impl Gen {
             count: self.number32(),
             first_at: self.time(),
             last_at: self.time(),
+        }
+    }
+
+    /// Drawn aside: the golden bytes of what is drawn after it must not move.
+    fn audit_read(&mut self) -> AuditRead {
+        let mut g = self.aside();
+        AuditRead {
+            kind: g.pick(&[
+                AuditReadKind::Query,
+                AuditReadKind::Verify,
+                AuditReadKind::Export,
+                AuditReadKind::Watch,
+            ]),
+            caller: g.caller(),
+            tenant: g.tenant_id(),
+            everyone: g.flag(),
+            asked: g.text(),
+            events: g.number(),
+            count: g.number32(),
+            first_at: g.time(),
+            last_at: g.time(),
         }
     }
 
@@ -122,6 +144,7 @@ impl Gen {
                 kind: self.pick(&[NoticeKind::Startup, NoticeKind::Shutdown, NoticeKind::Alarm]),
                 detail: self.text(),
             },
+            Record::AuditRead(Box::new(self.audit_read())),
         ]
     }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use only1mcp_domain::activity::{ItemKind, Record, Refusal};
 use only1mcp_proto::codec::{
     decode_entry, decode_outcome, decode_records, decode_row, encode_entry, encode_outcome, encode_records,
     encode_row,
@@ -86,6 +87,20 @@ fn records() {
         let stored = golden(files.next("record", "Record", &bytes), &encode_records(&records));
         assert_eq!(decode_records(&stored).unwrap(), records);
     }
+}
+
+/// The other shape of a record that has two.
+#[test]
+fn administrative_refusal() {
+    let refusal = Refusal {
+        kind: ItemKind::Administration,
+        item: "Tenants/CreateTenant GlobalAdmin".to_owned(),
+        ..Gen::full().refusal()
+    };
+    let records = [Record::Refusal(Box::new(refusal))];
+    let path = folder().join("record.refusal_administration.v1.hex");
+    let stored = golden(path, &encode_records(&records));
+    assert_eq!(decode_records(&stored).unwrap(), records);
 }
 
 #[test]

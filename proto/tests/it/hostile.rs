@@ -149,6 +149,7 @@ fn activity_without_a_tenant_is_refused() {
             Some(Kind::Completion(completion)) => completion.tenant.clear(),
             Some(Kind::Refusal(refusal)) => refusal.tenant.clear(),
             Some(Kind::SessionOpened(event) | Kind::SessionClosed(event)) => event.tenant.clear(),
+            Some(Kind::AuditRead(read)) => read.tenant.clear(),
             _ => continue,
         }
         tried += 1;
@@ -156,7 +157,7 @@ fn activity_without_a_tenant_is_refused() {
         let refused = decode_records(&bytes).unwrap_err().to_string();
         assert!(refused.contains(".tenant"), "{refused}");
     }
-    assert_eq!(tried, 7, "admissions and completions have two forms");
+    assert_eq!(tried, 8, "admissions and completions have two forms");
 }
 
 /// What would name an account nobody has, or hold an amount of another width.

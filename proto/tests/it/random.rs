@@ -23,6 +23,11 @@ impl Gen {
         Self { state: 0, full: true }
     }
 
+    /// A generator that goes on from here and leaves this one where it is, for values added later than others.
+    pub fn aside(&self) -> Self {
+        Self { state: self.state, full: self.full }
+    }
+
     /// SplitMix64, or a counter.
     pub fn bits(&mut self) -> u64 {
         if self.full {

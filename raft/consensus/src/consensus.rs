@@ -11,9 +11,10 @@ use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use tokio::time::{Instant, timeout};
 
 use crate::handle::{Handle, Shared};
-use crate::network::{Connector, Directory, Lane, Links, NetworkFactory, PeerTarget};
+use crate::network::{AckedLogs, Connector, Directory, Lane, Links, NetworkFactory, PeerTarget};
 use crate::options::{Options, Stores, Timing};
 use crate::published::Published;
+use crate::reconcile;
 use crate::service::{self, Handlers, PeerService};
 use crate::snapshot::Verified;
 use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
@@ -78,6 +79,7 @@ impl Consensus {
             timing: options.timing,
             links: Arc::clone(&links),
             directory: Arc::clone(&directory),
+            acked: Arc::new(AckedLogs::default()),
         };
         let raft = Raft::build(options.node.0, config, network, log, machine)
             .await
@@ -98,6 +100,7 @@ impl Consensus {
         raft.run();
         let handle =
             Handle::new(Shared { options, raft, published, directory, links, gate, engine: stores.engine });
+        tokio::spawn(reconcile::run(handle.downgrade()));
         Ok(Self { handle })
     }
 
@@ -125,7 +128,9 @@ fn config(options: &Options) -> Result<Config, StartError> {
         max_payload_entries: 256,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
-        allow_log_reversion: Some(false),
+        // Which node's log may go back is judged in `network/raft_network.rs`. openraft's own answer to a node whose
+        // log did is to end the leader's process.
+        allow_log_reversion: Some(true),
         quorum_loss_probe_interval: Some(election_ms_max.saturating_mul(2)),
         removed_leader_step_down: StepDownPolicy::After(heartbeat_ms.saturating_mul(2)),
         backoff: "50ms 100ms 200ms ...1s".into(),

@@ -1,6 +1,6 @@
 //! The cheap clone through which the rest of the node uses the cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use only1mcp_domain::State;
 use only1mcp_domain::audit::SealedEvent;
@@ -35,9 +35,25 @@ pub(crate) struct Shared {
     pub engine: Arc<dyn Engine>,
 }
 
+/// For what runs inside Raft or beside it, and must not keep it alive.
+#[derive(Clone)]
+pub(crate) struct WeakHandle {
+    shared: Weak<Shared>,
+}
+
+impl WeakHandle {
+    pub fn upgrade(&self) -> Option<Handle> {
+        self.shared.upgrade().map(|shared| Handle { shared })
+    }
+}
+
 impl Handle {
     pub(crate) fn new(shared: Shared) -> Self {
         Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakHandle {
+        WeakHandle { shared: Arc::downgrade(&self.shared) }
     }
 
     pub fn node(&self) -> NodeId {

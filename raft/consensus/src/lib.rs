@@ -17,6 +17,7 @@ mod options;
 mod proposals;
 mod published;
 mod reads;
+mod reconcile;
 mod service;
 mod snapshot;
 mod status;

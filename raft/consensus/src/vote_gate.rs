@@ -7,6 +7,7 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,6 +22,8 @@ pub struct VoteGate {
     opens_at: Option<Instant>,
     /// While set, the log was cut at open and has not caught up with a leader; ends at the latest then.
     cut_until: Mutex<Option<Instant>>,
+    /// As `cut_until`, but without an end: only catching up makes it good.
+    lacks_its_end: AtomicBool,
 }
 
 impl VoteGate {
@@ -28,7 +31,11 @@ impl VoteGate {
     // INVARIANT: P8, lease reads
     pub fn at_start(has_voted: bool, log_was_cut: bool, election_ms_max: u64, now: Instant) -> Self {
         if cfg!(feature = "mutants") {
-            return Self { opens_at: None, cut_until: Mutex::new(None) };
+            return Self {
+                opens_at: None,
+                cut_until: Mutex::new(None),
+                lacks_its_end: AtomicBool::new(log_was_cut),
+            };
         }
         // 1.1 x the lease, so that clocks may differ in rate by a tenth.
         let lease = Duration::from_millis(election_ms_max.saturating_mul(11).div_ceil(10));
@@ -36,6 +43,7 @@ impl VoteGate {
         Self {
             opens_at: has_voted.then(|| now + lease),
             cut_until: Mutex::new((has_voted && log_was_cut).then(|| now + cut)),
+            lacks_its_end: AtomicBool::new(log_was_cut),
         }
     }
 
@@ -49,11 +57,17 @@ impl VoteGate {
         self.opens_at.into_iter().chain(cut).max().filter(|at| *at > now)
     }
 
+    /// The log was cut at open, and has not caught up with a leader since.
+    pub fn log_was_cut(&self) -> bool {
+        self.lacks_its_end.load(Ordering::Relaxed)
+    }
+
     /// A living leader's append was accepted. Once the log holds all that leader says is committed, a tail cut at
     /// open is made good.
     pub fn caught_up(&self, last_index: Option<u64>, leader_commit: Option<u64>) {
         if leader_commit.is_some() && last_index >= leader_commit {
             *self.cut_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.lacks_its_end.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -90,8 +104,9 @@ mod tests {
         assert!(!gate.is_open(now + ms(9_999)));
         assert!(gate.is_open(now + ms(10_000)));
         gate.caught_up(Some(4), Some(5));
-        assert!(!gate.is_open(now + ms(2_000)));
+        assert!(!gate.is_open(now + ms(2_000)) && gate.log_was_cut());
         gate.caught_up(Some(5), Some(5));
+        assert!(!gate.log_was_cut());
         assert!(gate.is_open(now + ms(2_000)));
         assert!(!gate.is_open(now + ms(1_000)), "catching up does not shorten the lease wait");
     }

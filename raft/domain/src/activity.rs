@@ -55,6 +55,8 @@ pub enum Record {
         kind: NoticeKind,
         detail: String,
     },
+    /// The trail itself was read.
+    AuditRead(Box<AuditRead>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +73,8 @@ pub enum ItemKind {
     Tool,
     Prompt,
     Resource,
+    /// Of no upstream but of the cluster: an administrative RPC. Only ever refused by a node.
+    Administration,
 }
 
 /// Who calls, from where.
@@ -168,6 +172,7 @@ pub struct Refusal {
     /// Whose item was asked for. It need not exist; see [`trail`] for where the refusal stands.
     pub tenant: TenantId,
     pub kind: ItemKind,
+    /// Of administration the RPC as `Tenants/CreateTenant`, a space, and the permission it needs.
     pub item: String,
     pub reason: Reason,
     pub revision: Revision,
@@ -186,6 +191,32 @@ pub struct SessionEvent {
     pub client_version: String,
     pub protocol_version: String,
     pub observed_at: TimestampMs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum AuditReadKind {
+    Query,
+    Verify,
+    Export,
+    Watch,
+}
+
+/// Somebody read an audit trail: one by one, or queries and verifications of one principal folded within a minute.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuditRead {
+    pub kind: AuditReadKind,
+    pub caller: Caller,
+    /// Whose trail; the operators' where it was everyone's.
+    pub tenant: TenantId,
+    pub everyone: bool,
+    /// Filter and range, for a person to read.
+    pub asked: String,
+    /// How many events were handed out, as far as was known when it began; 0 for a watch.
+    pub events: u64,
+    /// 1 unless folded.
+    pub count: u32,
+    pub first_at: TimestampMs,
+    pub last_at: TimestampMs,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use only1mcp_storage::{Engine, MemDisk, MemOptions, SledEngine};
+use only1mcp_storage::{Engine, MemDisk, MemOptions, SledEngine, WriteBehind};
 use proptest::prelude::*;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -86,6 +86,17 @@ proptest! {
     fn sled_is_a_map(ops in prop::collection::vec(op(), 1..25)) {
         let folder = tempfile::tempdir().unwrap();
         check(&ops, || Box::new(SledEngine::open(folder.path()).unwrap()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// A reopen drops the old one first: what was gathered is handed on.
+    #[test]
+    fn sled_behind_a_gathering_is_a_map(ops in prop::collection::vec(op(), 1..25)) {
+        let folder = tempfile::tempdir().unwrap();
+        check(&ops, || Box::new(WriteBehind::new(SledEngine::open(folder.path()).unwrap()).unwrap()));
     }
 }
 

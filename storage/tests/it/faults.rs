@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 use only1mcp_storage::{
     Engine, Fault, FileJournal, FileRaftLog, Journal, JournalOptions, JournalPosition, LogPosition,
-    LogRecord, MemDisk, MemOptions, RaftLog, RaftLogOptions, SavedVote, StorageError,
+    LogRecord, MemDisk, MemOptions, RaftLog, RaftLogOptions, SavedVote, StorageError, WriteBehind,
 };
 
 use crate::support::{durably, ignore, waiter};
@@ -29,6 +29,32 @@ fn a_failure_closes_the_store_until_it_is_opened_anew() {
     disk.heal();
     assert!(matches!(engine.get(&[1]), Err(StorageError::Closed)));
     assert_eq!(disk.engine().get(&[1]).unwrap(), Some(vec![1]));
+}
+
+/// What was gathered and could not be handed on is lost: nothing may be written after it.
+#[test]
+fn a_failure_behind_a_gathering_reaches_the_next_writer_and_all_after() {
+    let disk = MemDisk::new(MemOptions::default());
+    let engine = WriteBehind::new(disk.engine()).unwrap();
+    engine.write(row(1), true).unwrap();
+    disk.fail_after(0, Fault::Io);
+    engine.write(row(2), false).unwrap();
+    assert!(engine.sync().is_err());
+    disk.heal();
+    assert!(engine.write(row(3), false).is_err() && engine.get(&[1]).is_err() && engine.sync().is_err());
+    drop(engine);
+    let found = disk.engine().scan(&[0], &[9], 9).unwrap();
+    assert_eq!(found, [(vec![1], vec![1])]);
+}
+
+#[test]
+fn a_gathering_refuses_what_does_not_fit_at_once_and_keeps_the_rest() {
+    let disk = MemDisk::new(MemOptions::default());
+    let engine = WriteBehind::new(disk.engine()).unwrap();
+    engine.write(row(1), false).unwrap();
+    let long = vec![(vec![2], Some(vec![0; only1mcp_domain::limits::ROW_BYTES_MAX + 1]))];
+    assert!(matches!(engine.write(long, false), Err(StorageError::TooLarge { .. })));
+    assert_eq!(engine.scan(&[0], &[9], 9).unwrap(), [(vec![1], vec![1])]);
 }
 
 #[test]

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use only1mcp_domain::activity::AuditReadKind;
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_proto::admin as pb;
 use pb::export_audit_response::{Header, Part};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::reading::{self, range_text};
 use super::verify::before;
 use super::{Trail, scan};
 use crate::audit_event::{decoded, place, unreadable, whole};
@@ -36,6 +38,8 @@ pub(super) async fn export(
         return Err(AdminError::invalid("to_index", format!("the chain ends at {head}")));
     }
     let start = before(&core, from).await?;
+    let places = (to + 1).saturating_sub(from);
+    reading::record(&core, &call, AuditReadKind::Export, &trail, range_text(from, to), places)?;
     let cluster_id = view.state.cluster.as_ref().map(|cluster| cluster.id.0.to_vec()).unwrap_or_default();
     let header = Header {
         cluster_id: cluster_id.into(),

@@ -3,6 +3,7 @@
 mod export;
 mod filter;
 mod query;
+mod reading;
 mod service;
 mod verify;
 mod watch;

@@ -1,9 +1,11 @@
 //! Events by filter, in pages. The chain up to a head never changes, so a page token needs only that head and a place.
 
+use only1mcp_domain::activity::AuditReadKind;
 use only1mcp_proto::admin as pb;
 use prost::Message as _;
 
 use super::filter::Filter;
+use super::reading::{self, filter_text};
 use super::scan;
 use crate::audit_event::{decoded, whole};
 use crate::call::Call;
@@ -71,6 +73,8 @@ pub(super) async fn query(
             }
         }
     }
+    let found = records.len() as u64;
+    reading::record(core, call, AuditReadKind::Query, &filter.trail, filter_text(&asked), found)?;
     let next_page_token = if left.from <= left.to { token(&view, left, digest) } else { String::new() };
     Ok(pb::QueryAuditResponse { read: core.read_info(&view), records, next_page_token })
 }

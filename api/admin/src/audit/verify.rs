@@ -1,10 +1,12 @@
 //! Recomputes the chain on this node, event by event, up to the head its state stands at.
 
+use only1mcp_domain::activity::AuditReadKind;
 use only1mcp_domain::audit::{ChainFault, ChainHead, Verifier};
 use only1mcp_domain::ids::AuditIndex;
 use only1mcp_proto::admin as pb;
 
-use super::scan;
+use super::reading::{self, range_text};
+use super::{Trail, scan};
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
@@ -42,6 +44,8 @@ pub(super) async fn verify(
     if fault.is_none() && to == head.index.0 && verifier.head() != head {
         fault = Some((to, ChainFault::Forked { index: to }));
     }
+    let own = Trail::Of(call.identity.tenant.clone());
+    reading::record(core, call, AuditReadKind::Verify, &own, range_text(from, to), next - from)?;
     Ok(pb::VerifyAuditResponse {
         valid: fault.is_none(),
         events: next - from,

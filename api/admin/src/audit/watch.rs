@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use only1mcp_domain::activity::AuditReadKind;
 use only1mcp_proto::admin as pb;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::{Trail, scan};
+use super::{Trail, reading, scan};
 use crate::audit_event::{decoded, whole};
 use crate::call::Call;
 use crate::core::Core;
@@ -26,6 +27,7 @@ pub(super) async fn watch(
     let view = core.read(&call, None, &trail.authority()).await?;
     let permit = core.watches.clone().try_acquire_owned().map_err(|_| AdminError::Overloaded)?;
     let next = if message.from_index == 0 { view.state.chain.index.0 + 1 } else { message.from_index };
+    reading::record(&core, &call, AuditReadKind::Watch, &trail, format!("from index {next} on"), 0)?;
     let (sender, records) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let _permit = permit;

@@ -1,5 +1,6 @@
 //! The trail: queried by filter, verified, exported so that no tenant sees another's.
 
+use only1mcp_domain::activity::{AuditRead, AuditReadKind};
 use only1mcp_domain::audit::{SealedEvent, Verifier};
 use only1mcp_domain::ids::{AuditIndex, Digest};
 use only1mcp_proto::admin as pb;
@@ -132,4 +133,58 @@ async fn an_export_verifies_without_showing_another_tenants_events() {
     }
     assert_eq!(verifier.head(), world.memory.state().chain);
     assert!(whole > 0 && places > 0, "{whole} whole, {places} places");
+}
+
+#[tokio::test]
+async fn every_reading_is_recorded_before_anything_leaves() {
+    let world = World::new().await;
+    let admin = world.key("acme/admin").to_owned();
+    let root = world.root_key.clone();
+    let by_kind =
+        pb::AuditFilter { kind: "RoleAssigned".into(), item: "g*".into(), from_index: 2, ..filter("") };
+    let request = pb::QueryAuditRequest { filter: Some(by_kind), ..Default::default() };
+    let found = query(&world, &admin, request).await.records.len() as u64;
+    assert!(found > 0);
+    let part = pb::VerifyAuditRequest { from_index: 4, to_index: 6 };
+    world.audit(&admin).verify_audit(part).await.unwrap();
+    let part = pb::ExportAuditRequest { tenant: "*".into(), from_index: 3, to_index: 7 };
+    world.audit(&root).export_audit(part).await.unwrap();
+    let from = pb::WatchAuditRequest { tenant: "acme".into(), from_index: 5 };
+    world.audit(&root).watch_audit(from).await.unwrap();
+    let told = |read: &AuditRead| {
+        let reader = read.caller.principal.to_string();
+        (read.kind, reader, read.tenant.to_string(), read.everyone, read.asked.clone(), read.events)
+    };
+    let text = str::to_owned;
+    let expected = [
+        (
+            AuditReadKind::Query,
+            text("admin"),
+            text("acme"),
+            false,
+            text("kind=RoleAssigned item=g* from_index=2"),
+            found,
+        ),
+        (AuditReadKind::Verify, text("admin"), text("acme"), false, text("index 4 to 6"), 3),
+        (AuditReadKind::Export, text("root"), text("system"), true, text("index 3 to 7"), 5),
+        (AuditReadKind::Watch, text("root"), text("acme"), false, text("from index 5 on"), 0),
+    ];
+    let reads = std::mem::take(&mut *world.memory.audit_reads.lock().unwrap());
+    assert_eq!(reads.iter().map(told).collect::<Vec<_>>(), expected);
+
+    // What cannot be recorded is not read.
+    world.memory.records_full.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut api = world.audit(&root);
+    let refused = [
+        api.query_audit(pb::QueryAuditRequest::default()).await.map(drop),
+        api.verify_audit(pb::VerifyAuditRequest::default()).await.map(drop),
+        api.export_audit(pb::ExportAuditRequest::default()).await.map(drop),
+        api.watch_audit(pb::WatchAuditRequest::default()).await.map(drop),
+    ];
+    assert_eq!(refused.map(|answer| answer.unwrap_err().code()), [Code::ResourceExhausted; 4]);
+    // And a refused reading is a refusal, no reading.
+    world.memory.records_full.store(false, std::sync::atomic::Ordering::SeqCst);
+    let foreign = pb::ExportAuditRequest { tenant: "other".into(), ..Default::default() };
+    assert!(world.audit(&admin).export_audit(foreign).await.is_err());
+    assert!(world.memory.audit_reads.lock().unwrap().is_empty());
 }

@@ -11,6 +11,7 @@ use only1mcp_admin::ports::{
     MembershipFailure, ProposeFailure, ReadFailure, UpstreamHealth, UpstreamStatus, View,
 };
 use only1mcp_domain::State;
+use only1mcp_domain::activity::AuditRead;
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::Entry;
 use only1mcp_domain::decide::CompiledPolicy;
@@ -32,6 +33,9 @@ pub struct Memory {
     pub never_everywhere: AtomicBool,
     pub consistencies: Mutex<Vec<Consistency>>,
     pub refusals: Mutex<Vec<AdminRefusal>>,
+    pub audit_reads: Mutex<Vec<AuditRead>>,
+    /// The node takes no more records.
+    pub records_full: AtomicBool,
     pub unauthenticated: AtomicU64,
     random: AtomicU64,
 }
@@ -52,6 +56,8 @@ impl Memory {
             never_everywhere: AtomicBool::new(false),
             consistencies: Mutex::default(),
             refusals: Mutex::default(),
+            audit_reads: Mutex::default(),
+            records_full: AtomicBool::new(false),
             unauthenticated: AtomicU64::new(0),
             random: AtomicU64::new(1),
         })
@@ -198,6 +204,14 @@ impl HostPort for Memory {
 
     fn record_refusal(&self, refusal: AdminRefusal) {
         self.refusals.lock().unwrap().push(refusal);
+    }
+
+    fn record_audit_read(&self, read: AuditRead) -> bool {
+        if self.records_full.load(Ordering::SeqCst) {
+            return false;
+        }
+        self.audit_reads.lock().unwrap().push(read);
+        true
     }
 
     fn unauthenticated(&self, _: Option<IpAddr>) {

@@ -22,6 +22,7 @@ use tokio::time::error::Elapsed;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
+use super::acked::AckedLogs;
 use super::connector::PeerTarget;
 use super::directory::Directory;
 use super::links::{Lane, Links, never_sent};
@@ -37,6 +38,7 @@ pub struct NetworkFactory {
     pub timing: Timing,
     pub links: Arc<Links>,
     pub directory: Arc<Directory>,
+    pub acked: Arc<AckedLogs>,
 }
 
 impl NetworkFactory {
@@ -49,6 +51,7 @@ impl NetworkFactory {
             append_deadline: Duration::from_millis(self.timing.election_ms_max),
             links: Arc::clone(&self.links),
             directory: Arc::clone(&self.directory),
+            acked: Arc::clone(&self.acked),
         }
     }
 }
@@ -78,6 +81,7 @@ pub struct RaftPeer {
     append_deadline: Duration,
     links: Arc<Links>,
     directory: Arc<Directory>,
+    acked: Arc<AckedLogs>,
 }
 
 impl RaftPeer {
@@ -117,6 +121,51 @@ impl RaftPeer {
                 Err(RPCError::Timeout(Timeout { action, id: self.from, target: self.to, timeout: within }))
             }
         }
+    }
+
+    /// Notes what the peer acknowledges, and judges a peer that lacks what it acknowledged. One that knows its log to be
+    /// cut, and so keeps from voting until it has caught up, is sent what it lacks: this leader has all of it. One that
+    /// does not know might vote for somebody who has not, so it is not listened to. INVARIANT: P6
+    fn told(
+        &self,
+        vote: &RaftVote,
+        (previous, last): (Option<u64>, Option<u64>),
+        answer: peer::AppendEntriesResponse,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
+        let log_was_cut =
+            matches!(&answer.result, Some(append_entries_response::Result::Conflict(c)) if c.log_was_cut);
+        let answer = append_response(answer)?;
+        match &answer {
+            AppendEntriesResponse::Success => self.acked.acked(self.to, vote, last),
+            AppendEntriesResponse::PartialSuccess(upto) => {
+                self.acked.acked(self.to, vote, upto.as_ref().map(|id| id.index));
+            }
+            AppendEntriesResponse::Conflict => {
+                let Some(index) = previous.filter(|index| self.acked.holds(self.to, vote, *index)) else {
+                    return Ok(answer);
+                };
+                if !log_was_cut {
+                    return Err(self.lost(vote, index));
+                }
+                tracing::warn!(node = self.to, index, "a node lost the end of its log: it is sent again");
+                self.acked.forget(self.to);
+            }
+            AppendEntriesResponse::HigherVote(_) => {}
+        }
+        Ok(answer)
+    }
+
+    fn lost(&self, vote: &RaftVote, index: u64) -> Failure {
+        if self.acked.tell(self.to, vote) {
+            tracing::error!(
+                node = self.to,
+                index,
+                "a node lacks entries that it acknowledged, and does not know it: its disk lost them, or its folder is \
+                 an old copy. It is not listened to. Stop it and remove it with `ctl cluster remove`; where it is \
+                 needed for a quorum, restart this node, which then sends it all it lacks"
+            );
+        }
+        RPCError::Unreachable(Unreachable::from_string("the node lacks entries that it acknowledged"))
     }
 
     fn vote_request(&self, rpc: &VoteRequest<TypeConfig>) -> peer::VoteRequest {
@@ -191,12 +240,14 @@ impl RaftNetworkV2<TypeConfig> for RaftPeer {
             entries: rpc.entries.iter().map(convert::entry_to_wire).collect(),
             leader_commit: rpc.leader_commit.as_ref().map(convert::log_id_to_wire),
         };
+        let previous = rpc.prev_log_id.as_ref().map(|id| id.index);
+        let last = rpc.entries.last().map(|entry| entry.log_id.index).or(previous);
         let answer = self
             .call(RPCTypes::AppendEntries, within, |mut client| async move {
                 client.append_entries(request).await
             })
             .await?;
-        append_response(answer)
+        self.told(&rpc.vote, (previous, last), answer)
     }
 
     async fn vote(
@@ -233,6 +284,7 @@ impl RaftNetworkV2<TypeConfig> for RaftPeer {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let (from, to) = (self.from, self.to);
         let wire_vote = convert::vote_to_wire(&vote);
+        let last = snapshot.meta.last_log_id.as_ref().map(|id| id.index);
         // A frame that cannot be made ends the stream early; the receiver then lacks the trailer and refuses.
         let frames = snapshot.snapshot.into_frames();
         let messages = frames.enumerate().map_while(move |(number, frame)| match frame {
@@ -259,9 +311,12 @@ impl RaftNetworkV2<TypeConfig> for RaftPeer {
         };
         self.links.report(&target, self.lane, answer.is_err());
         let answer = self.settle(RPCTypes::InstallSnapshot, within, answer)?;
-        let vote = convert::vote_from_wire(answer.vote)
+        let told = convert::vote_from_wire(answer.vote)
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
-        Ok(SnapshotResponse::new(vote))
+        if told == vote {
+            self.acked.acked(to, &vote, last);
+        }
+        Ok(SnapshotResponse::new(told))
     }
 
     async fn transfer_leader(

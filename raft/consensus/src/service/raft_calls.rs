@@ -56,7 +56,9 @@ impl RaftCalls {
             AppendEntriesResponse::PartialSuccess(upto) => Answer::PartlyAccepted(peer::PartlyAccepted {
                 upto: upto.as_ref().map(convert::log_id_to_wire),
             }),
-            AppendEntriesResponse::Conflict => Answer::Conflict(peer::Conflict {}),
+            AppendEntriesResponse::Conflict => {
+                Answer::Conflict(peer::Conflict { log_was_cut: self.gate.log_was_cut() })
+            }
             AppendEntriesResponse::HigherVote(vote) => Answer::HigherVote(convert::vote_to_wire(&vote)),
         };
         Ok(peer::AppendEntriesResponse { result: Some(answer) })

@@ -166,3 +166,39 @@ async fn leadership_moves_and_a_removed_leader_steps_down() {
     let refused = world.handle(1).remove(NodeId(1), soon()).await;
     assert!(refused.is_err(), "the last voter went");
 }
+
+async fn wait_members(world: &World, at: u64, expected: &[u64]) {
+    let deadline = soon();
+    loop {
+        let status = world.handle(at).status();
+        let members: Vec<u64> = status.members.iter().map(|member| member.node.0).collect();
+        if members == expected && !status.changing {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the members are {members:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The two steps of a removal are two entries, and a leader may die between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_left_halfway_is_finished_by_whoever_leads() {
+    let mut world = World::new(4).await;
+    world.form().await;
+    for id in 2..=4 {
+        world.join(id).await;
+    }
+    let remove = |node| Command::RemoveNode { node: NodeId(node), lose_journal: true };
+    world.command(1, remove(4), Via::ApiKey).await;
+    wait_members(&world, 1, &[1, 2, 3]).await;
+    world.tick(2).await;
+
+    // The leader dies right after the first step; it may or may not have begun the second.
+    world.command(1, remove(3), Via::ApiKey).await;
+    world.kill(1).await;
+    world.start(1).await;
+    wait_members(&world, 1, &[1, 2]).await;
+    wait_members(&world, 2, &[1, 2]).await;
+    world.tick(1).await;
+    world.agree(&[1, 2]).await;
+}

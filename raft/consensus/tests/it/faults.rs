@@ -117,3 +117,55 @@ async fn a_failing_disk_stops_the_node_and_says_so() {
     assert_eq!(handle.status().role, Role::Stopped);
     assert_eq!(handle.status().fatal, Some(why));
 }
+
+/// With two voters there is nobody else to lead: the one that has everything sends it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_log_was_cut_is_sent_what_it_acknowledged_and_the_leader_goes_on() {
+    let mut world = World::new(2).await;
+    world.form().await;
+    world.join(2).await;
+    for _ in 0..5 {
+        world.tick(1).await;
+    }
+    let before = world.agree(&[1, 2]).await;
+    let term = world.handle(1).status().term;
+    for lost in [1, 4] {
+        world.kill(2).await;
+        world.disks[&2].lose_log_end(lost, true);
+        world.start(2).await;
+        // Needs both.
+        world.tick(1).await;
+        let after = world.agree(&[1, 2]).await;
+        assert!(after.chain.index >= before.chain.index && after.nodes == before.nodes);
+        let status = world.handle(1).status();
+        assert_eq!((status.fatal, status.role, status.term), (None, Role::Leader, term));
+    }
+}
+
+/// A node that does not know what it lost might vote for somebody who lacks it too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_lost_entries_unnoticed_is_not_heard_and_the_leader_lives() {
+    let mut world = World::new(2).await;
+    world.form().await;
+    world.join(2).await;
+    let mut acknowledged = 0;
+    for _ in 0..5 {
+        acknowledged = world.tick(1).await;
+    }
+    world.agree(&[1, 2]).await;
+    world.kill(2).await;
+    world.disks[&2].lose_log_end(3, false);
+    world.start(2).await;
+    let entry = world.entry(Command::Tick { node: NodeId(1) }, Via::Node(NodeId(1)));
+    let proposed = world.handle(1).propose(entry, Instant::now() + Duration::from_secs(8)).await;
+    assert!(matches!(proposed, Err(ProposeError::Unknown { .. } | ProposeError::NotReady)), "{proposed:?}");
+    assert_eq!(world.handle(1).status().fatal, None);
+    assert!(world.handle(2).status().last_log < acknowledged, "nobody sent it anything");
+    // As the leader's log says: started anew, it asks what everybody has, and sends what is lacking.
+    world.kill(1).await;
+    world.start(1).await;
+    assert_eq!(world.wait_leader(&[1, 2]).await, 1, "only it has everything");
+    world.tick(1).await;
+    let state = world.agree(&[1, 2]).await;
+    assert!(state.last_applied > acknowledged);
+}

@@ -127,6 +127,7 @@ fn check(batch: &Batch) -> Check {
         }
         Record::Ask(ask) => list_of("parts", ask.parts.len(), limits::ASK_PARTS_MAX),
         Record::Return(parts) => list_of("parts", parts.len(), limits::ASK_PARTS_MAX),
+        Record::AuditRead(read) => ensure(read.count > 0, "count", "is zero"),
         Record::Restarted { .. }
         | Record::SettledThrough(_)
         | Record::SessionOpened(_)
@@ -183,6 +184,7 @@ fn take(change: &mut Change<'_>, node: NodeId, record: &Record, ordinal: u32) ->
         Record::SessionClosed(session) => event::session(change, node, session, false),
         Record::Unauthenticated(failures) => event::unauthenticated(change, node, failures),
         Record::NodeNotice { kind, detail } => event::notice(change, node, *kind, detail),
+        Record::AuditRead(read) => event::audit_read(change, node, read),
         Record::KeyUsed { key, at } => {
             note_use(change, key, *at);
             return silent;

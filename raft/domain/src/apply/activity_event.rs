@@ -1,8 +1,8 @@
 //! The audit event of each kind of activity record.
 
 use crate::activity::{
-    Admission, CallOutcome, Caller, Completion, ItemKind, NoticeKind, Refusal, SessionEvent, Unauthenticated,
-    trail,
+    Admission, AuditRead, AuditReadKind, CallOutcome, Caller, Completion, ItemKind, NoticeKind, Refusal,
+    SessionEvent, Unauthenticated, trail,
 };
 use crate::apply::audit::cut;
 use crate::apply::change::Change;
@@ -44,7 +44,7 @@ pub(super) fn admission(
     }
     let event = AuditEvent {
         kind: EventKind::AccessGranted,
-        action: action(admission.kind).to_owned(),
+        action: action(admission.kind, &admission.item),
         resource: item(admission.kind, &admission.item),
         call: Some(admission.call),
         decision: Some(admission.decision),
@@ -181,13 +181,16 @@ pub(super) fn refusal(change: &Change<'_>, node: NodeId, refusal: &Refusal) -> A
         details.push(detail("last_at_ms", refusal.last_at.0.to_string()));
     }
     details.extend(refusal.caller.project.as_ref().map(|project| detail("project", project.as_str())));
+    if refusal.kind == ItemKind::Administration {
+        details.push(detail("permission", rpc(&refusal.item).1));
+    }
     if trail(change.state, &refusal.caller.tenant, &refusal.tenant) != &refusal.tenant {
         details.push(detail("tenant", refusal.tenant.as_str()));
     }
     AuditEvent {
         kind: EventKind::AccessDenied,
         severity: Severity::Warning,
-        action: action(refusal.kind).to_owned(),
+        action: action(refusal.kind, &refusal.item),
         resource: item(refusal.kind, &refusal.item),
         outcome: EventOutcome::Denied,
         reason: refusal.reason.code().to_owned(),
@@ -211,6 +214,33 @@ pub(super) fn session(change: &Change<'_>, node: NodeId, session: &SessionEvent,
             detail("protocol_version", cut(&session.protocol_version)),
         ],
         ..by_caller(change, node, (&session.caller, &session.tenant), session.observed_at)
+    }
+}
+
+/// Stands in the trail that was read.
+pub(super) fn audit_read(change: &Change<'_>, node: NodeId, read: &AuditRead) -> AuditEvent {
+    let (kind, action) = match read.kind {
+        AuditReadKind::Query => (EventKind::AuditLogAccess, "audit.query"),
+        AuditReadKind::Verify => (EventKind::AuditLogAccess, "audit.verify"),
+        AuditReadKind::Watch => (EventKind::AuditLogAccess, "audit.watch"),
+        AuditReadKind::Export => (EventKind::AuditLogExport, "audit.export"),
+    };
+    let trail = if read.everyone { "*" } else { read.tenant.as_str() };
+    let mut details = vec![
+        detail("asked", read.asked.as_str()),
+        detail("count", read.count.to_string()),
+        detail("events", read.events.to_string()),
+    ];
+    if read.count > 1 {
+        details.push(detail("first_at_ms", read.first_at.0.to_string()));
+        details.push(detail("last_at_ms", read.last_at.0.to_string()));
+    }
+    AuditEvent {
+        kind,
+        action: action.to_owned(),
+        resource: EventResource { kind: "audit".to_owned(), id: trail.to_owned() },
+        details,
+        ..by_caller(change, node, (&read.caller, &read.tenant), read.last_at)
     }
 }
 
@@ -254,21 +284,28 @@ fn detail(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), cut(&value.into()))
 }
 
-fn action(kind: ItemKind) -> &'static str {
+fn action(kind: ItemKind, name: &str) -> String {
     match kind {
-        ItemKind::Tool => "tools/call",
-        ItemKind::Prompt => "prompts/get",
-        ItemKind::Resource => "resources/read",
+        ItemKind::Tool => "tools/call".to_owned(),
+        ItemKind::Prompt => "prompts/get".to_owned(),
+        ItemKind::Resource => "resources/read".to_owned(),
+        ItemKind::Administration => format!("admin.{}", rpc(name).0),
     }
 }
 
 fn item(kind: ItemKind, name: &str) -> EventResource {
-    let kind = match kind {
-        ItemKind::Tool => "tool",
-        ItemKind::Prompt => "prompt",
-        ItemKind::Resource => "resource",
+    let (kind, id) = match kind {
+        ItemKind::Tool => ("tool", name),
+        ItemKind::Prompt => ("prompt", name),
+        ItemKind::Resource => ("resource", name),
+        ItemKind::Administration => ("rpc", rpc(name).0),
     };
-    EventResource { kind: kind.to_owned(), id: name.to_owned() }
+    EventResource { kind: kind.to_owned(), id: id.to_owned() }
+}
+
+/// An item of administration: the RPC and the permission.
+fn rpc(name: &str) -> (&str, &str) {
+    name.split_once(' ').unwrap_or((name, ""))
 }
 
 /// `tenant`: in which the caller acts.

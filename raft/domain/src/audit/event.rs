@@ -134,7 +134,7 @@ pub struct EventActor {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct EventResource {
-    /// `tool`, `prompt`, `resource`, `tenant`, `principal`, `api_key`, `role`, `grant`, `rule`, `upstream`, `node`, `cluster`, `session`.
+    /// `tool`, `prompt`, `resource`, `tenant`, `principal`, `api_key`, `role`, `grant`, `rule`, `upstream`, `node`, `cluster`, `session`, `audit`, `rpc`.
     pub kind: String,
     pub id: String,
 }

@@ -96,7 +96,19 @@ fn a_batch_that_breaks_a_bound_changes_nothing() {
     long.role_path = vec![role_id("viewer"); limits::ROLE_DEPTH_MAX + 1];
     let mut wide = admission(Revision(1));
     wide.item = "x".repeat(limits::SLUG_BYTES_MAX + 2 + limits::RESOURCE_URI_BYTES_MAX + 1);
+    let uncounted = AuditRead {
+        kind: AuditReadKind::Watch,
+        caller: caller("acme", "ann"),
+        tenant: tenant_id("acme"),
+        everyone: false,
+        asked: String::new(),
+        events: 0,
+        count: 0,
+        first_at: at,
+        last_at: at,
+    };
     for bad in [
+        Record::AuditRead(Box::new(uncounted)),
         Record::Unauthenticated(Unauthenticated { count: 99, sources, first_at: at, last_at: at }),
         Record::Admission(Box::new(pathless)),
         Record::Admission(Box::new(long)),
@@ -143,11 +155,37 @@ fn every_record_is_told_as_what_it_is() {
         first_at: at,
         last_at: TimestampMs(START_MS),
     };
+    let administrative = Refusal {
+        kind: ItemKind::Administration,
+        item: "Tenants/CreateTenant GlobalAdmin".to_owned(),
+        tenant: tenant_id("system"),
+        count: 1,
+        ..refusal.clone()
+    };
     let failures = Unauthenticated {
         count: 7,
         sources: vec![("::1".parse().unwrap(), 4), ("203.0.113.9".parse().unwrap(), 3)],
         first_at: at,
         last_at: at,
+    };
+    let read = AuditRead {
+        kind: AuditReadKind::Query,
+        caller: caller("system", "root"),
+        tenant: tenant_id("acme"),
+        everyone: false,
+        asked: "kind=AccessDenied".to_owned(),
+        events: 70,
+        count: 3,
+        first_at: at,
+        last_at: TimestampMs(START_MS),
+    };
+    let export = AuditRead {
+        kind: AuditReadKind::Export,
+        tenant: tenant_id("system"),
+        everyone: true,
+        asked: "x".repeat(600),
+        count: 1,
+        ..read.clone()
     };
     let records = vec![
         Record::SessionOpened(Box::new(session.clone())),
@@ -159,6 +197,9 @@ fn every_record_is_told_as_what_it_is() {
         Record::NodeNotice { kind: NoticeKind::Alarm, detail: "cut 12 bytes".to_owned() },
         Record::NodeNotice { kind: NoticeKind::Shutdown, detail: String::new() },
         Record::KeyUsed { key: key_id("key-dev"), at },
+        Record::AuditRead(Box::new(read)),
+        Record::AuditRead(Box::new(export)),
+        Record::Refusal(Box::new(administrative)),
     ];
     let from = world.events.len();
     assert!(post(&mut world, batch(1, life, 1, records)).is_ok());
@@ -176,6 +217,9 @@ fn every_record_is_told_as_what_it_is() {
         (EventKind::LoginFailure, "authenticate", "system", Failure, "unauthenticated"),
         (EventKind::SecurityAlert, "node.alarm", "system", Success, ""),
         (EventKind::SystemShutdown, "node.stop", "system", Success, ""),
+        (EventKind::AuditLogAccess, "audit.query", "acme", Success, ""),
+        (EventKind::AuditLogExport, "audit.export", "system", Success, ""),
+        (EventKind::AccessDenied, "admin.Tenants/CreateTenant", "acme", Denied, "no_permission"),
     ];
     assert_eq!(told, expected);
     let detail = |at: usize, name: &str| {
@@ -186,6 +230,16 @@ fn every_record_is_told_as_what_it_is() {
     assert_eq!(detail(1, "grant"), Some("g-dev"));
     assert_eq!(detail(3, "count"), Some("40"));
     assert_eq!(detail(5, "source ::1"), Some("4"));
+    assert_eq!((detail(8, "asked"), detail(8, "events")), (Some("kind=AccessDenied"), Some("70")));
+    assert_eq!((detail(8, "count"), detail(9, "count")), (Some("3"), Some("1")));
+    assert!(detail(9, "asked").unwrap().len() <= limits::EVENT_TEXT_BYTES_MAX);
+    let resource = |at: usize| world.events[from + at].resource.id.as_str();
+    assert_eq!((resource(8), resource(9)), ("acme", "*"));
+    assert_eq!((resource(10), detail(10, "permission")), ("Tenants/CreateTenant", Some("GlobalAdmin")));
+    assert_eq!(
+        (world.events[from + 10].resource.kind.as_str(), detail(10, "tenant")),
+        ("rpc", Some("system"))
+    );
     let admitted = &world.events[from + 1];
     assert_eq!((admitted.call, admitted.decision), (Some(CallId([1; 16])), Some(DecisionId([2; 16]))));
     assert_eq!((admitted.actor.via.as_str(), admitted.node), ("key:key-dev", NodeId(1)));

@@ -195,7 +195,7 @@ fn activity(dice: &mut Dice<'_>, state: &State) -> Batch {
     for _ in 0..dice.roll(4) {
         let revision = Revision(state.policy_revision.0.saturating_sub(dice.roll(2)));
         let at = dice.time();
-        records.push(match dice.roll(5) {
+        records.push(match dice.roll(6) {
             0 => Record::KeyUsed { key: key_id(&dice.key()), at },
             1 => Record::NodeNotice { kind: NoticeKind::Alarm, detail: "x".repeat(600) },
             2 => Record::Refusal(Box::new(Refusal {
@@ -206,6 +206,17 @@ fn activity(dice: &mut Dice<'_>, state: &State) -> Batch {
                 item: "files__a".to_owned(),
                 reason: Reason::NoPermission,
                 revision,
+                count: dice.roll(3) as u32,
+                first_at: at,
+                last_at: at,
+            })),
+            3 => Record::AuditRead(Box::new(AuditRead {
+                kind: dice.pick(&[AuditReadKind::Query, AuditReadKind::Export]),
+                caller: caller(dice.tenant(), dice.principal()),
+                tenant: tenant_id(dice.tenant()),
+                everyone: dice.chance(),
+                asked: "x".repeat(600),
+                events: dice.roll(9),
                 count: dice.roll(3) as u32,
                 first_at: at,
                 last_at: at,
