@@ -4,8 +4,8 @@
 
 use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::model::Permission::{
-    self, AuditExport, AuditView, GlobalAdmin, GlobalRead, RoleAssign, ServerCreate, ServerDelete,
-    ServerModify, ServerView, UserCreate, UserDelete, UserModify,
+    self, AuditExport, AuditView, CostBudgetSet, CostView, GlobalAdmin, GlobalRead, RoleAssign, ServerCreate,
+    ServerDelete, ServerModify, ServerView, UserCreate, UserDelete, UserModify,
 };
 
 /// The authority an RPC needs.
@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 51] = [
+static AUTHORITY: [(&str, Need); 57] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -74,6 +74,12 @@ static AUTHORITY: [(&str, Need); 51] = [
     ("Upstreams/DeleteUpstream", InTenant(ServerDelete)),
     ("Upstreams/SetUpstreamEnabled", InTenant(ServerModify)),
     ("Upstreams/SetToolEnabled", InTenant(ServerModify)),
+    ("Budgets/PutBudget", InTenant(CostBudgetSet)),
+    ("Budgets/GetBudget", InTenant(CostView)),
+    ("Budgets/ListBudgets", InTenant(CostView)),
+    ("Budgets/DeleteBudget", InTenant(CostBudgetSet)),
+    ("Budgets/ListAccounts", InTenant(CostView)),
+    ("Budgets/ForceClose", InSystem(GlobalAdmin)),
     ("Audit/QueryAudit", InTenant(AuditView)),
     ("Audit/VerifyAudit", InTenant(AuditView)),
     ("Audit/ExportAudit", InTenant(AuditExport)),

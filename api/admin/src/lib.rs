@@ -8,6 +8,7 @@
 mod audit;
 mod audit_event;
 pub mod authority;
+mod budgets;
 mod call;
 mod cluster;
 mod core;

@@ -158,15 +158,29 @@ impl Listing {
         keep: impl Fn(&V) -> bool,
         text: impl Fn(&K) -> String,
     ) -> (Vec<&'m V>, String) {
+        let (rows, token) = self.take_entries(pins, map, start, within, |_, value| keep(value), text);
+        (rows.into_iter().map(|(_, value)| value).collect(), token)
+    }
+
+    /// As [`Listing::take`], for records that do not name themselves.
+    pub(crate) fn take_entries<'m, K: Ord + Clone, V: Clone>(
+        &self,
+        pins: &Pins,
+        map: &'m OrdMap<K, V>,
+        start: Bound<K>,
+        within: impl Fn(&K) -> bool,
+        keep: impl Fn(&K, &V) -> bool,
+        text: impl Fn(&K) -> String,
+    ) -> (Vec<(&'m K, &'m V)>, String) {
         let range = map.range((start, Bound::Unbounded)).take_while(|(key, _)| within(key));
         let mut rows = Vec::new();
         let mut last = None;
-        for (key, value) in range.filter(|(_, value)| keep(value)) {
+        for (key, value) in range.filter(|(key, value)| keep(key, value)) {
             if rows.len() == self.size {
                 let token = last.map(|key| self.token(pins, text(key))).unwrap_or_default();
                 return (rows, token);
             }
-            rows.push(value);
+            rows.push((key, value));
             last = Some(key);
         }
         (rows, String::new())

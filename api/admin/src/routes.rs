@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use only1mcp_proto::DESCRIPTORS;
 use only1mcp_proto::admin::audit_server::AuditServer;
+use only1mcp_proto::admin::budgets_server::BudgetsServer;
 use only1mcp_proto::admin::cluster_server::ClusterServer;
 use only1mcp_proto::admin::decisions_server::DecisionsServer;
 use only1mcp_proto::admin::principals_server::PrincipalsServer;
@@ -14,6 +15,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::audit::AuditService;
+use crate::budgets::BudgetsService;
 use crate::cluster::ClusterService;
 use crate::core::Core;
 use crate::decisions::DecisionsService;
@@ -26,13 +28,14 @@ use crate::tenants::TenantsService;
 use crate::upstreams::UpstreamsService;
 
 /// Full names of the services, as health and reflection tell them.
-pub const SERVICES: [&str; 7] = [
+pub const SERVICES: [&str; 8] = [
     "only1mcp.admin.v1.Cluster",
     "only1mcp.admin.v1.Tenants",
     "only1mcp.admin.v1.Principals",
     "only1mcp.admin.v1.Roles",
     "only1mcp.admin.v1.Decisions",
     "only1mcp.admin.v1.Upstreams",
+    "only1mcp.admin.v1.Budgets",
     "only1mcp.admin.v1.Audit",
 ];
 
@@ -59,6 +62,7 @@ pub fn routes(ports: Ports) -> Result<Routes, tonic_reflection::server::Error> {
         .add_service(RolesServer::new(RolesService(core.clone())))
         .add_service(DecisionsServer::new(DecisionsService(core.clone())))
         .add_service(UpstreamsServer::new(UpstreamsService(core.clone())))
+        .add_service(BudgetsServer::new(BudgetsService(core.clone())))
         .add_service(AuditServer::new(AuditService(core)))
         .add_service(HealthServer::new(health))
         .add_service(reflection)

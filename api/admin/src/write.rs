@@ -72,6 +72,9 @@ writes! {
     DeleteRestrictionRequest false;
     PutDenyRequest true;
     DeleteDenyRequest false;
+    PutBudgetRequest true;
+    DeleteBudgetRequest false;
+    ForceCloseRequest false;
     PutUpstreamRequest true;
     DeleteUpstreamRequest false;
     SetUpstreamEnabledRequest false;

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use super::output::Output;
 use super::session::{Connection, Session};
 use super::{
-    audit, cluster, decide, deny, error, grant, key, principal, restriction, role, tenant, upstream, whoami,
+    audit, budget, cluster, decide, deny, error, grant, key, principal, restriction, role, tenant, upstream,
+    whoami,
 };
 
 /// Administer a cluster.
@@ -48,6 +49,9 @@ enum Command {
     /// Explicit denies, which win over everything.
     #[command(subcommand)]
     Deny(deny::Command),
+    /// Budgets, and what is used of every limit that counts.
+    #[command(subcommand)]
+    Budget(budget::Command),
     /// MCP servers behind the gateway.
     #[command(subcommand)]
     Upstream(upstream::Command),
@@ -83,6 +87,7 @@ async fn dispatch(args: CtlArgs) -> anyhow::Result<()> {
         Command::Grant(command) => grant::run(&session, command).await,
         Command::Restriction(command) => restriction::run(&session, command).await,
         Command::Deny(command) => deny::run(&session, command).await,
+        Command::Budget(command) => Box::pin(budget::run(&session, command)).await,
         Command::Upstream(command) => Box::pin(upstream::run(&session, command)).await,
         Command::Decide(command) => decide::run(&session, command).await,
         Command::Audit(command) => audit::run(&session, command).await,

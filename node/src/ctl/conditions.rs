@@ -23,7 +23,7 @@ pub(super) struct ConditionArgs {
     /// Only for this project. May be repeated.
     #[arg(long, value_name = "PROJECT")]
     allow_project: Vec<String>,
-    /// Stored and shown; not enforced yet.
+    /// At most so many calls an hour: of a role or grant for each principal, of a tenant in all.
     #[arg(long, value_name = "N")]
     max_requests_per_hour: Option<u32>,
     /// Stored and shown; not enforced yet.

@@ -3,8 +3,10 @@
 //! `args.rs` is what can be typed, one file for each service what happens then, `output.rs` how it is shown,
 //! `session.rs` the way to the server.
 
+mod accounts;
 mod args;
 mod audit;
+mod budget;
 mod cluster;
 mod conditions;
 mod decide;

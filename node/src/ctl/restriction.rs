@@ -19,7 +19,7 @@ pub(super) enum Command {
         /// Role that may use them; nobody where none is named. May be repeated.
         #[arg(long)]
         role: Vec<String>,
-        /// As 10/hour. Stored and shown; not enforced yet.
+        /// At most so many calls of all callers together, as 10/hour.
         #[arg(long, value_parser = rate)]
         rate: Option<m::RateLimit>,
         #[arg(long, default_value = "")]
@@ -86,8 +86,8 @@ async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
         ("ID", "id"),
         ("TOOLS", "tools"),
         ("ROLES", "allowed_roles"),
+        ("RATE", "rate_limit"),
         ("DESCRIPTION", "description"),
-        ("NOT ENFORCED YET", "not_enforced"),
     ];
     session.printer.list(&columns, records)
 }
@@ -102,7 +102,6 @@ fn shown(record: &pb::RestrictionRecord) -> Value {
         "rate_limit": rule.rate_limit.as_ref().map(rate_text),
         "description": rule.description,
         "revision": record.revision,
-        "not_enforced": record.not_enforced,
     })
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use hyper_util::rt::TokioIo;
 use only1mcp_proto::admin as pb;
 use only1mcp_proto::admin::audit_client::AuditClient;
+use only1mcp_proto::admin::budgets_client::BudgetsClient;
 use only1mcp_proto::admin::cluster_client::ClusterClient;
 use only1mcp_proto::admin::decisions_client::DecisionsClient;
 use only1mcp_proto::admin::principals_client::PrincipalsClient;
@@ -121,6 +122,7 @@ clients! {
     roles RolesClient;
     decisions DecisionsClient;
     upstreams UpstreamsClient;
+    budgets BudgetsClient;
     audit AuditClient;
 }
 

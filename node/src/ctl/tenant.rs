@@ -276,7 +276,7 @@ async fn templates(session: &Session) -> anyhow::Result<()> {
     let records = answer.templates.iter().map(|template| {
         json!({"tier": tier_name(template.tier()), "quotas": quotas::json_of(template.quotas.as_ref())})
     });
-    session.printer.list(&[("TIER", "tier"), ("QUOTAS (NOT ENFORCED YET)", "quotas")], records.collect())
+    session.printer.list(&[("TIER", "tier"), ("QUOTAS", "quotas")], records.collect())
 }
 
 fn tier_name(tier: m::TenantTier) -> &'static str {

@@ -1,11 +1,12 @@
 //! Records of a node's activity, one of each kind.
 
 use only1mcp_domain::activity::{
-    Admission, AuditRead, AuditReadKind, Batch, CallOutcome, Caller, Completion, ItemKind, NoticeKind,
-    Record, Refusal, SessionEvent, Unauthenticated,
+    Admission, AuditRead, AuditReadKind, Batch, CallOutcome, Caller, Completion, Hold, ItemKind, NoticeKind,
+    Record, Refusal, Return, SessionEvent, Unauthenticated,
 };
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{CallId, DecisionId, Incarnation, McpSessionId, Revision};
+use only1mcp_domain::ledger::{Ask, AskPart, Charge};
 
 use crate::random::Gen;
 
@@ -54,6 +55,7 @@ impl Gen {
             revision: Revision(self.number()),
             mode: self.seal_mode(),
             observed_at: self.time(),
+            holds: Vec::new(),
         }
     }
 
@@ -75,6 +77,7 @@ impl Gen {
             result_bytes: self.number(),
             duration_ms: self.number(),
             observed_at: self.time(),
+            charges: Vec::new(),
         }
     }
 
@@ -115,8 +118,15 @@ impl Gen {
         }
     }
 
-    /// One of each kind.
+    /// One of each kind, and a second one of those that say more since there is a ledger. A golden file's bytes
+    /// depend on the records before it: add new ones at the end.
     pub fn records(&mut self) -> Vec<Record> {
+        let mut all = self.first_records();
+        all.extend(self.ledger_records());
+        all
+    }
+
+    fn first_records(&mut self) -> Vec<Record> {
         vec![
             Record::Admission(Box::new(self.admission())),
             Record::Completion(self.completion()),
@@ -138,13 +148,51 @@ impl Gen {
         ]
     }
 
+    fn ledger_records(&mut self) -> Vec<Record> {
+        let mut admission = self.admission();
+        admission.holds = self.list(|g| Hold { account: g.account_key(), end: g.time(), amount: g.money() });
+        let mut completion = self.completion();
+        completion.charges = self.list(|g| Charge {
+            account: g.account_key(),
+            end: g.time(),
+            amount: g.money(),
+            held: g.flag(),
+        });
+        vec![
+            Record::Admission(Box::new(admission)),
+            Record::Completion(completion),
+            Record::Ask(Box::new(Ask {
+                call: CallId(self.raw()),
+                direct: self.flag(),
+                until: self.time(),
+                parts: self.list(|g| AskPart {
+                    account: g.account_key(),
+                    end: g.time(),
+                    need: g.money(),
+                    want: g.money(),
+                }),
+            })),
+            Record::Return(self.list(|g| Return { account: g.account_key(), amount: g.money() })),
+            Record::Restarted { complete: self.flag() },
+            Record::SettledThrough(self.time()),
+        ]
+    }
+
     pub fn batch(&mut self) -> Batch {
+        self.batch_of(Gen::first_records)
+    }
+
+    pub fn ledger_batch(&mut self) -> Batch {
+        self.batch_of(Gen::ledger_records)
+    }
+
+    fn batch_of(&mut self, records: impl FnOnce(&mut Self) -> Vec<Record>) -> Batch {
         Batch {
             node: self.node_id(),
             incarnation: Incarnation(self.number()),
             sequence: self.number(),
             digest: self.digest(),
-            records: self.records(),
+            records: records(self),
         }
     }
 }

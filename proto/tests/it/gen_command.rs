@@ -43,10 +43,14 @@ impl Gen {
         self.option(Gen::number)
     }
 
-    /// One entry of each command. A golden file's bytes depend on the commands before it: add new ones at the end.
+    /// One entry of each command. A golden file's bytes depend on the entries before it, and all commands of one list
+    /// are made before its entries: add new ones as a list at the end.
     pub fn entries(&mut self) -> Vec<Entry> {
         let commands = self.commands();
-        commands.into_iter().map(|command| self.entry(command)).collect()
+        let mut entries: Vec<Entry> = commands.into_iter().map(|command| self.entry(command)).collect();
+        let commands = self.ledger_commands();
+        entries.extend(commands.into_iter().map(|command| self.entry(command)));
+        entries
     }
 
     fn entry(&mut self, command: Command) -> Entry {
@@ -136,6 +140,15 @@ impl Gen {
                 session: McpSessionId(self.raw()),
                 expires_at: self.time(),
             },
+        ]
+    }
+
+    fn ledger_commands(&mut self) -> Vec<Command> {
+        vec![
+            Command::PutBudget { budget: Box::new(self.budget()), if_revision: self.revision() },
+            Command::DeleteBudget { tenant: self.tenant_id(), budget: self.budget_id() },
+            Command::ForceClose { node: self.node_id(), account: self.option(Gen::account_key) },
+            Command::Activity(self.ledger_batch()),
         ]
     }
 }

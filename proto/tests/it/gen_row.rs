@@ -67,6 +67,10 @@ impl Gen {
             RowValue::ClosedSession { id: McpSessionId(self.raw()), expires_at: self.time() },
             RowValue::Clock { node: self.node_id(), at: self.time() },
             RowValue::Audit(self.sealed_event()),
+            RowValue::Budget(self.versioned(Gen::budget)),
+            RowValue::Account { key: self.account_key(), account: self.account() },
+            RowValue::Waiter { place: (self.number(), self.number32()), waiter: self.waiter() },
+            RowValue::Settled { node: self.node_id(), at: self.time() },
         ]
     }
 

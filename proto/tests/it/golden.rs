@@ -1,6 +1,8 @@
 //! The stored form, byte for byte: one file per command, row, record, outcome, rejection, log payload and snapshot
-//! frame. A changed file is a changed disk format. `UPDATE_GOLDEN=1` writes them anew.
+//! frame. A changed file is a changed disk format. `UPDATE_GOLDEN=1` writes them anew. A kind that learned to say more
+//! has its later form in a file of the next number; what was written before stays as it was.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use only1mcp_domain::activity::{ItemKind, Record, Refusal};
@@ -16,9 +18,18 @@ use crate::random::Gen;
 
 const BYTES_PER_LINE: usize = 48;
 
-fn file(kind: &str, oneof: &str, bytes_of_oneof: &[u8]) -> PathBuf {
-    let name = &oneof_fields(oneof)[&first_field(bytes_of_oneof)];
-    folder().join(format!("{kind}.{name}.v1.hex"))
+/// Names files, the second of one kind `v2`.
+#[derive(Default)]
+struct Files(BTreeMap<u32, usize>);
+
+impl Files {
+    fn next(&mut self, kind: &str, oneof: &str, bytes_of_oneof: &[u8]) -> PathBuf {
+        let number = first_field(bytes_of_oneof);
+        let version = self.0.entry(number).or_default();
+        *version += 1;
+        let name = &oneof_fields(oneof)[&number];
+        folder().join(format!("{kind}.{name}.v{version}.hex"))
+    }
 }
 
 fn folder() -> PathBuf {
@@ -49,28 +60,31 @@ fn golden(path: PathBuf, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn commands() {
+    let mut files = Files::default();
     for entry in Gen::full().entries() {
         let command = log::Command::from(&entry.command).encode_to_vec();
-        let stored = golden(file("command", "Command", &command), &encode_entry(&entry));
+        let stored = golden(files.next("command", "Command", &command), &encode_entry(&entry));
         assert_eq!(decode_entry(&stored).unwrap(), entry);
     }
 }
 
 #[test]
 fn rows() {
+    let mut files = Files::default();
     for row in Gen::full().rows() {
         let bytes = encode_row(&row);
-        let stored = golden(file("row", "Row", &bytes), &bytes);
+        let stored = golden(files.next("row", "Row", &bytes), &bytes);
         assert_eq!(decode_row(row.key().table().unwrap(), &stored).unwrap(), row);
     }
 }
 
 #[test]
 fn records() {
+    let mut files = Files::default();
     for record in Gen::full().records() {
         let bytes = log::Record::from(&record).encode_to_vec();
         let records = [record];
-        let stored = golden(file("record", "Record", &bytes), &encode_records(&records));
+        let stored = golden(files.next("record", "Record", &bytes), &encode_records(&records));
         assert_eq!(decode_records(&stored).unwrap(), records);
     }
 }
@@ -91,19 +105,21 @@ fn administrative_refusal() {
 
 #[test]
 fn outcomes() {
+    let mut files = Files::default();
     for outcome in Gen::full().outcomes() {
         let bytes = encode_outcome(&outcome);
-        let stored = golden(file("outcome", "Outcome", &bytes), &bytes);
+        let stored = golden(files.next("outcome", "Outcome", &bytes), &bytes);
         assert_eq!(decode_outcome(&stored).unwrap(), outcome);
     }
 }
 
 #[test]
 fn rejections() {
+    let mut files = Files::default();
     for rejection in Gen::full().rejections() {
         let bytes = log::Rejection::from(&rejection).encode_to_vec();
         let outcome = Err(rejection);
-        let stored = golden(file("rejection", "Rejection", &bytes), &encode_outcome(&outcome));
+        let stored = golden(files.next("rejection", "Rejection", &bytes), &encode_outcome(&outcome));
         assert_eq!(decode_outcome(&stored).unwrap(), outcome);
     }
 }

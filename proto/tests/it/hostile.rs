@@ -93,8 +93,15 @@ fn nothing_is_refused() {
 }
 
 /// Commands whose every field may be at its default.
-const EMPTY_IS_A_VALUE: [&str; 6] =
-    ["register_node", "remove_node", "update_node", "tick", "open_incarnation", "seal_journal"];
+const EMPTY_IS_A_VALUE: [&str; 7] = [
+    "register_node",
+    "remove_node",
+    "update_node",
+    "tick",
+    "open_incarnation",
+    "seal_journal",
+    "force_close",
+];
 
 /// Fields that are left out, enums that are unspecified, identifiers that are empty.
 #[test]
@@ -150,7 +157,36 @@ fn activity_without_a_tenant_is_refused() {
         let refused = decode_records(&bytes).unwrap_err().to_string();
         assert!(refused.contains(".tenant"), "{refused}");
     }
-    assert_eq!(tried, 6);
+    assert_eq!(tried, 8, "admissions and completions have two forms");
+}
+
+/// What would name an account nobody has, or hold an amount of another width.
+#[test]
+fn accounts_that_cannot_be_are_refused() {
+    let row = |change: &dyn Fn(&mut log::AccountRow)| {
+        let rows = Gen::full().rows();
+        let found = rows.iter().find(|row| row.key().table() == Some(Table::Accounts)).unwrap();
+        let mut wire = log::Row::decode(&encode_row(found)[..]).unwrap();
+        let Some(log::row::Kind::Account(account)) = wire.kind.as_mut() else { panic!("a row of accounts") };
+        change(account);
+        decode_row(Table::Accounts, &wire.encode_to_vec()).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(row(&|_| ()), Ok(()));
+    let key = |change: fn(&mut log::AccountKey)| row(&|account| change(account.key.as_mut().unwrap()));
+    for (refused, field) in [
+        (key(|key| key.limit = "budget".into()), "AccountKey.limit"),
+        (key(|key| key.limit = "salary/x".into()), "AccountKey.limit"),
+        (key(|key| key.limit = "budget/no spaces".into()), "AccountKey.limit"),
+        (key(|key| key.subject = "a\0b".into()), "AccountKey.subject"),
+        (key(|key| key.tenant.clear()), "AccountKey.tenant"),
+        (row(&|account| account.key = None), "AccountRow.key"),
+        (row(&|account| account.posted = vec![0; 8].into()), "AccountRow.posted"),
+        (row(&|account| account.level = 256), "AccountRow.level"),
+        (row(&|account| account.lent[0].outstanding = vec![0; 17].into()), "Lent.outstanding"),
+    ] {
+        let refused = refused.expect_err(field);
+        assert!(refused.contains(field), "{refused}");
+    }
 }
 
 #[test]

@@ -8,7 +8,6 @@ use only1mcp_proto::admin as pb;
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
-use crate::not_enforced;
 use crate::page::Listing;
 use crate::wire;
 
@@ -46,7 +45,8 @@ pub(super) async fn list_restrictions(
     let shown = |record: &Versioned<ToolRestriction>| pb::RestrictionRecord {
         restriction: Some((&record.value).into()),
         revision: record.revision,
-        not_enforced: not_enforced::restriction(&record.value),
+        // All of a restriction is enforced.
+        not_enforced: Vec::new(),
     };
     let records = rows.into_iter().map(shown).collect();
     Ok(pb::ListRestrictionsResponse { read: core.read_info(&list.view), records, next_page_token })

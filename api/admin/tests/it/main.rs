@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod budgets;
 mod coverage;
 mod errors;
 mod keys;

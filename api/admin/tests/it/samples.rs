@@ -135,6 +135,12 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         "Upstreams/SetToolEnabled" => pb::SetToolEnabledRequest {
             tenant: t(), upstream: "files".into(), tool: "read".into(), enabled: true, ..Default::default()
         },
+        "Budgets/PutBudget" => pb::PutBudgetRequest { budget: Some(budget(&tenant, "b1")), ..Default::default() },
+        "Budgets/GetBudget" => pb::GetBudgetRequest { tenant: t(), budget: "b1".into(), ..Default::default() },
+        "Budgets/ListBudgets" => pb::ListBudgetsRequest { tenant: t(), ..Default::default() },
+        "Budgets/DeleteBudget" => pb::DeleteBudgetRequest { tenant: t(), budget: "b1".into(), ..Default::default() },
+        "Budgets/ListAccounts" => pb::ListAccountsRequest { tenant: t(), ..Default::default() },
+        "Budgets/ForceClose" => pb::ForceCloseRequest { node: 9, ..Default::default() },
         "Audit/QueryAudit" => pb::QueryAuditRequest {
             filter: Some(pb::AuditFilter { tenant: t(), ..Default::default() }), ..Default::default()
         },
@@ -153,6 +159,18 @@ pub fn upstream(tenant: &str, id: &str) -> m::Upstream {
         transport: Some(m::Transport { kind: Some(m::transport::Kind::Http(m::HttpTransport { url })) }),
         headers: vec![m::HeaderSecret { name: "authorization".into(), value: Some("hidden".into()) }],
         enabled: true,
+        ..Default::default()
+    }
+}
+
+/// A thousand calls an hour.
+pub fn budget(tenant: &str, id: &str) -> pb::Budget {
+    pb::Budget {
+        tenant: tenant.into(),
+        id: id.into(),
+        measure: m::Measure::Calls.into(),
+        period: m::PeriodKind::Hour.into(),
+        amount: "1000".into(),
         ..Default::default()
     }
 }

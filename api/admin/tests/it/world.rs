@@ -12,6 +12,7 @@ use only1mcp_domain::time::TimestampMs;
 use only1mcp_proto::admin as pb;
 use only1mcp_proto::model as m;
 use pb::audit_client::AuditClient;
+use pb::budgets_client::BudgetsClient;
 use pb::cluster_client::ClusterClient;
 use pb::decisions_client::DecisionsClient;
 use pb::principals_client::PrincipalsClient;
@@ -68,6 +69,7 @@ clients! {
     roles RolesClient;
     decisions DecisionsClient;
     upstreams UpstreamsClient;
+    budgets BudgetsClient;
     audit AuditClient;
 }
 

@@ -3,8 +3,8 @@
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
 use crate::apply::describe;
-use crate::apply::tenant::{already_exists, not_found, open};
-use crate::apply::validate::{Check, at_most, distinct, ensure, filled, list, revision, text};
+use crate::apply::tenant::{already_exists, not_found, open, quotas};
+use crate::apply::validate::{Check, at_most, distinct, ensure, filled, list, revision, text, within_quota};
 use crate::apply::weigh::fits_row;
 use crate::ids::{ApiKeyId, GrantId, PrincipalId, TenantId};
 use crate::limits;
@@ -20,6 +20,8 @@ pub(super) fn create(change: &mut Change<'_>, principal: &Principal) -> Result<R
     check(principal)?;
     let count = change.state.lookup.principals_in.get(&principal.tenant).copied().unwrap_or(0);
     at_most(count + 1, limits::PRINCIPALS_PER_TENANT_MAX, "principals in one tenant")?;
+    let quota = quotas(change.state, &principal.tenant)?.max_users;
+    within_quota(count + 1, quota, &principal.tenant, "users in this tenant by its quota")?;
     let report = Report::changed(None, Some(describe::principal(principal)));
     change.put_principal(principal.clone());
     change.policy_changed(Some(&principal.tenant));

@@ -10,7 +10,7 @@ use crate::apply::weigh::fits_row;
 use crate::audit::Severity;
 use crate::ids::TenantId;
 use crate::limits;
-use crate::model::{IsolationMode, Tenant, TenantStatus};
+use crate::model::{IsolationMode, ResourceQuotas, Tenant, TenantStatus};
 use crate::outcome::Rejection;
 use crate::state::{State, Versioned};
 
@@ -130,6 +130,10 @@ fn refuse_closed(tenant: &Tenant) -> Check {
 /// A tenant whose records may be changed: it is there, and not closed.
 pub(super) fn open(state: &State, id: &TenantId) -> Check {
     find(state, id).and_then(|tenant| refuse_closed(&tenant.value))
+}
+
+pub(super) fn quotas<'s>(state: &'s State, id: &TenantId) -> Result<&'s ResourceQuotas, Rejection> {
+    find(state, id).map(|tenant| &tenant.value.quotas)
 }
 
 pub(super) fn not_found(kind: &str, id: &str) -> Rejection {

@@ -3,9 +3,10 @@
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
 use crate::apply::describe;
-use crate::apply::tenant::{not_found, open};
+use crate::apply::tenant::{not_found, open, quotas};
 use crate::apply::validate::{
     Check, at_most, description, distinct, ensure, filled, invalid, list, list_of, revision, url,
+    within_quota,
 };
 use crate::apply::weigh::fits_row;
 use crate::audit::EventKind;
@@ -27,6 +28,8 @@ pub(super) fn put(
     if old.is_none() {
         let count = state.lookup.upstreams_in.get(tenant).copied().unwrap_or(0);
         at_most(count + 1, limits::UPSTREAMS_PER_TENANT_MAX, "upstreams in one tenant")?;
+        let quota = quotas(state, tenant)?.max_backends;
+        within_quota(count + 1, quota, tenant, "backends of this tenant by its quota")?;
     }
     let mut new = upstream.clone();
     if let Some(old) = &old {

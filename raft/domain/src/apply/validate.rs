@@ -1,7 +1,8 @@
 //! What a field may hold. Every check names its field and says what is wrong with it, never what stood there.
 
+use crate::ids::TenantId;
 use crate::limits;
-use crate::model::{Constraints, TimeWindow, Weekdays};
+use crate::model::{Constraints, Quota, TimeWindow, Weekdays};
 use crate::outcome::Rejection;
 
 const MINUTES_OF_DAY: u16 = 1_440;
@@ -22,6 +23,16 @@ pub(super) fn at_most(count: usize, max: usize, what: &str) -> Check {
         return Ok(());
     }
     Err(Rejection::LimitReached { what: what.to_owned(), max: max as u64 })
+}
+
+/// As [`at_most`], by a quota of the tenant. The operators' tenant has none: nobody could lift it there.
+pub(super) fn within_quota(count: usize, quota: Quota, tenant: &TenantId, what: &str) -> Check {
+    match quota {
+        Quota::AtMost(max) if !tenant.is_system() => {
+            at_most(count, usize::try_from(max).unwrap_or(usize::MAX), what)
+        }
+        Quota::AtMost(_) | Quota::Unlimited => Ok(()),
+    }
 }
 
 /// At most `max` bytes and no control characters; may be empty.

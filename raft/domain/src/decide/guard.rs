@@ -97,7 +97,7 @@ impl Failures {
     }
 }
 
-/// One set of constraints. The counting ones are not in it: they are stored and not enforced yet.
+/// One set of constraints. The counting ones are not in it: they are limits of the ledger.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Guard {
     window: Option<TimeWindow>,

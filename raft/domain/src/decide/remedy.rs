@@ -9,7 +9,7 @@ use crate::decide::roles::role_in;
 use crate::decide::scan::of_tenant;
 use crate::decide::{Action, Denial, Reason, Request, RolePath, split_item};
 use crate::ids::{ProjectId, RoleId, TenantId};
-use crate::model::{Constraints, Grant, Permission, RatePeriod, TimeWindow};
+use crate::model::{Constraints, Grant, Permission, TimeWindow};
 use crate::state::State;
 
 /// Roles named as an example of one that would help.
@@ -220,26 +220,12 @@ fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// What is stored along `path` and on the item but not enforced yet.
+/// What is stored along `path` but not enforced yet: money, until calls have prices.
 pub(super) fn unenforced(state: &State, request: &Request<'_>, path: &Arc<RolePath>) -> Vec<String> {
     let mut found = Vec::new();
     for (source, constraints) in sources(state, request, Some(path)) {
-        if let Some(count) = constraints.max_requests_per_hour {
-            found.push(format!("{source}: max_requests_per_hour = {count} (not enforced yet)"));
-        }
         if let Some(pico_usd) = constraints.cost_limit_daily_pico_usd {
             found.push(format!("{source}: cost_limit_daily = {} USD (not enforced yet)", usd(pico_usd)));
-        }
-    }
-    let Some(item) = request.action.item() else { return found };
-    for (id, restriction) in of_tenant(&state.restrictions, request.tenant) {
-        if let Some(limit) = restriction.rate_limit.filter(|_| restriction.tools.matches(item)) {
-            let per = match limit.per {
-                RatePeriod::Minute => "minute",
-                RatePeriod::Hour => "hour",
-                RatePeriod::Day => "day",
-            };
-            found.push(format!("restriction {id}: rate_limit = {}/{per} (not enforced yet)", limit.count));
         }
     }
     found

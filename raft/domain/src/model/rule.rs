@@ -10,7 +10,7 @@ pub enum RatePeriod {
     Day,
 }
 
-/// Stored and shown as not enforced yet.
+/// For all callers together; a limit of the ledger (`ledger/limit.rs`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RateLimit {
     pub count: u32,

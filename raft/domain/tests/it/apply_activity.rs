@@ -141,6 +141,7 @@ fn every_record_is_told_as_what_it_is() {
         result_bytes: 12,
         duration_ms: 34,
         observed_at: at,
+        charges: vec![],
     };
     let refusal = Refusal {
         decision: DecisionId([3; 16]),

@@ -115,7 +115,12 @@ pub fn tenant(id: &str) -> Tenant {
         name: id.to_uppercase(),
         tier: TenantTier::Starter,
         isolation_mode: IsolationMode::Logical { namespace: id.to_owned(), database_schema: String::new() },
-        quotas: ResourceQuotas::template(TenantTier::Starter),
+        // Tests of those two set them.
+        quotas: ResourceQuotas {
+            max_users: Quota::Unlimited,
+            max_backends: Quota::Unlimited,
+            ..ResourceQuotas::template(TenantTier::Starter)
+        },
         network_config: NetworkConfig::default(),
         data_region: "eu".to_owned(),
         encryption_key_id: String::new(),
@@ -266,7 +271,7 @@ pub fn admission(revision: Revision) -> Admission {
         revision,
         mode: SealMode::Sealed,
         observed_at: TimestampMs(START_MS),
-        holds: Vec::new(),
+        holds: vec![],
     }
 }
 

@@ -28,3 +28,4 @@ mod oracle;
 mod oracle_agreement;
 mod oracle_records;
 mod oracle_world;
+mod quotas;

@@ -1,0 +1,10 @@
+//! The Budgets service: what may be consumed, what is, and what is lent to a lost node.
+
+mod accounts;
+mod amount;
+mod definitions;
+mod force_close;
+mod service;
+
+pub(crate) use amount::usd;
+pub(crate) use service::BudgetsService;
