@@ -6,7 +6,7 @@ use sha3::{Digest as _, Sha3_256};
 
 use crate::audit::ChainHead;
 use crate::ids::{AuditIndex, Digest, Incarnation, NodeId, Revision};
-use crate::row::{ActivityRow, HeadRow, MetaRow, RowChange, RowFault, RowValue};
+use crate::row::{ActivityRow, HeadRow, MetaRow, RowChange, RowFault, RowKey, RowValue};
 use crate::state::{BatchSeen, Cluster, NodeActivity, State};
 
 impl State {
@@ -42,6 +42,7 @@ impl State {
                     .iter()
                     .map(|(id, at)| RowValue::ClosedSession { id: *id, expires_at: *at }),
             )
+            .chain(self.clocks.iter().map(|(node, at)| RowValue::Clock { node: *node, at: *at }))
             .chain(self.budgets.values().cloned().map(RowValue::Budget))
             .chain(
                 self.ledger
@@ -61,9 +62,21 @@ impl State {
                     .iter()
                     .map(|(node, at)| RowValue::Settled { node: *node, at: *at }),
             )
-            .chain(self.clocks.iter().map(|(node, at)| RowValue::Clock { node: *node, at: *at }))
             .map(RowChange::from)
             .collect()
+    }
+
+    /// A limit's text decides where its accounts' rows stand, not the order of its kinds.
+    fn account_rows(&self) -> Vec<RowValue> {
+        let accounts = self.ledger.accounts.iter();
+        let mut rows: Vec<(RowKey, RowValue)> = accounts
+            .map(|(key, account)| {
+                let row = RowValue::Account { key: key.clone(), account: account.clone() };
+                (RowKey::account(key), row)
+            })
+            .collect();
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        rows.into_iter().map(|(_, row)| row).collect()
     }
 
     /// Rebuilds the state from its rows, in any order; audit rows are passed over.
