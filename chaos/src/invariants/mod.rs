@@ -1,6 +1,7 @@
 //! What must hold in every world: one invariant a file, each with its source. Those of Raft are watched while a world
 //! runs; those of the product are checked on what every node holds at the end.
 
+pub mod acknowledged;
 pub mod admin;
 pub mod calls;
 pub mod chain;
@@ -23,6 +24,7 @@ use only1mcp_domain::ids::NodeId;
 /// Everything that is watched while a world runs.
 #[derive(Debug, Default)]
 pub struct Watch {
+    pub acknowledged: acknowledged::Acknowledged,
     pub votes: votes::Votes,
     pub log: log_matching::LogMatching,
     pub digests: state_machine::Digests,

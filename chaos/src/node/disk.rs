@@ -21,6 +21,27 @@ pub struct WatchedLog {
     pub mutant: Mutant,
 }
 
+impl WatchedLog {
+    /// Told to the invariants whenever a life begins.
+    pub fn opened(&self) {
+        let last = self.inner.state().ok().and_then(|state| state.last.max(state.purged));
+        let last = last.map_or(0, |position| position.index);
+        let result = locked(&self.stage.watch).acknowledged.opened(self.node, last);
+        self.stage.check("P6 acknowledged entries", result);
+    }
+
+    fn watched(&self, records: &[LogRecord], flushed: Flushed) -> Flushed {
+        let (node, stage) = (self.node, self.stage.clone());
+        let last = records.last().map(|record| record.position.index);
+        Box::new(move |result| {
+            if let (Ok(()), Some(index)) = (&result, last) {
+                locked(&stage.watch).acknowledged.flushed(node, index);
+            }
+            flushed(result);
+        })
+    }
+}
+
 impl RaftLog for WatchedLog {
     fn state(&self) -> Result<LogState, StorageError> {
         self.inner.state()
@@ -38,6 +59,7 @@ impl RaftLog for WatchedLog {
         let result =
             locked(&self.stage.watch).log.appended(self.node, state.last.max(state.purged), &records);
         self.stage.check("log matching", result);
+        let flushed = self.watched(&records, flushed);
         if self.mutant == Mutant::LogBeforeSync {
             self.inner.append(records, Box::new(|_| {}))?;
             flushed(Ok(()));
@@ -55,6 +77,7 @@ impl RaftLog for WatchedLog {
     }
 
     fn truncate_after(&self, last: Option<LogPosition>) -> Result<(), StorageError> {
+        locked(&self.stage.watch).acknowledged.truncated(self.node, last.map_or(0, |last| last.index));
         self.inner.truncate_after(last)
     }
 

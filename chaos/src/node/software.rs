@@ -48,6 +48,7 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
     };
     let journal =
         WatchedJournal { inner: site.disk.journal(), mutant: site.mutant, appended: AtomicU64::new(0) };
+    log.opened();
     let found = log.state().map_err(|error| text(&error))?.vote;
     let kept = locked(&site.stage.watch).votes.found(site.node, found);
     site.stage.check("votes", kept);
