@@ -8,7 +8,7 @@ use only1mcp_domain::ids::{
 };
 use only1mcp_domain::model::{
     ApiKey, BillingAccount, ClusterSettings, Constraints, Grant, IsolationMode, JoinToken, NetworkConfig,
-    Principal, PrincipalKind, ResourceQuotas, SealMode, SessionMode, Tenant, TenantStatus, TenantTier,
+    Principal, PrincipalKind, Quota, ResourceQuotas, SealMode, SessionMode, Tenant, TenantStatus, TenantTier,
     Transport, Upstream,
 };
 use only1mcp_domain::time::TimestampMs;
@@ -99,7 +99,11 @@ fn tenant(id: &TenantId, mode: SealMode) -> Tenant {
         name: id.to_string(),
         tier: TenantTier::Starter,
         isolation_mode: IsolationMode::Logical { namespace: id.to_string(), database_schema: String::new() },
-        quotas: ResourceQuotas::template(TenantTier::Starter),
+        // Few enough that calls come to wait for each other's allowances, and are refused.
+        quotas: ResourceQuotas {
+            max_requests_per_minute: Quota::AtMost(60),
+            ..ResourceQuotas::template(TenantTier::Starter)
+        },
         network_config: NetworkConfig::default(),
         data_region: String::new(),
         encryption_key_id: String::new(),

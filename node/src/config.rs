@@ -29,6 +29,8 @@ pub struct NodeConfig {
     pub peer: PeerConfig,
     pub admin: AdminConfig,
     pub http: HttpConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstreams: Option<UpstreamsConfig>,
     /// Present on nodes that join; absent on the one that forms the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -91,6 +93,13 @@ pub struct HttpConfig {
     pub plain_http_beyond_loopback: bool,
     #[serde(default = "default_body_bytes_max")]
     pub body_bytes_max: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamsConfig {
+    /// Roots that certificates of https upstreams may lead to besides the system's, PEM. Read when the node starts.
+    pub ca: PathBuf,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -204,6 +213,9 @@ impl NodeConfig {
             absolute(&mut files.key);
             files.ca.as_mut().map(absolute);
         }
+        if let Some(upstreams) = &mut self.upstreams {
+            absolute(&mut upstreams.ca);
+        }
         if let Some(join) = &mut self.join {
             absolute(&mut join.token_file);
         }
@@ -290,6 +302,9 @@ http: { listen: '127.0.0.1:7301' }
         let config = parse(GOOD).unwrap();
         assert!(config.data_dir.is_absolute());
         assert_eq!(config.peer_address(), "127.0.0.1:7101");
+        assert!(config.upstreams.is_none());
+        let config = parse(&(GOOD.to_owned() + "upstreams: { ca: up.pem }\n")).unwrap();
+        assert_eq!(config.upstreams.unwrap().ca.parent(), config.data_dir.parent());
     }
 
     #[test]
@@ -299,6 +314,7 @@ http: { listen: '127.0.0.1:7301' }
             (GOOD.replace(", ca: ca.pem", ""), "peer.tls.ca"),
             (GOOD.replace("127.0.0.1:7301", "0.0.0.0:7301"), "plain_http_beyond_loopback"),
             (GOOD.to_owned() + "join: { peers: [], token_file: t }\n", "join.peers"),
+            (GOOD.to_owned() + "upstreams: { cas: x.pem }\n", "cas"),
             (GOOD.to_owned() + "form: { heartbeat_ms: 400 }\n", "heartbeat_ms"),
         ];
         for (text, names) in cases {

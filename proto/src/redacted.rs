@@ -25,7 +25,7 @@ redacted! {
     log::StoredJoinToken { info }
     model::EnvironmentVariable { name }
     model::HeaderSecret { name }
-    peer::ForwardMcpRequest { from, method, source, tenant }
+    peer::ForwardMcpRequest { from, method, source, tenant, copy }
     peer::Header { name }
     peer::InstallSnapshotRequest { from, to, vote }
     peer::JoinRequest { name, addresses, region, zone, version }

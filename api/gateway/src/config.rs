@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use only1mcp_domain::limits;
+use rustls::pki_types::CertificateDer;
 
 /// Bounds and times of one gateway. `Default` is meant for production.
 #[derive(Clone, Debug)]
@@ -48,9 +49,19 @@ pub struct Config {
     pub stream_kept_bytes_max: usize,
     /// Streams of finished calls that a session keeps for resumption.
     pub finished_streams_max: usize,
+    /// One notification of a client that is passed on to upstreams.
+    pub notification_bytes_max: usize,
+    /// Such notifications of one session.
+    pub notifications_per_second_max: u32,
+    /// A client waits no longer than this for upstreams to take its notification.
+    pub notify_ms_max: u64,
+    /// Looking for the node that runs a request which is to be cancelled.
+    pub spread_ms_max: u64,
     pub reap_ms: u64,
     /// A child process is killed this long after its input was closed.
     pub child_exit_ms: u64,
+    /// Authorities that upstreams over https may be certified by, besides the system's.
+    pub upstream_authorities: Vec<CertificateDer<'static>>,
 }
 
 impl Default for Config {
@@ -82,8 +93,13 @@ impl Default for Config {
             stream_kept_events_max: 256,
             stream_kept_bytes_max: 1 << 20,
             finished_streams_max: 8,
+            notification_bytes_max: limits::ROW_BYTES_MAX,
+            notifications_per_second_max: 50,
+            notify_ms_max: 2_000,
+            spread_ms_max: 2_000,
             reap_ms: 5_000,
             child_exit_ms: 500,
+            upstream_authorities: Vec::new(),
         }
     }
 }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use http::StatusCode;
 use only1mcp_domain::ids::McpSessionId;
-use only1mcp_domain::model::SessionMode;
+use only1mcp_domain::model::{SessionMode, Upstream};
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use crate::call::{Call, Method, Target, run};
+use crate::config::ms;
 use crate::inner::Inner;
-use crate::json::{Kind, Message, RawObject, RequestId, RpcError, code, response, string_of};
+use crate::json::{CANCELLED, Kind, Message, RawObject, RequestId, RpcError, code, response, string_of};
 use crate::ports::CallerInfo;
 use crate::protocol::ListKind;
 use crate::relay::asked_number;
@@ -20,12 +23,18 @@ use crate::upstream::Connection;
 const LOG_LEVELS: [&str; 8] =
     ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
+fn of_session(upstream: &Upstream) -> bool {
+    upstream.session_mode == SessionMode::PerSession
+}
+
 pub(crate) enum Reply {
     /// Nothing to say.
     Accepted,
     Now(Bytes),
     /// An answer in the making: a task pushes it.
     Later(Arc<EventLog>),
+    /// Not taken: what has no id is refused by the transport.
+    Refused(StatusCode, RpcError),
 }
 
 /// Who sends, in which session.
@@ -38,45 +47,39 @@ pub(crate) struct From {
 
 impl Inner {
     /// Whether only the session's home can handle the message.
-    pub(crate) fn needs_home(&self, caller: &CallerInfo, id: McpSessionId, message: &Message) -> bool {
-        let of_session = |mode: SessionMode| mode == SessionMode::PerSession;
+    pub(crate) fn needs_home(&self, caller: &CallerInfo, message: &Message) -> bool {
         match &message.kind {
             Kind::Response { .. } => true,
             Kind::Notification { method } => match method.as_str() {
-                "notifications/progress" | "notifications/roots/list_changed" => true,
-                // A request in flight here is cancelled here, whatever node is home.
-                "notifications/cancelled" => {
-                    let named = message.params().and_then(|p| p.get("requestId").and_then(RequestId::of));
-                    named.is_some_and(|named| !self.flights.holds(id, &named))
-                }
-                _ => false,
+                "notifications/progress" => true,
+                // Needs nothing; concerns whoever runs the request, whatever node is home.
+                "notifications/initialized" | CANCELLED => false,
+                // For upstream sessions, which only the home has.
+                _ => self.has_session_upstreams(caller),
             },
             Kind::Request { method, .. } => {
                 if method == "logging/setLevel" {
                     return true;
                 }
                 if ListKind::of_method(method).is_some() {
-                    return self
-                        .enforcement
-                        .upstreams(&caller.tenant)
-                        .iter()
-                        .any(|u| of_session(u.session_mode));
+                    return self.has_session_upstreams(caller);
                 }
                 let target = Method::of(method)
                     .and_then(|method| Target::read(method, message.params()?).ok())
                     .and_then(|target| self.upstream(&caller.tenant, &target.upstream?));
-                target.is_some_and(|upstream| of_session(upstream.session_mode))
+                target.is_some_and(|upstream| of_session(&upstream))
             }
         }
+    }
+
+    fn has_session_upstreams(&self, caller: &CallerInfo) -> bool {
+        self.enforcement.upstreams(&caller.tenant).iter().any(|upstream| of_session(upstream))
     }
 
     pub(crate) async fn dispatch(self: &Arc<Self>, from: &From, message: Message) -> Reply {
         match message.kind.clone() {
             Kind::Request { id, method } => self.request(from, id, &method, message).await,
-            Kind::Notification { method } => {
-                self.notified(from, &method, message).await;
-                Reply::Accepted
-            }
+            Kind::Notification { method } => self.notified(from, &method, message).await,
             Kind::Response { id } => {
                 if let (Some(session), Some(id)) = (&from.session, id) {
                     self.answered_by_client(session, &id, message.object);
@@ -134,10 +137,10 @@ impl Inner {
         Reply::Later(sink)
     }
 
-    async fn notified(self: &Arc<Self>, from: &From, method: &str, message: Message) {
-        let Some(params) = message.params() else { return };
+    async fn notified(self: &Arc<Self>, from: &From, method: &str, message: Message) -> Reply {
+        let Some(params) = message.params() else { return Reply::Accepted };
         match method {
-            "notifications/cancelled" => {
+            CANCELLED => {
                 if let Some(id) = params.get("requestId").and_then(RequestId::of) {
                     self.flights.cancel(from.id, &id, params.get("reason").map(ToOwned::to_owned));
                 }
@@ -145,22 +148,47 @@ impl Inner {
             "notifications/progress" => {
                 let token = params.get("progressToken").and_then(asked_number);
                 let asked = from.session.as_ref().zip(token).and_then(|(session, n)| session.asked_token(n));
-                let Some((connection, token)) = asked else { return };
+                let Some((connection, token)) = asked else { return Reply::Accepted };
                 let params = params.with("progressToken", token);
                 // Waited for: progress must not overtake itself, nor the answer that the client sends next.
                 if let Some(connection) = connection.upgrade() {
                     let _ = connection.send(&message.object.with("params", params.to_raw())).await;
                 }
             }
-            "notifications/roots/list_changed" => {
-                let Some(session) = &from.session else { return };
-                for slot in session.slots() {
-                    self.send_up(slot.open_connection(), message.object.clone());
-                }
-            }
-            // `initialized` needs nothing; others have no meaning that could be governed.
-            _ => {}
+            // Each upstream was greeted by the gateway itself.
+            "notifications/initialized" => {}
+            _ => return self.pass_on(from, method, &message.object).await,
         }
+        Reply::Accepted
+    }
+
+    /// A notification that the gateway knows no meaning of. It names no item that policy could judge, so it goes only
+    /// where an admission has led already: to open connections that are this session's own, and on which, under the
+    /// policy in force, a call of its client was admitted. It opens none, and a shared upstream never gets it: that
+    /// one could not tell whose it is (P7). Changed roots are told to every upstream of the session, since each was
+    /// told of the client's roots when it was greeted.
+    async fn pass_on(&self, from: &From, method: &str, object: &RawObject) -> Reply {
+        let Some(session) = &from.session else { return Reply::Accepted };
+        let bytes_max = self.config.notification_bytes_max;
+        if object.to_raw().get().len() > bytes_max {
+            let why = format!("a notification is at most {bytes_max} bytes long");
+            return Reply::Refused(StatusCode::PAYLOAD_TOO_LARGE, RpcError::new(code::INVALID_REQUEST, why));
+        }
+        let per_second_max = self.config.notifications_per_second_max;
+        if !session.may_notify(per_second_max) {
+            let error = RpcError::overloaded("notifications_per_second", per_second_max as usize);
+            return Reply::Refused(StatusCode::TOO_MANY_REQUESTS, error);
+        }
+        let (epoch, to_all) = (session.epoch(), method == "notifications/roots/list_changed");
+        let slots = session.slots().into_iter().filter(|slot| to_all || slot.is_admitted_in(epoch));
+        let told = slots.filter_map(|slot| slot.open_connection()).map(|connection| async move {
+            if let Err(error) = connection.send(object).await {
+                tracing::debug!(upstream = %connection.upstream.id, %error, "an upstream did not take a notification");
+            }
+        });
+        // Waited for, so that one does not overtake another, nor the request that the client sends next.
+        let _ = timeout(ms(self.config.notify_ms_max), join_all(told)).await;
+        Reply::Accepted
     }
 
     /// The client answers an upstream's question.
@@ -191,8 +219,8 @@ impl Inner {
             let told = open.filter(|connection| connection.offers.logging).map(|connection| {
                 let params = params.clone();
                 async move {
-                    let within = crate::config::ms(self.config.list_ms_max);
-                    let told = tokio::time::timeout(within, connection.ask("logging/setLevel", params)).await;
+                    let within = ms(self.config.list_ms_max);
+                    let told = timeout(within, connection.ask("logging/setLevel", params)).await;
                     if !matches!(told, Ok(Ok(_))) {
                         tracing::debug!(upstream = %connection.upstream.id, "an upstream did not take the log level");
                     }

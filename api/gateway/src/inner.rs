@@ -60,7 +60,7 @@ impl Inner {
         config: Config,
     ) -> Arc<Self> {
         let (config, tasks) = (Arc::new(config), TaskTracker::new());
-        let client = HttpClient::new(ms(config.connect_ms_max));
+        let client = HttpClient::new(ms(config.connect_ms_max), &config.upstream_authorities);
         Arc::new(Self {
             enforcement,
             homes,

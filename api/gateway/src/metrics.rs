@@ -43,7 +43,7 @@ pub struct MetricsSnapshot {
     pub latency_sum_us: u64,
     pub refused: u64,
     pub unauthenticated: u64,
-    /// Requests passed on to another node, a session's home.
+    /// Requests passed on to another node: to a session's home, or cancellations to all.
     pub forwarded: u64,
     pub sessions_opened: u64,
     /// Now.

@@ -181,6 +181,8 @@ pub struct Forwarded {
     pub source: Option<IpAddr>,
     /// The path's tenant, if the path named one.
     pub tenant: Option<TenantId>,
+    /// One of the copies that every other member gets: whoever runs what it names acts on it, nobody passes it on.
+    pub copy: bool,
 }
 
 pub struct ForwardedAnswer {
@@ -198,6 +200,9 @@ pub enum ForwardError {
 
 /// Reaches other nodes' gateways over the peer port.
 pub trait HomeNodes: Send + Sync + 'static {
+    /// All other members, at most `limits::NODES_MAX`.
+    fn others(&self) -> Vec<NodeId>;
+
     fn forward(
         &self,
         node: NodeId,

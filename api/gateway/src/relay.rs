@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::inner::Inner;
-use crate::json::{Kind, Message, RawObject, RequestId, RpcError, code, raw, string};
+use crate::json::{CANCELLED, Kind, Message, RawObject, RequestId, RpcError, code, raw, string};
 use crate::protocol::{ListKind, expose_uri};
 use crate::session::{Asked, CLIENT_REQUESTS_MAX, Session};
 use crate::upstream::Connection;
@@ -52,7 +52,7 @@ pub(crate) fn notification_out(
             message.object.set("params", params.to_raw());
         }
         // An upstream takes back a question.
-        "notifications/cancelled" => {
+        CANCELLED => {
             let mut params = message.params()?;
             let number = session?.asked_by(connection, params.get("requestId")?)?;
             session?.answered(number);
@@ -61,8 +61,8 @@ pub(crate) fn notification_out(
         }
         _ => {}
     }
-    if method.ends_with("/list_changed") && session.is_none() {
-        inner.announce_shared_change(&connection.upstream, &message.object);
+    if session.is_none() && !ListKind::changed_by(method).is_empty() {
+        inner.announce_shared_change(&connection.upstream, method);
         return None;
     }
     Some(message.object.to_line())

@@ -5,20 +5,31 @@ use std::sync::Arc;
 use only1mcp_domain::ids::TenantId;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Duration, Instant};
 
 use crate::config::ms;
 use crate::inner::Inner;
 use crate::ports::Revocation;
 use crate::session::{Ended, Session};
 
+/// Changed lists are announced this much later, so that many changes at once make clients list but once.
+const ANNOUNCE_AFTER: Duration = Duration::from_millis(250);
+
 /// Follows revocations until the gateway stops.
 /// INVARIANT: P4
 pub(crate) async fn follow(inner: Arc<Inner>, mut revocations: Receiver<Revocation>) {
+    let mut announce_at = None;
     loop {
         let received = tokio::select! {
             received = revocations.recv() => received,
+            () = at(announce_at) => {
+                announce_at = None;
+                inner.announce_changed_lists();
+                continue;
+            }
             () = inner.stop.cancelled() => return,
         };
+        announce_at = announce_at.or_else(|| Some(Instant::now() + ANNOUNCE_AFTER));
         match received {
             Ok(Revocation::PolicyChanged { tenant }) => inner.recheck(tenant.as_ref()),
             Ok(Revocation::UpstreamsChanged { tenant }) => inner.upstreams_changed(&tenant),
@@ -49,6 +60,13 @@ pub(crate) async fn reap(inner: Arc<Inner>) {
     }
 }
 
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn concerns(session: &Session, tenant: &TenantId) -> bool {
     session.caller.tenant == *tenant || session.caller.identity.tenant == *tenant
 }
@@ -56,10 +74,11 @@ fn concerns(session: &Session, tenant: &TenantId) -> bool {
 impl Inner {
     fn recheck(&self, tenant: Option<&TenantId>) {
         for session in self.sessions.all() {
-            if tenant.is_none_or(|tenant| concerns(&session, tenant))
-                && self.has_lost_authority(&session.caller)
-            {
-                self.close_session(session.id, &Ended::AuthorityLost);
+            if tenant.is_none_or(|tenant| concerns(&session, tenant)) {
+                session.policy_moved();
+                if self.has_lost_authority(&session.caller) {
+                    self.close_session(session.id, &Ended::AuthorityLost);
+                }
             }
         }
         // Requests of sessions whose home is elsewhere.
@@ -76,9 +95,18 @@ impl Inner {
             if tenant.is_system() || session.caller.tenant == *tenant {
                 let current = self.enforcement.upstreams(&session.caller.tenant);
                 session.close_slots(|slot| current.iter().any(|known| **known == *slot.standing.upstream));
-                Self::announce_all_lists(&session);
+                session.policy_moved();
             }
         }
+    }
+
+    /// Lists show what their reader may see: policy that moved, or other upstreams, make other lists.
+    fn announce_changed_lists(&self) {
+        self.sessions
+            .all()
+            .iter()
+            .filter(|session| session.take_relist())
+            .for_each(|s| Self::announce_all_lists(s));
     }
 
     fn recheck_everything(&self) {

@@ -4,10 +4,11 @@
 use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::config::ms;
 use crate::inner::Inner;
-use crate::json::{Kind, Message, RawObject, string};
+use crate::json::{Kind, Message, RawObject, notification, string};
 use crate::protocol::ListKind;
 use crate::relay::{Outgoing, notification_out, request_out, withdraw};
 use crate::session::Session;
@@ -28,7 +29,7 @@ pub(crate) async fn attend(
     connection: Weak<Connection>,
     mut stray: mpsc::Receiver<Message>,
 ) {
-    restore(&owner, &slot, &connection).await;
+    restore(&inner, &owner, &slot, &connection).await;
     while let Some(message) = stray.recv().await {
         let (Some(slot), Some(connection)) = (slot.upgrade(), connection.upgrade()) else { return };
         let session = match &owner {
@@ -46,21 +47,24 @@ pub(crate) async fn attend(
 }
 
 /// A fresh connection of a session is told what an earlier one was: log level and watched resources.
-async fn restore(owner: &Owner, slot: &Weak<Slot>, connection: &Weak<Connection>) {
+async fn restore(inner: &Inner, owner: &Owner, slot: &Weak<Slot>, connection: &Weak<Connection>) {
     let Owner::Session(session) = owner else { return };
     let (Some(session), Some(slot), Some(connection)) =
         (session.upgrade(), slot.upgrade(), connection.upgrade())
     else {
         return;
     };
+    let within = ms(inner.config.list_ms_max);
     if let Some(level) = session.log_level().filter(|_| connection.offers.logging) {
         let params = RawObject::default().with("level", level);
-        let _ = connection.ask("logging/setLevel", params.to_raw()).await;
+        // One that never answers must not keep the rest from being heard.
+        let _ = timeout(within, connection.ask("logging/setLevel", params.to_raw())).await;
     }
     for uri in slot.watched() {
         let params = RawObject::default().with("uri", string(&uri));
-        if let Err(error) = connection.ask("resources/subscribe", params.to_raw()).await {
-            tracing::debug!(upstream = %connection.upstream.id, %error, "a subscription was lost with its connection");
+        let asked = timeout(within, connection.ask("resources/subscribe", params.to_raw())).await;
+        if !matches!(asked, Ok(Ok(_))) {
+            tracing::debug!(upstream = %connection.upstream.id, "a subscription was lost with its connection");
         }
     }
 }
@@ -72,8 +76,27 @@ async fn one(
     connection: &Arc<Connection>,
     message: Message,
 ) {
+    if let Some(call) = call_of_progress(slot, &message) {
+        // INVARIANT: P2
+        if all_sealed(inner, std::slice::from_ref(&call)).await
+            && let Some(message) =
+                notification_out(inner, session, connection, message, call.progress.as_deref())
+        {
+            call.sink.push(message);
+        }
+        return;
+    }
     let outgoing = match &message.kind {
         Kind::Request { .. } => request_out(session, connection, message, None).await,
+        Kind::Notification { method } if session.is_none() => {
+            let changed = ListKind::changed_by(method);
+            changed.iter().for_each(|kind| connection.forget(*kind));
+            // INVARIANT: P2 (a call of any tenant may have changed the list).
+            if !changed.is_empty() && all_sealed(inner, &slot.active()).await {
+                inner.announce_shared_change(&connection.upstream, method);
+            }
+            None
+        }
         Kind::Notification { .. } => notification_out(inner, session, connection, message, None)
             .map(|message| Outgoing { message, asked: None }),
         Kind::Response { .. } => None,
@@ -94,9 +117,19 @@ async fn one(
     }
 }
 
+/// The call whose progress it is: some servers tell it on their listening stream.
+fn call_of_progress(slot: &Slot, message: &Message) -> Option<Active> {
+    let Kind::Notification { method } = &message.kind else { return None };
+    if method != "notifications/progress" {
+        return None;
+    }
+    let token = message.params()?.get("progressToken")?.get().parse::<u64>().ok()?;
+    slot.active().into_iter().find(|call| call.request == token)
+}
+
 async fn all_sealed(inner: &Inner, active: &[Active]) -> bool {
     for call in active {
-        match tokio::time::timeout(ms(inner.config.seal_ms_max), call.admitted.sealed()).await {
+        match timeout(ms(inner.config.seal_ms_max), call.admitted.sealed()).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => return false,
         }
@@ -105,15 +138,18 @@ async fn all_sealed(inner: &Inner, active: &[Active]) -> bool {
 }
 
 impl Inner {
-    /// A shared upstream's lists changed: everybody who may use it is told.
-    pub(crate) fn announce_shared_change(&self, upstream: &Upstream, notification: &RawObject) {
+    /// A shared upstream's lists changed: everybody who may use it is told so, in the gateway's words. The upstream's
+    /// own may hold what one of its callers said.
+    /// INVARIANT: P7
+    pub(crate) fn announce_shared_change(&self, upstream: &Upstream, method: &str) {
+        let told = notification(method, None).to_line();
         for session in self.sessions.all() {
             let seen = self.upstream(&session.caller.tenant, &upstream.id);
             let same = seen.is_some_and(|seen| {
                 seen.tenant == upstream.tenant && seen.session_mode == SessionMode::SharedStateless
             });
             if same {
-                session.stream.push(notification.to_line());
+                session.stream.push(told.clone());
             }
         }
     }
@@ -122,7 +158,7 @@ impl Inner {
         // Templates change with resources.
         for kind in [ListKind::Tools, ListKind::Prompts, ListKind::Resources] {
             let method = format!("notifications/{}/list_changed", kind.member());
-            session.stream.push(crate::json::notification(&method, None).to_line());
+            session.stream.push(notification(&method, None).to_line());
         }
     }
 }

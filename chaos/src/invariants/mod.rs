@@ -5,6 +5,7 @@ pub mod admin;
 pub mod calls;
 pub mod chain;
 pub mod election;
+pub mod escrow;
 pub mod log_matching;
 pub mod monotonic;
 pub mod refusals;

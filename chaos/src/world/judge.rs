@@ -7,7 +7,7 @@ use only1mcp_domain::audit::{SealedEvent, decode};
 use only1mcp_domain::ids::AuditIndex;
 
 use super::World;
-use crate::invariants::{Final, admin, calls, chain, refusals, sealed};
+use crate::invariants::{Final, admin, calls, chain, escrow, refusals, sealed};
 use crate::node::Site;
 use crate::oracle::Life;
 use crate::stage::{Stage, locked};
@@ -25,6 +25,7 @@ pub fn judge(world: &World) {
         world.sites.iter().filter_map(|site| site.live()).map(|live| live.life).collect();
     let mut oracle = locked(&stage.oracle);
     stage.check("P3 one chain", chain::check(&end));
+    stage.check("P1 no overspend", escrow::check(&end));
     stage.check("P2 sealed answers", sealed::check(&end, &oracle));
     stage.check("P3 each call once", calls::check(&end, &oracle));
     match refusals::check(&end, &oracle, &living) {

@@ -81,7 +81,15 @@ impl Cluster {
     /// Switches the tenant, and returns when answers on every node carry a receipt of that mode.
     pub async fn seal_mode(&self, mode: &str) {
         let tenant = self.about["tenants"][0]["id"].as_str().unwrap();
-        self.ctl(&["tenant", "update", tenant, "--seal-mode", mode]);
+        self.ctl(&[
+            "tenant",
+            "update",
+            tenant,
+            "--seal-mode",
+            mode,
+            "--quota",
+            "max_requests_per_minute=unlimited",
+        ]);
         for target in self.targets.iter().take(self.addresses.len()) {
             let mut client = Client::connect(target.clone()).await;
             let until = tokio::time::Instant::now() + READY;

@@ -197,15 +197,6 @@ impl Purse {
         inner.calls.remove(&call);
     }
 
-    /// The call ended and cost `charged` of what was held: the rest is free at once.
-    pub(crate) fn settle(&self, held: &[Hold], charged: &[(AccountKey, i128)]) {
-        let mut inner = self.lock();
-        for hold in held {
-            let cost = charged.iter().find(|(key, _)| *key == hold.account).map_or(0, |(_, amount)| *amount);
-            inner.commit(&hold.account, cost.saturating_sub(hold.amount));
-        }
-    }
-
     /// A batch was applied here: `state` shows it. Returns the records that have to go out.
     pub(crate) fn applied(&self, state: &State, posting: &Posting) -> Vec<Record> {
         let mut inner = self.lock();
@@ -280,7 +271,7 @@ impl Inner {
             kept.push_back(waiting);
         }
         self.line = kept;
-        records.extend(self.give_back(state, node, &blocked));
+        records.extend(self.give_back(state, node));
         records
     }
 
@@ -383,23 +374,16 @@ impl Inner {
         late.then(|| unavailable(&waiting.needs))
     }
 
-    /// What others wait for and nobody here needs. A waiting call of this node is in the cluster's line like theirs.
-    fn give_back(&mut self, state: &State, node: NodeId, wanted_here: &BTreeSet<AccountKey>) -> Vec<Record> {
-        let mut wanted: BTreeSet<&AccountKey> = BTreeSet::new();
-        let mut in_line_here: BTreeSet<&AccountKey> = BTreeSet::new();
-        for waiter in state.ledger.waiters.values() {
-            let accounts = waiter.parts.iter().map(|(account, _)| account);
-            if waiter.node == node {
-                in_line_here.extend(accounts.clone());
-            }
-            wanted.extend(accounts);
-        }
+    /// What calls in the cluster's line wait for and no call here holds. Calls of this node that wait here only have no
+    /// claim: were they served first, two nodes could each keep what the other's line stands for.
+    fn give_back(&mut self, state: &State, node: NodeId) -> Vec<Record> {
+        let waiters = state.ledger.waiters.values();
+        let wanted: BTreeSet<&AccountKey> =
+            waiters.flat_map(|waiter| waiter.parts.iter().map(|(account, _)| account)).collect();
         let mut parts = Vec::new();
-        for account in wanted {
-            // Wanted by a call here that is not in the cluster's line: its slice is on the way.
-            if wanted_here.contains(account) && !in_line_here.contains(account) {
-                continue;
-            }
+        // A slice under way is looked at once it is there.
+        for account in wanted.into_iter().filter(|account| !self.asked.contains(*account)).collect::<Vec<_>>()
+        {
             let amount = self.free(state, node, account);
             if amount > 0 {
                 self.commit(account, amount);
@@ -453,3 +437,7 @@ impl Drop for InLine {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "purse_tests.rs"]
+mod tests;

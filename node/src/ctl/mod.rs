@@ -16,6 +16,7 @@ mod grant;
 mod key;
 mod output;
 mod parse;
+pub mod price_map;
 mod principal;
 mod quotas;
 mod restriction;

@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use only1mcp_consensus::{ForwardHandler, ForwardStream, Handle};
 use only1mcp_domain::ids::{NodeId, TenantId};
+use only1mcp_domain::model::NodeRole;
 use only1mcp_gateway::Gateway;
 use only1mcp_gateway::ports::{ForwardError, Forwarded, ForwardedAnswer, HomeNodes};
 use only1mcp_proto::peer::{self, forward_mcp_response::Part};
@@ -31,6 +32,15 @@ impl PeerHomes {
 }
 
 impl HomeNodes for PeerHomes {
+    fn others(&self) -> Vec<NodeId> {
+        let (own, state) = (self.handle.node(), self.handle.state());
+        let others = state
+            .nodes
+            .iter()
+            .filter(|(node, record)| **node != own && !matches!(record.value.role, NodeRole::Removed));
+        others.map(|(node, _)| *node).collect()
+    }
+
     fn forward(
         &self,
         node: NodeId,
@@ -57,6 +67,7 @@ impl HomeNodes for PeerHomes {
                 body: request.body,
                 source: request.source.map(|ip| ip.to_string()).unwrap_or_default(),
                 tenant: request.tenant.map(|tenant| tenant.to_string()).unwrap_or_default(),
+                copy: request.copy,
             };
             let answer = timeout(ANSWER_BEGINS, client.forward_mcp(message)).await.map_err(|_| gone())?;
             let mut parts = answer.map_err(|_| gone())?.into_inner();
@@ -102,6 +113,7 @@ impl ForwardHandler for ForwardedHere {
                 body: request.body,
                 source: request.source.parse::<IpAddr>().ok(),
                 tenant,
+                copy: request.copy,
             };
             let answer = gateway.handle_forwarded(forwarded).await;
             let header = |(name, value): (String, Bytes)| peer::Header { name, value };

@@ -18,6 +18,7 @@ use only1mcp_storage::{
     DataFolder, Engine, FileJournal, FileRaftLog, Journal, JournalOptions, RaftLog, RaftLogOptions,
     SledEngine, StorageError, WriteBehind, free_bytes,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep};
@@ -174,6 +175,7 @@ impl Joined {
         readiness: &Readiness,
         later: &Later,
         admin_keeper: &Arc<Keeper>,
+        authorities: Vec<CertificateDer<'static>>,
     ) -> anyhow::Result<Member> {
         let cluster = ConsensusPort::new(self.handle.clone());
         let parts = Parts {
@@ -191,6 +193,7 @@ impl Joined {
         let gateway_port = Arc::new(GatewayPort::new(enforcer.clone(), cluster));
         let limits = only1mcp_gateway::Config {
             body_bytes_max: config.http.body_bytes_max,
+            upstream_authorities: authorities,
             ..only1mcp_gateway::Config::default()
         };
         let homes = Arc::new(PeerHomes::new(self.handle.clone()));

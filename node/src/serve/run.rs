@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -51,12 +53,17 @@ struct Node {
     later: Later,
     peer_keeper: Arc<Keeper>,
     admin_keeper: Arc<Keeper>,
+    /// Trusted for upstreams, besides the system's.
+    authorities: Vec<CertificateDer<'static>>,
     asked: mpsc::Receiver<Asked>,
     _socket: ControlSocket,
 }
 
 impl Node {
     async fn open(config: NodeConfig, folder: DataFolder, stop: CancellationToken) -> anyhow::Result<Self> {
+        let authorities =
+            config.upstreams.as_ref().map(|upstreams| tls::authorities(&upstreams.ca)).transpose();
+        let authorities = authorities.context("upstreams.ca")?.unwrap_or_default();
         let peer_keeper = keeper(&config.peer.tls, &stop).await?;
         let admin_keeper = keeper(&config.admin.tls, &stop).await?;
         let (sender, asked) = mpsc::channel(ASKED_MAX);
@@ -64,7 +71,18 @@ impl Node {
         let readiness = Readiness::new(Phase::Starting);
         let later = Later::default();
         serve_front(&config, &readiness, &later, &stop).await?;
-        Ok(Self { config, folder, stop, readiness, later, peer_keeper, admin_keeper, asked, _socket: socket })
+        Ok(Self {
+            config,
+            folder,
+            stop,
+            readiness,
+            later,
+            peer_keeper,
+            admin_keeper,
+            authorities,
+            asked,
+            _socket: socket,
+        })
     }
 
     /// By what the folder remembers, by joining, or by forming. `None` when asked to leave before.
@@ -94,8 +112,9 @@ impl Node {
         if let (Some(answer), Some((_, sender))) = (answer, forming) {
             let _ = sender.send(key_answer(answer, identity.node));
         }
+        let authorities = std::mem::take(&mut self.authorities);
         let member = tokio::select! {
-            entered = joined.enter(&self.config, &self.readiness, &self.later, &self.admin_keeper) => entered?,
+            entered = joined.enter(&self.config, &self.readiness, &self.later, &self.admin_keeper, authorities) => entered?,
             () = answer_while_starting(&mut self.asked) => return Ok(None),
         };
         Ok(Some(member))

@@ -100,6 +100,14 @@ fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>
     Ok(found)
 }
 
+/// The authorities in a bundle, each of which can be used as a root.
+/// Errors: `Read`, `BadFile`.
+pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    roots(path, &bytes)?;
+    certificates(path, &bytes)
+}
+
 /// The roots of a bundle; one that cannot be used is an error, not skipped, so that a damaged bundle is noticed.
 pub fn roots(path: &Path, bytes: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();

@@ -17,7 +17,7 @@ pub use accept::{AcceptLimits, Admit, Incoming, accept};
 pub use connect::{Expect, NodeConnector, client_config};
 pub use connection::{ConnectionInfo, Io};
 pub use error::TlsError;
-pub use files::TlsFiles;
+pub use files::{TlsFiles, authorities};
 pub use http::{HttpLimits, serve_http};
 pub use keeper::{Keeper, RELOAD_EVERY_MS};
 pub use server::{ClientCertificate, ServerTls};

@@ -15,6 +15,7 @@
 
 mod audit;
 mod bad_input;
+mod budgets;
 mod cluster;
 mod crash;
 mod disk;
@@ -29,3 +30,4 @@ mod peers;
 mod policy;
 mod sessions;
 mod tour;
+mod upstreams;

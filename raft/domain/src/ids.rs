@@ -128,6 +128,15 @@ text_id!(
 text_id!(
     /// A project within a tenant.
     ProjectId, "project id", Name, limits::NAME_BYTES_MAX);
+text_id!(
+    /// One entry of the price book.
+    PriceId, "price id", Name, limits::NAME_BYTES_MAX);
+text_id!(
+    /// One discount on prices.
+    DiscountId, "discount id", Name, limits::NAME_BYTES_MAX);
+text_id!(
+    /// How the usage of some tools is measured.
+    MeteringId, "metering id", Name, limits::NAME_BYTES_MAX);
 
 /// The tenant operators live in.
 pub const SYSTEM_TENANT: &str = "system";

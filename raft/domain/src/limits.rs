@@ -168,3 +168,27 @@ pub const SNAPSHOT_BYTES_MAX: usize = 2 << 30;
 pub const APPLY_ENTRIES_MAX: usize = 64;
 /// Notes of applied entries a slow receiver may fall behind by.
 pub const APPLIED_NOTES_MAX: usize = 4_096;
+/// Digits of a price, a rate or a factor, those before the first that counts not counted.
+pub const DECIMAL_DIGITS_MAX: usize = 30;
+/// Digits after the decimal point of one.
+pub const DECIMAL_SCALE_MAX: u8 = 30;
+/// The text of one, in bytes.
+pub const DECIMAL_BYTES_MAX: usize = 80;
+/// Lines of one price entry, its free meters counted.
+pub const PRICE_LINES_MAX: usize = 64;
+/// Tiers of one meter in a price entry, and of one volume discount.
+pub const TIERS_MAX: usize = 16;
+/// How many units a price may be for: a million tokens and much more.
+pub const PRICE_UNIT_MAX: u64 = 1_000_000_000_000;
+/// The highest price of a line, in its currency.
+pub const PRICE_MAX: u64 = 1_000_000_000;
+/// The highest rate of a currency, in USD.
+pub const EXCHANGE_RATE_MAX: u64 = 1_000_000;
+/// Units of one meter in one call, and where the last tier may begin.
+pub const UNITS_MAX: u64 = 1_000_000_000_000_000;
+/// Discounts of one tenant.
+pub const DISCOUNTS_PER_TENANT_MAX: usize = 32;
+/// A JSON pointer to a number of usage, in bytes.
+pub const POINTER_BYTES_MAX: usize = 512;
+/// Numbers taken off another to make a meter disjoint.
+pub const POINTERS_MAX: usize = 8;

@@ -14,7 +14,7 @@ use crate::call::run::{Call, End, Sent, failed, sealed, unrecorded};
 use crate::call::target::{Method, digest_of};
 use crate::config::ms;
 use crate::inner::Inner;
-use crate::json::{Message, RawObject, RpcError, code, notification, number, string};
+use crate::json::{CANCELLED, Message, RawObject, RpcError, code, notification, number, string};
 use crate::ports::{AdmittedCall, Receipt, Refused};
 use crate::relay::expose_contents;
 use crate::session::Ended;
@@ -57,8 +57,7 @@ impl Call {
                 let error = RpcError::reason(Reason::Overloaded);
                 self.failed(inner, admitted, CallOutcome::UpstreamFailed, &error).await
             }
-            End::NotOffered => {
-                let why = "a shared upstream keeps no subscriptions";
+            End::NotOffered { why } => {
                 let error = RpcError::new(code::METHOD_NOT_FOUND, why);
                 self.failed(inner, admitted, CallOutcome::UpstreamFailed, &error).await
             }
@@ -192,7 +191,7 @@ impl Call {
             None => params,
         };
         inner.tasks.spawn(async move {
-            let _ = connection.send(&notification("notifications/cancelled", Some(params.to_raw()))).await;
+            let _ = connection.send(&notification(CANCELLED, Some(params.to_raw()))).await;
         });
     }
 }

@@ -40,7 +40,9 @@ pub(super) enum End {
     Withheld(Refused),
     Overloaded,
     /// Not possible at such an upstream; nothing was sent.
-    NotOffered,
+    NotOffered {
+        why: &'static str,
+    },
 }
 
 /// Where the request stands at its upstream: what a cancellation must name.
@@ -67,6 +69,8 @@ async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
         let reason = own_reason.unwrap_or(Reason::UpstreamUnknown);
         return refuse(&inner.enforcement.refuse(&call.caller, target.kind, &target.item, reason).await);
     };
+    // Read before the decision: a policy that moves meanwhile makes this admission one of the past.
+    let epoch = call.session.as_ref().map_or(0, |session| session.epoch());
     let until = started + ms(inner.config.call_ms_max.min(upstream.call_timeout_ms));
     let admitted = inner.enforcement.admit(CallRequest {
         caller: call.caller.clone(),
@@ -84,7 +88,7 @@ async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
     let sent = Sent::default();
     let end = tokio::select! {
         ended = call.flight.ended() => End::Stopped(ended),
-        end = timeout_at(until, dispatch(inner, call, &upstream, &admitted, &sent)) => {
+        end = timeout_at(until, dispatch(inner, call, &upstream, &admitted, epoch, &sent)) => {
             end.unwrap_or(End::TimedOut)
         }
     };
@@ -98,6 +102,7 @@ async fn dispatch(
     call: &Call,
     upstream: &Arc<Upstream>,
     admitted: &Arc<dyn AdmittedCall>,
+    epoch: u64,
     sent: &Sent,
 ) -> End {
     if let Err(refused) = admitted.may_dispatch().await {
@@ -105,10 +110,11 @@ async fn dispatch(
     }
     let shared = upstream.session_mode == SessionMode::SharedStateless;
     if shared && call.target.method.is_subscription() {
-        return End::NotOffered;
+        return End::NotOffered { why: "a shared upstream keeps no subscriptions" };
     }
     let session = call.session.as_ref().filter(|_| !shared);
     let Some(slot) = inner.slot(upstream, session) else { return End::Failed(UpstreamError::SessionLost) };
+    slot.admitted_in(epoch);
     let Some(_place) = slot.standing.permit(ms(inner.config.permit_wait_ms_max)).await else {
         return End::Overloaded;
     };
@@ -124,7 +130,7 @@ async fn dispatch(
         End::Answered { .. } => slot.standing.succeeded(),
         End::Failed(UpstreamError::BackingOff { .. }) => {}
         End::Failed(error) => slot.standing.failed(error),
-        End::TimedOut | End::Stopped(_) | End::Withheld(_) | End::Overloaded | End::NotOffered => {}
+        End::TimedOut | End::Stopped(_) | End::Withheld(_) | End::Overloaded | End::NotOffered { .. } => {}
     }
     end
 }
@@ -141,8 +147,16 @@ async fn exchange(
         Ok(connection) => connection,
         Err(error) => return End::Failed(error),
     };
+    if !connection.offers.serves(call.target.method) {
+        return End::NotOffered { why: "this upstream does not offer it" };
+    }
     let id = connection.next_id();
-    let _active = slot.enter(Active { admitted: admitted.clone(), sink: call.sink.clone() });
+    let _active = slot.enter(Active {
+        admitted: admitted.clone(),
+        sink: call.sink.clone(),
+        request: id,
+        progress: call.target.progress.clone(),
+    });
     *sent.lock().unwrap_or_else(PoisonError::into_inner) = Some((connection.clone(), id));
     let message = request(number(id), call.target.method.name(), call.target.params_for_upstream(id));
     let mut exchange = match connection.exchange(id, &message).await {

@@ -26,7 +26,7 @@ pub(crate) fn json(status: StatusCode, body: Bytes) -> Answer {
 /// A refusal by the transport, told as a JSON-RPC error.
 pub(crate) fn error(status: StatusCode, error: &RpcError, id: Option<&RawValue>) -> Answer {
     let mut answer = json(status, error.to_response(id));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use only1mcp_domain::ids::{NodeId, TenantId};
+use tokio::time::timeout;
 
+use crate::config::ms;
 use crate::http::access::session_gone;
 use crate::http::answer::{Answer, empty};
 use crate::http::incoming::{Incoming, IncomingBody};
 use crate::http::routes::handle;
 use crate::inner::Inner;
+use crate::json::Message;
 use crate::ports::{Forwarded, ForwardedAnswer};
 
 /// Belong to one connection only.
@@ -30,20 +34,7 @@ impl Inner {
         if incoming.forwarded {
             return Err(session_gone());
         }
-        self.metrics.forwarded();
-        let mut headers: Vec<(String, Bytes)> = incoming
-            .headers
-            .iter()
-            .filter(|(name, _)| !HOP_BY_HOP.contains(name))
-            .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())))
-            .collect();
-        // Over HTTP/2 the host stands in the target: the home node must see it, too.
-        if let (false, Some(authority)) = (incoming.headers.contains_key("host"), incoming.uri.authority()) {
-            headers.push(("host".to_owned(), Bytes::copy_from_slice(authority.as_str().as_bytes())));
-        }
-        let tenant = incoming.path_tenant.as_deref().and_then(|tenant| TenantId::new(tenant).ok());
-        let method = incoming.method.as_str().to_owned();
-        let request = Forwarded { method, headers, body, source: incoming.source, tenant };
+        let request = self.passed_on(&incoming, body, false);
         let answer = self.homes.forward(home, request).await.map_err(|_| session_gone())?;
         let mut response = Response::new(Body::from_stream(answer.body));
         *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -58,6 +49,48 @@ impl Inner {
             }
         }
         Ok(response)
+    }
+
+    /// Tells all other members that a request is cancelled: any of them may run it, and only that one knows. Done when
+    /// one says that it does, when all have answered, or when the time is up; a cancellation that came too late is
+    /// none.
+    pub(crate) fn spread<'a>(
+        &'a self,
+        incoming: &Incoming,
+        cancellation: &Message,
+    ) -> impl Future<Output = ()> + Send + use<'a> {
+        let body = cancellation.object.to_line();
+        let others = self.homes.others().into_iter();
+        let mut told: FuturesUnordered<_> = others
+            .map(|node| self.homes.forward(node, self.passed_on(incoming, body.clone(), true)))
+            .collect();
+        async move {
+            let until_found = async {
+                while let Some(answer) = told.next().await {
+                    if answer.is_ok_and(|answer| answer.status == StatusCode::ACCEPTED.as_u16()) {
+                        return;
+                    }
+                }
+            };
+            let _ = timeout(ms(self.config.spread_ms_max), until_found).await;
+        }
+    }
+
+    fn passed_on(&self, incoming: &Incoming, body: Bytes, copy: bool) -> Forwarded {
+        self.metrics.forwarded();
+        let mut headers: Vec<(String, Bytes)> = incoming
+            .headers
+            .iter()
+            .filter(|(name, _)| !HOP_BY_HOP.contains(name))
+            .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())))
+            .collect();
+        // Over HTTP/2 the host stands in the target: the home node must see it, too.
+        if let (false, Some(authority)) = (incoming.headers.contains_key("host"), incoming.uri.authority()) {
+            headers.push(("host".to_owned(), Bytes::copy_from_slice(authority.as_str().as_bytes())));
+        }
+        let tenant = incoming.path_tenant.as_deref().and_then(|tenant| TenantId::new(tenant).ok());
+        let method = incoming.method.as_str().to_owned();
+        Forwarded { method, headers, body, source: incoming.source, tenant, copy }
     }
 }
 
@@ -79,6 +112,7 @@ pub(crate) async fn handle_forwarded(inner: Arc<Inner>, request: Forwarded) -> F
                 source: request.source,
                 path_tenant: request.tenant.map(|tenant| tenant.to_string()),
                 forwarded: true,
+                copy: request.copy,
             };
             handle(inner, incoming).await
         }

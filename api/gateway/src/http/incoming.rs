@@ -23,4 +23,6 @@ pub(crate) struct Incoming {
     pub(crate) path_tenant: Option<String>,
     /// Passed on already: never again.
     pub(crate) forwarded: bool,
+    /// One of the copies that every member gets: acted on where it concerns something, passed on by nobody.
+    pub(crate) copy: bool,
 }

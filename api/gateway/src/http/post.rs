@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
 use http::header::HeaderValue;
@@ -65,12 +66,21 @@ impl Inner {
         };
         let here = token.home == self.enforcement.node();
         let session = if here { self.sessions.get(token.session) } else { None };
-        if session.is_none() && messages.iter().any(|m| self.needs_home(&caller, token.session, m)) {
+        if session.is_none() && messages.iter().any(|m| self.needs_home(&caller, m)) {
             return if here { Err(session_gone()) } else { self.forward(token.home, incoming, body).await };
         }
         if let Some(session) = &session {
             session.touch();
         }
+        let held = |named: &RequestId| self.flights.holds(token.session, named);
+        let elsewhere: Vec<&Message> =
+            messages.iter().filter(|m| m.cancels().is_some_and(|named| !held(&named))).collect();
+        if incoming.copy && !elsewhere.is_empty() {
+            // Not run here either: the one that asks around looks on.
+            return Ok(empty(StatusCode::NO_CONTENT));
+        }
+        let spread: Vec<_> = elsewhere.into_iter().map(|message| self.spread(&incoming, message)).collect();
+        join_all(spread).await;
         let from = From { caller, id: token.session, session };
         self.reply(&from, &token, messages, batch).await
     }
@@ -89,6 +99,7 @@ impl Inner {
                 Reply::Accepted => Ok(empty(StatusCode::ACCEPTED)),
                 Reply::Now(answer) => Ok(json(StatusCode::OK, answer)),
                 Reply::Later(log) => self.answer_of(from, &log, &shape).await,
+                Reply::Refused(status, problem) => Err(error(status, &problem, None)),
             };
         }
         let (mut now, mut later) = (Vec::new(), Vec::new());
@@ -97,6 +108,7 @@ impl Inner {
                 Reply::Accepted => {}
                 Reply::Now(answer) => now.push(answer),
                 Reply::Later(log) => later.push(log),
+                Reply::Refused(_, problem) => now.push(problem.to_response(None)),
             }
         }
         if later.is_empty() {

@@ -35,6 +35,7 @@ fn read(request: Request, path_tenant: Option<String>) -> Incoming {
         source,
         path_tenant,
         forwarded: false,
+        copy: false,
     }
 }
 

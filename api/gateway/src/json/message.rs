@@ -38,6 +38,9 @@ pub(crate) struct Message {
     pub(crate) object: RawObject,
 }
 
+/// What takes back a request.
+pub(crate) const CANCELLED: &str = "notifications/cancelled";
+
 #[derive(Debug)]
 pub(crate) enum BadMessage {
     Syntax,
@@ -82,6 +85,16 @@ impl Message {
             (None, _) => return Err(invalid("neither a method nor an answer")),
         };
         Ok(Self { kind, object })
+    }
+
+    /// The request that a cancellation names.
+    pub(crate) fn cancels(&self) -> Option<RequestId> {
+        match &self.kind {
+            Kind::Notification { method } if method == CANCELLED => {
+                self.params()?.get("requestId").and_then(RequestId::of)
+            }
+            Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+        }
     }
 
     /// The parameters; empty where there are none or they are no object with distinct members.

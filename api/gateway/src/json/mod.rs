@@ -7,5 +7,5 @@ mod object;
 
 pub(crate) use depth::too_deep;
 pub(crate) use error::{RpcError, code};
-pub(crate) use message::{BadMessage, Kind, Message, RequestId, notification, request, response};
+pub(crate) use message::{BadMessage, CANCELLED, Kind, Message, RequestId, notification, request, response};
 pub(crate) use object::{RawObject, number, raw, string, string_of};

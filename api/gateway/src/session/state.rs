@@ -1,7 +1,7 @@
 //! What the home node holds of one MCP session: its upstream connections, streams, and questions put to its client.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -62,8 +62,19 @@ pub(crate) struct Session {
     pub(crate) stream: Arc<EventLog>,
     pub(crate) closed: CancellationToken,
     next: AtomicU64,
+    /// Moves with policy: an admission of an earlier epoch no longer says what the caller may use.
+    epoch: AtomicU64,
+    /// What the session's client can list may have changed, and it was not told yet.
+    relist: AtomicBool,
     used: Mutex<Instant>,
+    notified: Mutex<Notified>,
     parts: Mutex<Parts>,
+}
+
+/// Notifications passed on in the second that began at `since`.
+struct Notified {
+    since: Instant,
+    count: u32,
 }
 
 impl Session {
@@ -84,7 +95,10 @@ impl Session {
             stream: EventLog::new(0, Bounds::of_session(config)),
             closed: CancellationToken::new(),
             next: AtomicU64::new(1),
+            epoch: AtomicU64::new(1),
+            relist: AtomicBool::new(false),
             used: Mutex::new(Instant::now()),
+            notified: Mutex::new(Notified { since: Instant::now(), count: 0 }),
             parts: Mutex::default(),
         })
     }
@@ -95,6 +109,32 @@ impl Session {
 
     pub(crate) fn idle_for(&self) -> Duration {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Policy moved: admissions so far count no more for what follows them, and lists may look different.
+    pub(crate) fn policy_moved(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.relist.store(true, Ordering::Release);
+    }
+
+    /// True once after each change of what can be listed.
+    pub(crate) fn take_relist(&self) -> bool {
+        self.relist.swap(false, Ordering::AcqRel)
+    }
+
+    /// False when the session has passed on as many notifications in this second as it may.
+    pub(crate) fn may_notify(&self, per_second_max: u32) -> bool {
+        let mut notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
+        if notified.since.elapsed() >= Duration::from_secs(1) {
+            *notified = Notified { since: Instant::now(), count: 0 };
+        }
+        let may = notified.count < per_second_max;
+        notified.count += u32::from(may);
+        may
     }
 
     /// A stream for the answer to one request, kept for resumption while there is room.

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use crate::call::Method;
 use crate::json::{Message, RawObject, raw, string};
 use crate::upstream::UpstreamError;
 
@@ -38,6 +39,8 @@ pub(crate) struct Offers {
     pub(crate) prompts: bool,
     pub(crate) resources: bool,
     pub(crate) logging: bool,
+    completions: bool,
+    subscriptions: bool,
     pub(crate) announces_tools: bool,
     pub(crate) announces_prompts: bool,
     pub(crate) announces_resources: bool,
@@ -53,16 +56,31 @@ impl Offers {
         }
         let can = result.object("capabilities").ok_or(broken)?;
         let announces = |name: &str| can.object(name).is_some_and(|one| one.is_true("listChanged"));
+        // The oldest version knows completions, but no capability of that name.
+        let completions = version == VERSIONS[0] || can.get("completions").is_some();
         Ok(Self {
             version,
             tools: can.get("tools").is_some(),
             prompts: can.get("prompts").is_some(),
             resources: can.get("resources").is_some(),
             logging: can.get("logging").is_some(),
+            completions,
+            subscriptions: can.object("resources").is_some_and(|one| one.is_true("subscribe")),
             announces_tools: announces("tools"),
             announces_prompts: announces("prompts"),
             announces_resources: announces("resources"),
         })
+    }
+
+    /// A request for what was not offered may never be answered: it is not sent.
+    pub(crate) fn serves(&self, method: Method) -> bool {
+        match method {
+            Method::CallTool => self.tools,
+            Method::GetPrompt => self.prompts,
+            Method::ReadResource => self.resources,
+            Method::Subscribe | Method::Unsubscribe => self.subscriptions,
+            Method::Complete => self.completions,
+        }
     }
 }
 

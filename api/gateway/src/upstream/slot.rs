@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -21,14 +22,22 @@ const SUBSCRIPTIONS_MAX: usize = 256;
 pub(crate) struct Active {
     pub(crate) admitted: Arc<dyn AdmittedCall>,
     pub(crate) sink: Arc<EventLog>,
+    /// Its id at the upstream, and its progress token there.
+    pub(crate) request: u64,
+    /// The client's own progress token.
+    pub(crate) progress: Option<Box<RawValue>>,
 }
 
 pub(crate) struct Slot {
     pub(crate) standing: Arc<Standing>,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// The same one, for those who will not wait while another is being made.
+    open: Mutex<Weak<Connection>>,
     active: Mutex<BTreeMap<u64, Active>>,
     /// Numbers calls over all connections of the slot.
     entered: AtomicU64,
+    /// The session's epoch when a call through this slot was last admitted; 0 before the first.
+    admitted_in: AtomicU64,
     watched: Mutex<BTreeSet<String>>,
     closed: CancellationToken,
 }
@@ -38,8 +47,10 @@ impl Slot {
         Arc::new(Self {
             standing,
             connection: tokio::sync::Mutex::default(),
+            open: Mutex::default(),
             active: Mutex::default(),
             entered: AtomicU64::new(0),
+            admitted_in: AtomicU64::new(0),
             watched: Mutex::default(),
             closed: CancellationToken::new(),
         })
@@ -67,6 +78,7 @@ impl Slot {
             Ok((connection, stray)) => {
                 self.standing.succeeded();
                 opened(connection.clone(), stray);
+                *lock(&self.open) = Arc::downgrade(&connection);
                 *place = Some(connection.clone());
                 Ok(connection)
             }
@@ -79,8 +91,7 @@ impl Slot {
 
     /// The connection if there is one that works, without waiting.
     pub(crate) fn open_connection(&self) -> Option<Arc<Connection>> {
-        let place = self.connection.try_lock().ok()?;
-        place.as_ref().filter(|connection| !connection.is_closed()).cloned()
+        lock(&self.open).upgrade().filter(|connection| !connection.is_closed())
     }
 
     pub(crate) fn enter(self: &Arc<Self>, active: Active) -> ActivePlace {
@@ -92,6 +103,15 @@ impl Slot {
     /// Calls in flight, oldest first.
     pub(crate) fn active(&self) -> Vec<Active> {
         lock(&self.active).values().cloned().collect()
+    }
+
+    pub(crate) fn admitted_in(&self, epoch: u64) {
+        self.admitted_in.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// Whether the session's client was let through to this upstream under the policy of `epoch`.
+    pub(crate) fn is_admitted_in(&self, epoch: u64) -> bool {
+        self.admitted_in.load(Ordering::Acquire) == epoch
     }
 
     /// False when there are too many.

@@ -267,6 +267,12 @@ impl Enforcement for Fake {
 pub struct Homes(pub Mutex<HashMap<NodeId, Gateway>>);
 
 impl HomeNodes for Homes {
+    fn others(&self) -> Vec<NodeId> {
+        let mut others: Vec<NodeId> = self.0.lock().unwrap().keys().copied().collect();
+        others.sort();
+        others
+    }
+
     fn forward(
         &self,
         node: NodeId,

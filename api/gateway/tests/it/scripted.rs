@@ -1,6 +1,7 @@
 //! An upstream whose every answer a test writes, byte by byte.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
@@ -10,6 +11,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::sync::broadcast;
 
 type Script = dyn Fn(Value) -> BoxFuture<'static, Response> + Send + Sync;
 
@@ -21,6 +23,10 @@ pub struct Scripted {
     pub secrets: Arc<Mutex<Vec<String>>>,
     pub deleted: Arc<Mutex<u32>>,
     pub initialized: Arc<Mutex<u32>>,
+    pub capabilities: Arc<Mutex<Value>>,
+    /// What it says on the listening streams of its clients; without readers of this there are none.
+    pub said: broadcast::Sender<String>,
+    pub listens: Arc<AtomicBool>,
 }
 
 pub fn json_body(text: impl Into<String>) -> Response {
@@ -48,6 +54,9 @@ impl Scripted {
             secrets: Arc::default(),
             deleted: Arc::default(),
             initialized: Arc::default(),
+            capabilities: Arc::new(Mutex::new(json!({"tools": {}, "resources": {}, "prompts": {}}))),
+            said: broadcast::Sender::new(64),
+            listens: Arc::default(),
         };
         let (this, script) = (scripted.clone(), Arc::new(script) as Arc<Script>);
         let app = axum::Router::new().fallback(move |request: Request| {
@@ -67,6 +76,9 @@ impl Scripted {
         if parts.method == "GET" {
             return match parts.headers.get("last-event-id") {
                 Some(last) => script(json!({"method": "resume", "last": last.to_str().unwrap()})).await,
+                None if self.listens.load(Ordering::SeqCst) => {
+                    sse_body(Body::from_stream(told(self.said.subscribe())))
+                }
                 None => status(405),
             };
         }
@@ -80,7 +92,7 @@ impl Scripted {
             *self.initialized.lock().unwrap() += 1;
             let result = json!({
                 "protocolVersion": message["params"]["protocolVersion"],
-                "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
+                "capabilities": *self.capabilities.lock().unwrap(),
                 "serverInfo": {"name": "scripted", "version": "1"},
             });
             let text = json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string();
@@ -96,11 +108,26 @@ impl Scripted {
         script(message).await
     }
 
+    /// Says something of its own accord, to all who listen.
+    pub async fn say(&self, text: &str) {
+        crate::world::until("a listener", || self.said.receiver_count() > 0).await;
+        self.said.send(text.to_owned()).unwrap();
+    }
+
     /// Raw texts of messages with that method.
     pub fn texts(&self, method: &str) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
         seen.iter().filter(|(m, _)| m["method"] == method).map(|(_, text)| text.clone()).collect()
     }
+}
+
+fn told(
+    said: broadcast::Receiver<String>,
+) -> impl futures_util::Stream<Item = Result<String, std::io::Error>> {
+    futures_util::stream::unfold(said, async |mut said| {
+        let text = said.recv().await.ok()?;
+        Some((Ok(format!("data: {text}\n\n")), said))
+    })
 }
 
 /// Answers every request with `result`.

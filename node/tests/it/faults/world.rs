@@ -209,11 +209,15 @@ impl World {
         }
     }
 
-    /// A service account that may call tools, through a grant of the same name; its key.
+    /// A service account that may call tools, as often as it likes, through a grant of the same name; its key.
     pub async fn developer(&self, tenant: &str, name: &str) -> String {
+        let lifted = ["tenant", "update", tenant, "--quota", "max_requests_per_minute=unlimited"];
+        self.ctl(1, &lifted).await;
+        let role = ["role", "put", "caller", "--tenant", tenant, "--permission", "ToolAll"];
+        self.ctl(1, &role).await;
         self.ctl(1, &["principal", "create", name, "--tenant", tenant, "--kind", "service"]).await;
         let grant =
-            ["grant", "create", "--tenant", tenant, "--principal", name, "--role", "developer", "--id", name];
+            ["grant", "create", "--tenant", tenant, "--principal", name, "--role", "caller", "--id", name];
         self.ctl(1, &grant).await;
         let made = self.ctl(1, &["key", "create", "--tenant", tenant, "--principal", name, "--wait"]).await;
         made["key"].as_str().unwrap_or_else(|| panic!("no key in {made}")).to_owned()

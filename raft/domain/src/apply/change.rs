@@ -112,7 +112,9 @@ impl<'a> Change<'a> {
         for place in std::mem::take(&mut self.waiters) {
             match self.state.ledger.waiters.get(&place).cloned() {
                 Some(waiter) => self.write(RowValue::Waiter { place, waiter }),
-                None => self.erase(RowKey::waiter(place)),
+                // One that came and went within this entry left no row.
+                None if place.0 < self.log_index => self.erase(RowKey::waiter(place)),
+                None => {}
             }
         }
     }

@@ -74,13 +74,15 @@ pub(super) fn restarted(change: &mut Change<'_>, node: NodeId, complete: bool) -
         }
         return Vec::new();
     }
+    let keys = change.state.lent_to(node);
+    keys.iter().for_each(|key| change.touch(key));
     let forfeits = change.state.forfeit_all(node, ForfeitReason::UnattributedRestart);
-    forfeits.iter().for_each(|forfeit| change.touch(&forfeit.account));
     forfeits
 }
 
 /// What a node that leaves for good was lent, in the entry that removes it.
 pub(super) fn removed(change: &mut Change<'_>, node: NodeId, report: Report) -> Report {
+    change.state.lent_to(node).iter().for_each(|key| change.touch(key));
     let forfeits = change.state.forfeit_all(node, ForfeitReason::NodeRemoved);
     change.remove_settled(node);
     forfeited(change, report, &forfeits)

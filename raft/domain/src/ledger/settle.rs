@@ -52,8 +52,8 @@ impl State {
         let keys = self.lent_to(node);
         for key in &keys {
             if let Some(account) = self.ledger.accounts.get_mut(key) {
-                let lent = account.lent_to(node);
-                account.set_lent(node, Lent { outstanding: 0, ..lent });
+                // What was posted in its place stays posted, and covers nothing that a new life spends.
+                account.set_lent(node, Lent::default());
             }
         }
         keys
@@ -69,19 +69,15 @@ impl State {
         let account = self.ledger.accounts.get_mut(key)?;
         let lent = account.lent_to(node);
         let amount = lent.outstanding;
-        if amount <= 0 {
-            return None;
-        }
         // A removed node is heard no more, and a restarted one has told what it could: only who is thought lost may
         // still bring in charges that are covered now.
         let forfeited = match reason {
             ForfeitReason::ForceClosed => lent.forfeited.saturating_add(amount),
-            ForfeitReason::UnattributedRestart => lent.forfeited,
-            ForfeitReason::NodeRemoved => 0,
+            ForfeitReason::UnattributedRestart | ForfeitReason::NodeRemoved => 0,
         };
         account.set_lent(node, Lent { outstanding: 0, forfeited });
         account.posted = account.posted.saturating_add(amount);
-        Some(Forfeit { account: key.clone(), node, amount, reason })
+        (amount > 0).then(|| Forfeit { account: key.clone(), node, amount, reason })
     }
 
     /// Posts in full all that is lent to the node.
@@ -89,7 +85,8 @@ impl State {
         self.lent_to(node).iter().filter_map(|key| self.forfeit(node, key, reason)).collect()
     }
 
-    fn lent_to(&self, node: NodeId) -> Vec<AccountKey> {
+    /// Accounts of which the node has something.
+    pub(crate) fn lent_to(&self, node: NodeId) -> Vec<AccountKey> {
         let accounts = self.ledger.accounts.iter();
         accounts
             .filter(|(_, account)| account.lent_to(node) != Lent::default())

@@ -1,0 +1,473 @@
+//! Purses of several nodes over one real ledger, in random order: calls that start, end, wait and are given up, nodes
+//! that lag, crash with their journal and without it, are removed, limits that fall and rise. Whatever happens no
+//! account is overspent, and afterwards everything that is left can be spent, from any node.
+
+use std::collections::BTreeMap;
+
+use only1mcp_domain::activity::{Batch, CallOutcome, Completion};
+use only1mcp_domain::command::{Actor, Command, Entry, Secret32, Via};
+use only1mcp_domain::ids::{BudgetId, Digest, Incarnation, PrincipalId, TenantId};
+use only1mcp_domain::ledger::LimitId;
+use only1mcp_domain::model::{
+    Budget, BudgetScope, ClusterSettings, Measure, NodeRecord, NodeRole, PeriodKind,
+};
+use only1mcp_domain::outcome::Outcome;
+use only1mcp_domain::state::{Cluster, Versioned};
+use proptest::prelude::*;
+
+use super::*;
+use crate::recover::charges_of;
+
+const NODES: usize = 3;
+const ACCOUNTS: usize = 3;
+const START: TimestampMs = TimestampMs(1_000_000);
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A call at a node that needs these accounts.
+    Call {
+        node: usize,
+        accounts: u8,
+        amount: i128,
+    },
+    /// An open call ends.
+    End {
+        node: usize,
+        which: usize,
+    },
+    /// A waiting caller goes away.
+    GiveUp {
+        node: usize,
+        which: usize,
+    },
+    /// The node's records are applied.
+    Post {
+        node: usize,
+    },
+    /// The node applies what the log has.
+    CatchUp {
+        node: usize,
+    },
+    Crash {
+        node: usize,
+        journal_kept: bool,
+    },
+    ForceClose {
+        node: usize,
+    },
+    SetLimit {
+        account: usize,
+        limit: i128,
+    },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let node = 0..NODES;
+    prop_oneof![
+        8 => (node.clone(), 1u8..8, 1i128..4).prop_map(|(node, accounts, amount)| Op::Call { node, accounts, amount }),
+        6 => (node.clone(), any::<usize>()).prop_map(|(node, which)| Op::End { node, which }),
+        1 => (node.clone(), any::<usize>()).prop_map(|(node, which)| Op::GiveUp { node, which }),
+        8 => node.clone().prop_map(|node| Op::Post { node }),
+        8 => node.clone().prop_map(|node| Op::CatchUp { node }),
+        1 => (node.clone(), any::<bool>()).prop_map(|(node, journal_kept)| Op::Crash { node, journal_kept }),
+        1 => node.prop_map(|node| Op::ForceClose { node }),
+        1 => (0..ACCOUNTS, 1i128..120).prop_map(|(account, limit)| Op::SetLimit { account, limit }),
+    ]
+}
+
+struct Node {
+    id: NodeId,
+    incarnation: Incarnation,
+    sequence: u64,
+    purse: Arc<Purse>,
+    /// How much of the history it has applied.
+    seen: usize,
+    /// Journaled, not sent.
+    journal: Vec<Record>,
+    open: Vec<(CallId, Vec<Hold>)>,
+    waiting: Vec<InLineCall>,
+    /// The step of the history that tells all of earlier lives.
+    opened_by: Option<usize>,
+}
+
+struct InLineCall {
+    call: CallId,
+    line: Option<Answer>,
+}
+
+/// One entry and what it means for its node.
+struct Step {
+    state: State,
+    posting: Option<(NodeId, Incarnation, Posting)>,
+}
+
+struct World {
+    history: Vec<Step>,
+    nodes: Vec<Node>,
+    calls: u64,
+    /// What was ever held and not released, by account: the truth about spending.
+    spent: BTreeMap<AccountKey, i128>,
+    /// The highest limit in force since something was last lent, by account.
+    limits: BTreeMap<AccountKey, i128>,
+}
+
+fn budget_id(account: usize) -> BudgetId {
+    BudgetId::new(format!("b{account}")).unwrap()
+}
+
+fn tenant() -> TenantId {
+    TenantId::new("acme").unwrap()
+}
+
+fn key(account: usize) -> AccountKey {
+    AccountKey {
+        tenant: tenant(),
+        limit: LimitId::Budget(budget_id(account)),
+        subject: "".into(),
+        start: TimestampMs(0),
+    }
+}
+
+fn budget(account: usize, amount: i128) -> Versioned<Budget> {
+    let value = Budget {
+        tenant: tenant(),
+        id: budget_id(account),
+        scope: BudgetScope::default(),
+        per: None,
+        measure: Measure::Calls,
+        period: PeriodKind::Total,
+        zone: String::new(),
+        amount,
+        hard: true,
+        description: String::new(),
+        created_at: START,
+        created_by: "test".to_owned(),
+    };
+    Versioned { revision: 1, value }
+}
+
+fn first_state() -> State {
+    let mut state = State {
+        cluster: Some(Cluster {
+            id: Digest([1; 32]),
+            settings: Versioned { revision: 1, value: ClusterSettings::new("test") },
+            key_hash_key: Secret32([1; 32]),
+            session_key: Secret32([2; 32]),
+            next_node: NodeId(9),
+        }),
+        log_time: START,
+        ..State::default()
+    };
+    for id in 1..=NODES as u64 {
+        let record = NodeRecord {
+            id: NodeId(id),
+            name: format!("n{id}"),
+            peer_address: String::new(),
+            admin_address: String::new(),
+            http_address: String::new(),
+            region: String::new(),
+            zone: String::new(),
+            version: String::new(),
+            role: NodeRole::Voter,
+            joined_at: START,
+        };
+        state.nodes.insert(NodeId(id), Versioned { revision: 1, value: record });
+    }
+    for account in 0..ACCOUNTS {
+        state.budgets.insert((tenant(), budget_id(account)), budget(account, 40));
+    }
+    state
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            history: vec![Step { state: first_state(), posting: None }],
+            nodes: Vec::new(),
+            calls: 0,
+            spent: BTreeMap::new(),
+            limits: (0..ACCOUNTS).map(|account| (key(account), 40)).collect(),
+        };
+        for id in 1..=NODES as u64 {
+            world.nodes.push(Node {
+                id: NodeId(id),
+                incarnation: Incarnation(0),
+                sequence: 0,
+                purse: Arc::new(Purse::new(NodeId(id))),
+                seen: 0,
+                journal: Vec::new(),
+                open: Vec::new(),
+                waiting: Vec::new(),
+                opened_by: None,
+            });
+        }
+        for node in 0..NODES {
+            world.start(node, true);
+        }
+        world
+    }
+
+    fn state(&self) -> &State {
+        &self.history.last().unwrap().state
+    }
+
+    fn apply(
+        &mut self,
+        via: Via,
+        command: Command,
+        posting: Option<(NodeId, Incarnation, Posting)>,
+    ) -> Outcome {
+        let mut state = self.state().clone();
+        let entry = Entry {
+            actor: Actor {
+                tenant: TenantId::system(),
+                principal: PrincipalId::new("test").unwrap(),
+                key: None,
+                via,
+                ip: None,
+                user_agent: String::new(),
+                request_id: String::new(),
+            },
+            command_id: None,
+            request_digest: Digest::default(),
+            observed_at: START,
+            command,
+        };
+        let applied = state.apply(self.history.len() as u64 + 1, &entry);
+        // What is stored is what is known.
+        let rows = state.rows().into_iter().filter_map(|row| row.value);
+        assert_eq!(State::from_rows(rows).unwrap().ledger, state.ledger);
+        self.history.push(Step { state, posting });
+        applied.outcome.unwrap()
+    }
+
+    /// A life begins: the journal is told, and everything lent to earlier lives ends.
+    fn start(&mut self, node: usize, journal_kept: bool) {
+        let id = self.nodes[node].id;
+        let outcome = self.apply(Via::Node(id), Command::OpenIncarnation { node: id }, None);
+        let Outcome::IncarnationOpened { incarnation, .. } = outcome else { panic!("{outcome:?}") };
+        let old = &mut self.nodes[node];
+        old.incarnation = incarnation;
+        old.sequence = 0;
+        old.purse = Arc::new(Purse::new(id));
+        old.waiting.clear();
+        old.seen = self.history.len() - 1;
+        let mut records = std::mem::take(&mut old.journal);
+        for (call, holds) in std::mem::take(&mut old.open) {
+            records.push(completion(call, charges_of(&holds)));
+        }
+        if !journal_kept {
+            records.clear();
+        }
+        records.push(Record::Restarted { complete: journal_kept });
+        old.journal = records;
+        self.post(node);
+        self.nodes[node].opened_by = Some(self.history.len() - 1);
+    }
+
+    fn post(&mut self, node: usize) {
+        let from = &mut self.nodes[node];
+        if from.journal.is_empty() {
+            return;
+        }
+        let records = std::mem::take(&mut from.journal);
+        from.sequence += 1;
+        // What the first batch of a life tells was held by earlier ones.
+        let posting = if from.sequence == 1 { Posting::default() } else { Posting::of(&records) };
+        let (id, incarnation, sequence) = (from.id, from.incarnation, from.sequence);
+        let batch = Batch { node: id, incarnation, sequence, digest: Digest([sequence as u8; 32]), records };
+        let outcome = self.apply(Via::Node(id), Command::Activity(batch), Some((id, incarnation, posting)));
+        assert!(matches!(outcome, Outcome::BatchApplied { .. }), "{outcome:?}");
+    }
+
+    fn catch_up(&mut self, node: usize) {
+        let Self { history, nodes, spent, .. } = self;
+        let node = &mut nodes[node];
+        while node.seen + 1 < history.len() {
+            node.seen += 1;
+            if node.opened_by == Some(node.seen) {
+                node.purse.open();
+            }
+            let Step { state, posting } = &history[node.seen];
+            let records = match posting {
+                Some((id, incarnation, posting)) if (*id, *incarnation) == (node.id, node.incarnation) => {
+                    node.purse.applied(state, posting)
+                }
+                _ => node.purse.moved(state),
+            };
+            node.journal.extend(records);
+        }
+        node.answers(spent);
+    }
+
+    fn call(&mut self, node: usize, accounts: &[usize], amount: i128) -> CallId {
+        self.calls += 1;
+        let call = CallId(u128::from(self.calls).to_be_bytes());
+        let Self { history, nodes, spent, .. } = self;
+        let node = &mut nodes[node];
+        let state = &history[node.seen].state;
+        let needs = accounts.iter().map(|account| Need {
+            account: key(*account),
+            end: TimestampMs(u64::MAX),
+            amount,
+        });
+        let far = (Instant::now() + Duration::from_secs(1 << 30), TimestampMs(u64::MAX));
+        node.purse.enter(call, START);
+        let (answer, records) = node.purse.hold(state, call, needs.collect(), far);
+        node.journal.extend(records);
+        node.waiting.push(InLineCall { call, line: Some(answer) });
+        node.answers(spent);
+        call
+    }
+
+    fn end(&mut self, node: usize, which: usize) {
+        let node = &mut self.nodes[node];
+        if !node.open.is_empty() {
+            let (call, holds) = node.open.remove(which % node.open.len());
+            node.journal.push(completion(call, charges_of(&holds)));
+        }
+    }
+
+    fn run(&mut self, op: &Op) {
+        match *op {
+            Op::Call { node, accounts, amount } => {
+                let wanted: Vec<usize> = (0..ACCOUNTS).filter(|bit| accounts & (1 << bit) != 0).collect();
+                self.call(node, &wanted, amount);
+            }
+            Op::End { node, which } => self.end(node, which),
+            Op::GiveUp { node, which } => {
+                let node = &mut self.nodes[node];
+                if !node.waiting.is_empty() {
+                    let at = which % node.waiting.len();
+                    let InLineCall { call, line } = node.waiting.remove(at);
+                    drop(InLine::new(node.purse.clone(), call, line.unwrap()));
+                }
+            }
+            Op::Post { node } => self.post(node),
+            Op::CatchUp { node } => self.catch_up(node),
+            Op::Crash { node, journal_kept } => self.start(node, journal_kept),
+            Op::ForceClose { node } => {
+                // As an operator's command, whose authority is tested elsewhere.
+                let mut state = self.state().clone();
+                for account in 0..ACCOUNTS {
+                    if let Some(found) = state.ledger.accounts.get(&key(account)).cloned() {
+                        let mut closed = found;
+                        let id = self.nodes[node].id;
+                        if let Some(entry) = closed.lent.iter_mut().find(|(node, _)| *node == id) {
+                            closed.posted += entry.1.outstanding;
+                            entry.1.forfeited += entry.1.outstanding;
+                            entry.1.outstanding = 0;
+                        }
+                        state.ledger.accounts.insert(key(account), closed);
+                    }
+                }
+                self.history.push(Step { state, posting: None });
+            }
+            Op::SetLimit { account, limit } => {
+                let mut state = self.state().clone();
+                state.budgets.insert((tenant(), budget_id(account)), budget(account, limit));
+                self.history.push(Step { state, posting: None });
+                let known = self.limits.get_mut(&key(account)).unwrap();
+                *known = (*known).max(limit);
+            }
+        }
+        self.check();
+    }
+
+    /// INVARIANT: P1
+    fn check(&self) {
+        for (key, account) in &self.state().ledger.accounts {
+            assert!(account.is_escrowed(), "{key}: {account:?}");
+            assert_eq!(account.overrun, 0, "{key}: nothing costs more than was held");
+        }
+        for (key, spent) in &self.spent {
+            assert!(*spent <= self.limits[key], "{key}: {spent} of {}", self.limits[key]);
+        }
+    }
+
+    /// All faults end: everything is told and applied, and nobody waits.
+    fn heal(&mut self) {
+        for _ in 0..50 {
+            for node in 0..NODES {
+                while !self.nodes[node].open.is_empty() {
+                    self.end(node, 0);
+                }
+                self.post(node);
+                self.catch_up(node);
+            }
+            let idle =
+                |node: &Node| node.waiting.is_empty() && node.journal.is_empty() && node.open.is_empty();
+            if self.nodes.iter().all(idle) && self.state().ledger.waiters.is_empty() {
+                return;
+            }
+        }
+        panic!("somebody waits for ever: {:?}", self.state().ledger.waiters);
+    }
+}
+
+impl Node {
+    /// Calls whose turn has come are open; those that never can be held for are refused.
+    fn answers(&mut self, spent: &mut BTreeMap<AccountKey, i128>) {
+        let open = &mut self.open;
+        self.waiting.retain_mut(|waiting| match waiting.line.as_mut().unwrap().try_recv() {
+            Ok(Ok(holds)) => {
+                for hold in &holds {
+                    *spent.entry(hold.account.clone()).or_default() += hold.amount;
+                }
+                open.push((waiting.call, holds));
+                false
+            }
+            Ok(Err(shortage)) => {
+                assert!(matches!(shortage, Shortage::Exceeded { .. }), "{shortage:?}");
+                false
+            }
+            Err(_) => true,
+        });
+    }
+}
+
+fn completion(call: CallId, charges: Vec<only1mcp_domain::ledger::Charge>) -> Record {
+    Record::Completion(Completion {
+        call,
+        tenant: tenant(),
+        outcome: CallOutcome::Success,
+        result_digest: Digest::default(),
+        result_bytes: 0,
+        duration_ms: 0,
+        observed_at: START,
+        charges,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4_000, ..ProptestConfig::with_cases(120) })]
+
+    #[test]
+    fn nobody_overspends_and_nothing_is_lost(ops in prop::collection::vec(op(), 1..160)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new();
+            for op in &ops {
+                world.run(op);
+            }
+            world.heal();
+            // What is left can be spent to the last unit, whoever asks.
+            for account in 0..ACCOUNTS {
+                for turn in 0..400 {
+                    world.call(turn % NODES, &[account], 1);
+                    world.heal();
+                    world.check();
+                    let state = world.state();
+                    let limit = state.budgets[&(tenant(), budget_id(account))].value.amount;
+                    if state.ledger.accounts.get(&key(account)).is_some_and(|account| account.posted >= limit) {
+                        break;
+                    }
+                }
+                let state = world.state();
+                let limit = state.budgets[&(tenant(), budget_id(account))].value.amount;
+                let posted = state.ledger.accounts[&key(account)].posted;
+                assert!(posted >= limit, "account {account}: {posted} of {limit} could be spent");
+            }
+        });
+    }
+}
