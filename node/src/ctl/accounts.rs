@@ -235,7 +235,7 @@ impl Held {
     }
 
     fn text(&self) -> String {
-        let sums = self.sums.iter().map(|(measure, sum)| amount_text(measure, &sum.to_string()));
+        let sums = self.sums.iter().map(|(measure, sum)| amount_text(measure, &sum.normalize().to_string()));
         sums.collect::<Vec<_>>().join(" and ")
     }
 }
@@ -345,9 +345,10 @@ mod tests {
         let mut held = Held::default();
         held.add(account("calls", &[(1, "5"), (3, "7")]), 3).unwrap();
         held.add(account("calls", &[(3, "8")]), 3).unwrap();
-        held.add(account("cost", &[(3, "0.000000000001")]), 3).unwrap();
+        held.add(account("cost", &[(3, "0.5")]), 3).unwrap();
+        held.add(account("cost", &[(3, "1.5")]), 3).unwrap();
         held.add(account("tokens", &[(1, "9")]), 3).unwrap();
-        assert_eq!((held.accounts, held.text().as_str()), (3, "15 calls and 0.000000000001 USD"));
+        assert_eq!((held.accounts, held.text().as_str()), (4, "15 calls and 2 USD"));
         assert!(held.add(account("calls", &[(3, "x")]), 3).is_err());
     }
 }

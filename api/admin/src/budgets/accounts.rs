@@ -30,7 +30,7 @@ pub(super) async fn list(
     let limit = optional_limit("limit", &message.limit)?;
     let view = core.read(call, message.consistency, &tenant).await?;
     let closed = if message.include_closed { "closed" } else { "" };
-    let filters = [tenant.as_str(), &message.limit, &message.subject, closed];
+    let filters = [tenant.as_str(), message.limit.as_str(), message.subject.as_str(), closed];
     let list = Listing::start(&core.pins, call, view, message.page_size, &message.page_token, &filters)?;
     let view = &list.view;
     let start = match &list.after {

@@ -2,6 +2,7 @@
 
 use only1mcp_admin::ports::Consistency;
 use only1mcp_proto::admin as pb;
+use only1mcp_proto::model as m;
 use tonic::Code;
 
 use crate::world::{World, code, principal_request};
@@ -69,7 +70,16 @@ async fn a_token_for_a_state_no_longer_kept_is_stale() {
     let small = || pb::ListPrincipalsRequest { page_size: 1, ..Default::default() };
     let token = client.list_principals(small()).await.unwrap().into_inner().next_page_token;
     for number in 0..65 {
-        client.create_principal(principal_request(None, &format!("p{number}"))).await.unwrap();
+        let display_name = format!("Developer {number}");
+        let principal = m::Principal {
+            tenant: "acme".into(),
+            id: "developer".into(),
+            kind: m::PrincipalKind::Person.into(),
+            display_name,
+            ..Default::default()
+        };
+        let request = pb::UpdatePrincipalRequest { options: None, principal: Some(principal) };
+        client.update_principal(request).await.unwrap();
         client.list_principals(small()).await.unwrap();
     }
     let refused = client.list_principals(request(&token)).await.unwrap_err();

@@ -76,8 +76,7 @@ pub(super) fn restarted(change: &mut Change<'_>, node: NodeId, complete: bool) -
     }
     let keys = change.state.lent_to(node);
     keys.iter().for_each(|key| change.touch(key));
-    let forfeits = change.state.forfeit_all(node, ForfeitReason::UnattributedRestart);
-    forfeits
+    change.state.forfeit_all(node, ForfeitReason::UnattributedRestart)
 }
 
 /// What a node that leaves for good was lent, in the entry that removes it.

@@ -150,10 +150,10 @@ mod tests {
     #[test]
     fn zones() {
         for good in ["UTC", "Europe/Vienna", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "EST5EDT"] {
-            assert!(zone("zone", good).is_ok(), "{good}");
+            assert!(zone("z", good).is_ok(), "{good}");
         }
         for bad in ["", "/UTC", "UTC/", "Europe//Vienna", "../etc/passwd", "Europe/Wien\n", "5", "Zürich"] {
-            assert!(zone("zone", bad).is_err(), "{bad}");
+            assert!(zone("z", bad).is_err(), "{bad}");
         }
     }
 
