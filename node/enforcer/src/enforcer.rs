@@ -485,6 +485,23 @@ async fn flush_refusals(enforcer: Arc<Enforcer>) -> Result<(), String> {
     }
 }
 
+/// What an operator should see of limits without asking.
+fn log_budget(effect: &Effect) {
+    match effect {
+        Effect::BudgetLevel { account, level, posted, limit } => {
+            tracing::warn!(%account, level = level.text(), posted, limit, "a budget passed a share of its limit");
+        }
+        Effect::Overrun { account, amount } => {
+            tracing::warn!(%account, amount, "a call used more than was held for it");
+        }
+        Effect::PolicyChanged { .. }
+        | Effect::UpstreamsChanged { .. }
+        | Effect::SessionClosed { .. }
+        | Effect::NodesChanged
+        | Effect::SettingsChanged => {}
+    }
+}
+
 /// Passes effects on after the view has moved past them, so that whoever acts on one decides by the new policy.
 async fn forward_effects(enforcer: Arc<Enforcer>) -> Result<(), String> {
     let mut notes = enforcer.parts.cluster.notes();
@@ -500,6 +517,7 @@ async fn forward_effects(enforcer: Arc<Enforcer>) -> Result<(), String> {
                 }
                 enforcer.wait_view(note.log_index).await;
                 for effect in &note.effects {
+                    log_budget(effect);
                     let _ = enforcer.effects.send(effect.clone());
                 }
             }

@@ -275,7 +275,9 @@ impl World {
         // What the first batch of a life tells was held by earlier ones.
         let posting = if from.sequence == 1 { Posting::default() } else { Posting::of(&records) };
         let (id, incarnation, sequence) = (from.id, from.incarnation, from.sequence);
-        let batch = Batch { node: id, incarnation, sequence, digest: Digest([sequence as u8; 32]), records };
+        let mut digest = Digest([0; 32]);
+        digest.0[..8].copy_from_slice(&sequence.to_be_bytes());
+        let batch = Batch { node: id, incarnation, sequence, digest, records };
         let outcome = self.apply(Via::Node(id), Command::Activity(batch), Some((id, incarnation, posting)));
         assert!(matches!(outcome, Outcome::BatchApplied { .. }), "{outcome:?}");
     }

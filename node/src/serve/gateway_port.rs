@@ -80,7 +80,12 @@ impl GatewayPort {
                 Ok(Effect::PolicyChanged { tenant }) => Revocation::PolicyChanged { tenant },
                 Ok(Effect::UpstreamsChanged { tenant }) => Revocation::UpstreamsChanged { tenant },
                 Ok(Effect::SessionClosed { session }) => Revocation::SessionClosed { session },
-                Ok(Effect::NodesChanged | Effect::SettingsChanged) => continue,
+                Ok(
+                    Effect::NodesChanged
+                    | Effect::SettingsChanged
+                    | Effect::BudgetLevel { .. }
+                    | Effect::Overrun { .. },
+                ) => continue,
                 Err(broadcast::error::RecvError::Lagged(_)) => Revocation::PolicyChanged { tenant: None },
                 Err(broadcast::error::RecvError::Closed) => return,
             };

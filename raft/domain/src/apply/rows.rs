@@ -44,12 +44,7 @@ impl State {
             )
             .chain(self.clocks.iter().map(|(node, at)| RowValue::Clock { node: *node, at: *at }))
             .chain(self.budgets.values().cloned().map(RowValue::Budget))
-            .chain(
-                self.ledger
-                    .accounts
-                    .iter()
-                    .map(|(key, account)| RowValue::Account { key: key.clone(), account: account.clone() }),
-            )
+            .chain(self.account_rows())
             .chain(
                 self.ledger
                     .waiters
