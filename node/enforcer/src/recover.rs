@@ -36,9 +36,10 @@ pub(crate) struct Carried {
 /// Errors: the journal is unreadable or unwritable, or the cluster refuses the node; each ends the node.
 pub(crate) async fn recover(parts: &Parts) -> Result<Carried, String> {
     let found = Found::read(&parts.journal.read_all()?)?;
-    let complete = found.is_complete(&parts.cluster.state(), parts);
     let incarnation = open_incarnation(parts).await?;
+    // This node's rows may be as old as its journal: only from here on the state is sure to know what was posted.
     let state = parts.cluster.state();
+    let complete = found.is_complete(&state, parts);
     let mut batches = found.unposted(&state, parts)?;
     let mut last = found.notices(&state, parts);
     // After everything that was spent is told. INVARIANT: P1
@@ -181,7 +182,7 @@ impl Found {
     }
 
     /// Whether the journal surely holds all that this node did and has not posted: it was not cut, and is not a copy of
-    /// an earlier one. `state`: before this life's incarnation is opened.
+    /// an earlier one. `state`: once this life's incarnation is opened.
     fn is_complete(&self, state: &State, parts: &Parts) -> bool {
         let node = parts.cluster.node();
         let Some(activity) = state.activity.get(&node) else { return true };

@@ -1,5 +1,6 @@
 //! P1 on real clusters: a limit holds over all nodes, to the last call, and whatever a node takes with it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -132,4 +133,41 @@ async fn what_a_lost_node_held_counts_as_spent_once_an_operator_says_so() {
         answered <= LIMIT && answered + outstanding >= LIMIT,
         "{answered} answered, {outstanding} were lent"
     );
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_remember_everything_has_spent_all_it_was_lent() {
+    let mut cluster = Cluster::start(33).await;
+    budget(&cluster).await;
+    let told = Arc::new(Told::default());
+    let victim = cluster.leader().await % 3 + 1;
+    let asked = victim % 3 + 1;
+    demand(&cluster, &[victim], 2, 2, &told).await;
+    cluster.kill(victim);
+    let journal = cluster.path(&format!("node-{victim}")).join("journal");
+    let copy = cluster.path("older-journal");
+    copy_files(&journal, &copy);
+    cluster.restart(victim).await;
+    demand(&cluster, &[victim], 2, 3, &told).await;
+    // Nothing is under way: what is outstanding is in that node's hand alone.
+    eventually("all calls are posted", async || account(&cluster, asked).await.0 == 10).await;
+    cluster.kill(victim);
+    std::fs::remove_dir_all(&journal).unwrap();
+    copy_files(&copy, &journal);
+    let (posted, outstanding) = account(&cluster, asked).await;
+    assert!(outstanding > 0, "it was lent a slice");
+    cluster.restart(victim).await;
+    let forfeited = (posted + outstanding, 0);
+    eventually("all of it counts as spent", async || account(&cluster, asked).await == forfeited).await;
+    let query = ["audit", "query", "--tenant", "system", "--kind", "AnomalyDetected"];
+    let events = cluster.ctl(asked, &query).await;
+    assert!(events.to_string().contains("unattributed_restart"), "{events}");
 }
