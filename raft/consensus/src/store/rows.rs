@@ -95,15 +95,19 @@ pub fn each_row(
 /// Builds the state from its rows.
 pub fn load(engine: &dyn Engine) -> Result<Loaded, LoadError> {
     let mut values: Vec<RowValue> = Vec::new();
-    each_row(engine, vec![Table::Meta.number()], &[Table::Audit.number()], |key, value| {
-        let table = key
-            .first()
-            .copied()
-            .and_then(Table::from_number)
-            .ok_or_else(|| bad_row(&key, "unknown table"))?;
-        values.push(codec::decode_row(table, &value).map_err(|error| bad_row(&key, error))?);
-        Ok(())
-    })?;
+    // The audit events are not part of the state; tables stand on both sides of theirs.
+    let (audit, end) = (Table::Audit.number(), u8::MAX);
+    for (from, to) in [(Table::Meta.number(), audit), (audit.saturating_add(1), end)] {
+        each_row(engine, vec![from], &[to], |key, value| {
+            let table = key
+                .first()
+                .copied()
+                .and_then(Table::from_number)
+                .ok_or_else(|| bad_row(&key, "unknown table"))?;
+            values.push(codec::decode_row(table, &value).map_err(|error| bad_row(&key, error))?);
+            Ok(())
+        })?;
+    }
     let state = State::from_rows(values).map_err(|fault| LoadError::State { problem: fault.to_string() })?;
     let installed = engine
         .get(INSTALLED_KEY)?
@@ -135,5 +139,36 @@ pub fn audit_event(key: &[u8], value: &[u8]) -> Result<SealedEvent, LoadError> {
     match codec::decode_row(Table::Audit, value).map_err(|error| bad_row(key, error))? {
         RowValue::Audit(event) if key == RowKey::audit(event.index).0 => Ok(event),
         _ => Err(bad_row(key, "not the audit event its key names")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use only1mcp_domain::ids::{NodeId, TenantId};
+    use only1mcp_domain::ledger::{AccountKey, LimitId};
+    use only1mcp_domain::time::TimestampMs;
+    use only1mcp_storage::{MemDisk, MemOptions};
+
+    use super::*;
+
+    /// Rows before and behind the audit events alike: accounts were once forgotten at every start.
+    #[test]
+    fn a_state_is_read_back_from_all_its_tables() {
+        let account = RowValue::Account {
+            key: AccountKey {
+                tenant: TenantId::system(),
+                limit: LimitId::QuotaRequests,
+                subject: "".into(),
+                start: TimestampMs(0),
+            },
+            account: only1mcp_domain::ledger::Account::new(TimestampMs(60_000)),
+        };
+        let clock = RowValue::Clock { node: NodeId(1), at: TimestampMs(5) };
+        let settled = RowValue::Settled { node: NodeId(1), at: TimestampMs(7) };
+        let state = State::from_rows([account, clock, settled]).unwrap();
+        let engine = MemDisk::new(MemOptions::default()).engine();
+        let rows = state.rows().into_iter().map(|row| (row.key.0, row.value.as_ref().map(codec::encode_row)));
+        engine.write(rows.collect(), true).unwrap();
+        assert_eq!(load(&engine).unwrap().state, state);
     }
 }
