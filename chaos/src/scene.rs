@@ -99,9 +99,9 @@ fn tenant(id: &TenantId, mode: SealMode) -> Tenant {
         name: id.to_string(),
         tier: TenantTier::Starter,
         isolation_mode: IsolationMode::Logical { namespace: id.to_string(), database_schema: String::new() },
-        // Few enough that calls come to wait for each other's allowances, and are refused.
+        // Counted and lent in every world; enough that every client is served once the faults have ended.
         quotas: ResourceQuotas {
-            max_requests_per_minute: Quota::AtMost(60),
+            max_requests_per_minute: Quota::AtMost(5_000),
             ..ResourceQuotas::template(TenantTier::Starter)
         },
         network_config: NetworkConfig::default(),
