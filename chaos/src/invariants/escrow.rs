@@ -23,7 +23,10 @@ pub fn check(end: &Final) -> Result<(), String> {
             let of = |sums: &BTreeMap<String, i128>| sums.get(&name).copied().unwrap_or(0);
             let told = of(&charged).saturating_add(of(&forfeited));
             if account.posted != told {
-                return Err(format!("node {node}: {key} has {} posted, the chain tells {told}", account.posted));
+                return Err(format!(
+                    "node {node}: {key} has {} posted, the chain tells {told}",
+                    account.posted
+                ));
             }
             let Some(limit) = amount_of(state, key).filter(|limit| limit.hard) else { continue };
             let spent = of(&held).max(of(&charged));

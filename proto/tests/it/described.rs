@@ -8,8 +8,9 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 
 fn message(package: &str, name: &str) -> DescriptorProto {
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    let file = set.file.into_iter().find(|file| file.package() == package).unwrap();
-    file.message_type.into_iter().find(|message| message.name() == name).unwrap()
+    // A package may be spread over files.
+    let files = set.file.into_iter().filter(|file| file.package() == package);
+    files.flat_map(|file| file.message_type).find(|message| message.name() == name).unwrap()
 }
 
 /// Names of the fields of a log message's oneof, by number.
