@@ -94,12 +94,14 @@ pub fn decode(number: usize, frame: &Bytes) -> Result<wire::frame::Part, Snapsho
 
 /// The frames of a snapshot point, made one at a time.
 pub fn frames(frozen: Arc<Frozen>) -> impl Iterator<Item = Result<Bytes, SnapshotError>> + Send {
-    // In key order already, and before any audit event.
-    let state_rows: Vec<_> =
-        frozen.state.rows().into_iter().filter_map(|change| Some((change.key.0, change.value?))).collect();
+    // In key order already; the audit events stand between the state's tables.
+    let rows = frozen.state.rows().into_iter().filter_map(|change| Some((change.key.0, change.value?)));
+    let audit = [Table::Audit.number()];
+    let (before, behind): (Vec<_>, Vec<_>) = rows.partition(|(key, _)| key.as_slice() < audit.as_slice());
     Frames {
         stage: Stage::Header,
-        state_rows: state_rows.into_iter(),
+        before: before.into_iter(),
+        behind: behind.into_iter(),
         audit: Vec::new().into_iter().peekable(),
         next_audit: AuditIndex(1),
         digest: Sha3_256::new(),
@@ -117,7 +119,8 @@ enum Stage {
 struct Frames {
     frozen: Arc<Frozen>,
     stage: Stage,
-    state_rows: std::vec::IntoIter<(Vec<u8>, RowValue)>,
+    before: std::vec::IntoIter<(Vec<u8>, RowValue)>,
+    behind: std::vec::IntoIter<(Vec<u8>, RowValue)>,
     audit: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Vec<u8>)>>,
     next_audit: AuditIndex,
     digest: Sha3_256,
@@ -138,15 +141,22 @@ impl Frames {
         }))
     }
 
-    /// The next row in key order: the state's tables, then the audit events up to the chain's head.
+    /// The next row in key order: the state's tables, with the audit events up to the chain's head where theirs stands.
     fn next_row(&mut self) -> Result<Option<wire::Row>, SnapshotError> {
-        if let Some((key, value)) = self.state_rows.next() {
-            return Ok(Some(wire::Row { key: key.into(), value: codec::encode_row(&value).into() }));
+        let of_state = |(key, value): (Vec<u8>, RowValue)| wire::Row {
+            key: key.into(),
+            value: codec::encode_row(&value).into(),
+        };
+        if let Some(row) = self.before.next() {
+            return Ok(Some(of_state(row)));
         }
         if self.audit.peek().is_none() {
             self.read_audit()?;
         }
-        Ok(self.audit.next().map(|(key, value)| wire::Row { key: key.into(), value: value.into() }))
+        if let Some((key, value)) = self.audit.next() {
+            return Ok(Some(wire::Row { key: key.into(), value: value.into() }));
+        }
+        Ok(self.behind.next().map(of_state))
     }
 
     fn read_audit(&mut self) -> Result<(), SnapshotError> {
