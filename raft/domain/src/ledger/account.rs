@@ -41,7 +41,7 @@ impl Account {
         self.lent.iter().fold(0, |sum: i128, (_, lent)| sum.saturating_add(lent.outstanding))
     }
 
-    /// Posted and outstanding: what is gone from the limit, for good or for now.
+    /// Posted and outstanding: what is gone from the limit, for good or until it comes back.
     pub fn taken(&self) -> i128 {
         self.posted.saturating_add(self.outstanding())
     }
