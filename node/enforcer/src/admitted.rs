@@ -158,6 +158,9 @@ impl Admitted {
     }
 
     fn completion(&self, outcome: CallOutcome, result_digest: Digest, result_bytes: u64) -> Record {
+        let newest = self.enforcer.parts.cluster.state();
+        let returned = self.held.lock().unwrap_or_else(PoisonError::into_inner).end(&newest);
+        returned.into_iter().for_each(|record| self.enforcer.intake.owe(record, true));
         Record::Completion(Completion {
             call: self.admission.call,
             tenant: self.admission.tenant.clone(),

@@ -193,7 +193,7 @@ impl World {
                 id: NodeId(id),
                 incarnation: Incarnation(0),
                 sequence: 0,
-                purse: Arc::new(Purse::new(NodeId(id))),
+                purse: Arc::new(Purse::new(NodeId(id), Arc::default())),
                 seen: 0,
                 journal: Vec::new(),
                 open: Vec::new(),
@@ -249,7 +249,7 @@ impl World {
         let old = &mut self.nodes[node];
         old.incarnation = incarnation;
         old.sequence = 0;
-        old.purse = Arc::new(Purse::new(id));
+        old.purse = Arc::new(Purse::new(id, Arc::default()));
         old.waiting.clear();
         old.seen = self.history.len() - 1;
         let mut records = std::mem::take(&mut old.journal);
