@@ -162,7 +162,7 @@ impl Listing {
         (rows.into_iter().map(|(_, value)| value).collect(), token)
     }
 
-    /// As [`Listing::take`], for records that do not name themselves.
+    /// As [`Listing::take`], for records that do not name themselves. Where few are kept a page ends before it is full.
     pub(crate) fn take_entries<'m, K: Ord + Clone, V: Clone>(
         &self,
         pins: &Pins,
@@ -175,12 +175,15 @@ impl Listing {
         let range = map.range((start, Bound::Unbounded)).take_while(|(key, _)| within(key));
         let mut rows = Vec::new();
         let mut last = None;
-        for (key, value) in range.filter(|(key, value)| keep(key, value)) {
-            if rows.len() == self.size {
+        for (looked_at, (key, value)) in range.enumerate() {
+            let kept = keep(key, value);
+            if looked_at == limits::PAGE_LOOKED_AT_MAX || (kept && rows.len() == self.size) {
                 let token = last.map(|key| self.token(pins, text(key))).unwrap_or_default();
                 return (rows, token);
             }
-            rows.push((key, value));
+            if kept {
+                rows.push((key, value));
+            }
             last = Some(key);
         }
         (rows, String::new())

@@ -112,6 +112,8 @@ pub const UPSTREAM_MESSAGE_BYTES_MAX: usize = 16 << 20;
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Rows of one page of an administrative list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
+/// Rows looked at for one page, where not every one is shown; the next page goes on from there.
+pub const PAGE_LOOKED_AT_MAX: usize = 10_000;
 /// Text fields of an audit event (user agent, action, detail), in bytes; longer ones are cut and marked.
 pub const EVENT_TEXT_BYTES_MAX: usize = 512;
 /// Before and after states in an audit event, in bytes each; larger ones are replaced by their digest.
