@@ -195,3 +195,38 @@ impl Listing {
         cursor.seal(&self.view, self.filter).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use only1mcp_domain::decide::CompiledPolicy;
+    use only1mcp_domain::time::TimestampMs;
+
+    use super::*;
+
+    #[test]
+    fn page_looked_at_max() {
+        let state = Arc::new(State::default());
+        let policy = Arc::new(CompiledPolicy::build(&state));
+        let view = View { state, policy, now: TimestampMs(0) };
+        let list = Listing { view, after: None, size: 2, filter: [0; FILTER_BYTES] };
+        let pins = Pins::new();
+        // Whether the list has an end here is seen by the state it is to go on from.
+        let page = |rows: usize, keep: fn(usize) -> bool| {
+            let map: OrdMap<usize, usize> = (0..rows).map(|row| (row, row)).collect();
+            let (rows, _) =
+                list.take(&pins, &map, Bound::Unbounded, |_| true, |row| keep(*row), ToString::to_string);
+            let ends_early = !pins.kept.lock().unwrap().is_empty();
+            pins.kept.lock().unwrap().clear();
+            (rows.into_iter().copied().collect::<Vec<_>>(), ends_early)
+        };
+        let most = limits::PAGE_LOOKED_AT_MAX;
+        assert_eq!(page(most, |row| row + 1 == limits::PAGE_LOOKED_AT_MAX), (vec![most - 1], false));
+        assert_eq!(
+            page(most + 1, |row| row == limits::PAGE_LOOKED_AT_MAX),
+            (vec![], true),
+            "on the next page"
+        );
+        assert_eq!(page(5, |row| row > 2), (vec![3, 4], false));
+        assert_eq!(page(6, |row| row > 2), (vec![3, 4], true));
+    }
+}

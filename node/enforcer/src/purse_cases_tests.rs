@@ -74,7 +74,7 @@ async fn what_a_call_lacked_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tenant_without_room_for_another_account_is_told_so() {
-    let mut world = quiet().await;
+    let world = quiet().await;
     let rows = world.state().rows().into_iter().filter_map(|row| row.value);
     let account = Account::new(TimestampMs(u64::MAX));
     let many = (0..limits::ACCOUNTS_PER_TENANT_MAX as u64).map(|number| RowValue::Account {
@@ -95,7 +95,7 @@ async fn a_tenant_without_room_for_another_account_is_told_so() {
 fn line_max_and_line_per_tenant_max() {
     let mut inner = Inner::default();
     let of = |name: &str| TenantId::new(name).unwrap();
-    let mut wait = |inner: &mut Inner, name: &str, count: usize| {
+    let wait = |inner: &mut Inner, name: &str, count: usize| {
         for _ in 0..count {
             let account = AccountKey { tenant: of(name), ..key(0) };
             let needs = vec![Need { account, end: TimestampMs(u64::MAX), amount: 1 }];

@@ -509,7 +509,7 @@ impl World {
         for turn in 0..=limit {
             self.call(usize::try_from(turn).unwrap() % NODES, &[PERMIT], 1);
         }
-        for _ in 0..100 {
+        for _ in 0..40 {
             self.pass();
             self.check();
         }

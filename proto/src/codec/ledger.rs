@@ -165,7 +165,10 @@ pub(super) fn read_account(wire: log::AccountRow) -> Decoded<RowValue> {
     };
     // Looked up by halves: out of order, a node would find nothing of its own and be lent the same again.
     if !wire.lent.is_sorted_by(|one, next| one.node < next.node) {
-        return Err(DecodeError::invalid("AccountRow.lent", "does not name each node once, in ascending order"));
+        return Err(DecodeError::invalid(
+            "AccountRow.lent",
+            "does not name each node once, in ascending order",
+        ));
     }
     let level = |_| DecodeError::invalid("AccountRow.level", "is no percentage");
     let account = Account {

@@ -1,7 +1,6 @@
 //! Input that nobody of ours wrote: refused with a reason, never a panic, and never much memory for few bytes.
 
-use only1mcp_domain::limits;
-use only1mcp_domain::limits::SUBJECT_BYTES_MAX;
+use only1mcp_domain::limits::{self, SUBJECT_BYTES_MAX};
 use only1mcp_domain::row::Table;
 use only1mcp_proto::codec::{
     Problem, decode_entry, decode_outcome, decode_records, decode_row, encode_entry, encode_outcome,
