@@ -173,7 +173,14 @@ fn accounts_that_cannot_be_are_refused() {
     };
     assert_eq!(row(&|_| ()), Ok(()));
     let lent = |nodes: &[u64]| -> Vec<log::Lent> {
-        nodes.iter().map(|node| log::Lent { node: *node, ..log::Lent::default() }).collect()
+        nodes
+            .iter()
+            .map(|node| log::Lent {
+                node: *node,
+                outstanding: vec![0; 16].into(),
+                forfeited: vec![0; 16].into(),
+            })
+            .collect()
     };
     assert_eq!(row(&|account| account.lent = lent(&[1, 2, 9])), Ok(()));
     let exact = |account: &mut log::AccountRow| {
