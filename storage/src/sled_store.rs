@@ -8,11 +8,14 @@
 //! - It takes damage anywhere in its file for the torn end of its log: it goes back to the whole state before that
 //!   place and says nothing. So after each sync the number of the last synced batch goes to a file of its own,
 //!   `synced`; a database that opens at an earlier batch is `Corrupt`.
+//! - A dropped database is not closed yet: its writes run on threads of their own, each of which keeps the file, and
+//!   with it the lock, until it is done. So whoever opens the folder again waits a moment for the lock.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use only1mcp_domain::limits::ENGINE_CACHE_BYTES_MAX;
 
@@ -24,6 +27,9 @@ use crate::sled_rows::{TALLY_KEY, Tally, open_value, rows_end, stored_key};
 /// Persisted in sled's own configuration file: cannot be changed for existing data.
 const SEGMENT_BYTES: usize = 8 << 20;
 const MARK_BYTES: usize = 16;
+/// How often, and after which pauses, a database is tried that is still locked.
+const LOCK_TRIES_MAX: u32 = 500;
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 pub(crate) struct Store {
     db: sled::Db,
@@ -82,7 +88,7 @@ impl Store {
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None)
             .use_compression(false);
-        let db = guard(folder, "open", || config.open())?;
+        let db = guard(folder, "open", || open_when_let_go(&config))?;
         let path = folder.join("db");
         let file = File::open(&path).map_err(|e| StorageError::io("open", &path, e))?;
         let path = folder.join("synced");
@@ -200,6 +206,25 @@ fn encode_mark(batch: u64) -> [u8; MARK_BYTES] {
     number.copy_from_slice(&batch.to_le_bytes());
     inverted.copy_from_slice(&(!batch).to_le_bytes());
     out
+}
+
+/// Opens the database once whoever had it open has let go.
+fn open_when_let_go(config: &sled::Config) -> sled::Result<sled::Db> {
+    let mut tries = 0;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if tries < LOCK_TRIES_MAX && is_locked(&error) => {
+                tries += 1;
+                std::thread::sleep(LOCK_RETRY);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// sled wraps the system's error in a text of its own.
+fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 fn guard<T>(

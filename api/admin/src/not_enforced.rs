@@ -11,8 +11,8 @@ pub(crate) fn constraints(constraints: &Constraints) -> Vec<String> {
 
 pub(crate) fn tenant(tenant: &Tenant) -> Vec<String> {
     let ResourceQuotas {
-        max_concurrent_requests,
         // Counted by the ledger.
+        max_concurrent_requests: _,
         max_requests_per_minute: _,
         cpu_millicores,
         memory_mib,
@@ -26,7 +26,6 @@ pub(crate) fn tenant(tenant: &Tenant) -> Vec<String> {
         max_connections,
     } = &tenant.quotas;
     let quotas = [
-        ("max_concurrent_requests", max_concurrent_requests),
         ("cpu_millicores", cpu_millicores),
         ("memory_mib", memory_mib),
         ("storage_mib", storage_mib),

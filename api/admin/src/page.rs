@@ -162,7 +162,7 @@ impl Listing {
         (rows.into_iter().map(|(_, value)| value).collect(), token)
     }
 
-    /// As [`Listing::take`], for records that do not name themselves.
+    /// As [`Listing::take`], for records that do not name themselves. Where few are kept a page ends before it is full.
     pub(crate) fn take_entries<'m, K: Ord + Clone, V: Clone>(
         &self,
         pins: &Pins,
@@ -175,12 +175,15 @@ impl Listing {
         let range = map.range((start, Bound::Unbounded)).take_while(|(key, _)| within(key));
         let mut rows = Vec::new();
         let mut last = None;
-        for (key, value) in range.filter(|(key, value)| keep(key, value)) {
-            if rows.len() == self.size {
+        for (looked_at, (key, value)) in range.enumerate() {
+            let kept = keep(key, value);
+            if looked_at == limits::PAGE_LOOKED_AT_MAX || (kept && rows.len() == self.size) {
                 let token = last.map(|key| self.token(pins, text(key))).unwrap_or_default();
                 return (rows, token);
             }
-            rows.push((key, value));
+            if kept {
+                rows.push((key, value));
+            }
             last = Some(key);
         }
         (rows, String::new())
@@ -190,5 +193,40 @@ impl Listing {
         pins.keep(&self.view.state);
         let cursor = Cursor { log_index: self.view.state.last_applied, after };
         cursor.seal(&self.view, self.filter).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use only1mcp_domain::decide::CompiledPolicy;
+    use only1mcp_domain::time::TimestampMs;
+
+    use super::*;
+
+    #[test]
+    fn page_looked_at_max() {
+        let state = Arc::new(State::default());
+        let policy = Arc::new(CompiledPolicy::build(&state));
+        let view = View { state, policy, now: TimestampMs(0) };
+        let list = Listing { view, after: None, size: 2, filter: [0; FILTER_BYTES] };
+        let pins = Pins::new();
+        // Whether the list has an end here is seen by the state it is to go on from.
+        let page = |rows: usize, keep: fn(usize) -> bool| {
+            let map: OrdMap<usize, usize> = (0..rows).map(|row| (row, row)).collect();
+            let (rows, _) =
+                list.take(&pins, &map, Bound::Unbounded, |_| true, |row| keep(*row), ToString::to_string);
+            let ends_early = !pins.kept.lock().unwrap().is_empty();
+            pins.kept.lock().unwrap().clear();
+            (rows.into_iter().copied().collect::<Vec<_>>(), ends_early)
+        };
+        let most = limits::PAGE_LOOKED_AT_MAX;
+        assert_eq!(page(most, |row| row + 1 == limits::PAGE_LOOKED_AT_MAX), (vec![most - 1], false));
+        assert_eq!(
+            page(most + 1, |row| row == limits::PAGE_LOOKED_AT_MAX),
+            (vec![], true),
+            "on the next page"
+        );
+        assert_eq!(page(5, |row| row > 2), (vec![3, 4], false));
+        assert_eq!(page(6, |row| row > 2), (vec![3, 4], true));
     }
 }

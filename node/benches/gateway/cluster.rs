@@ -89,6 +89,8 @@ impl Cluster {
             mode,
             "--quota",
             "max_requests_per_minute=unlimited",
+            "--quota",
+            "max_concurrent_requests=unlimited",
         ]);
         for target in self.targets.iter().take(self.addresses.len()) {
             let mut client = Client::connect(target.clone()).await;

@@ -19,8 +19,8 @@ use crate::audit_file::hex;
 
 #[derive(Args, Debug)]
 pub(super) struct ShowArgs {
-    /// A budget's id, or a limit as budget/ID, quota/requests, role-requests/ID, grant-requests/ID, rule-rate/ID; every
-    /// limit where it is left out.
+    /// A budget's id, or a limit as budget/ID, quota/requests, quota/concurrent, role-requests/ID, grant-requests/ID,
+    /// rule-rate/ID; every limit where it is left out.
     limit: Option<String>,
     /// Only what is counted for this principal, tool and so on.
     #[arg(long, default_value = "")]
@@ -173,16 +173,12 @@ pub(super) async fn force_close(session: &Session, args: ForceCloseArgs) -> anyh
     });
     let held = held(session, args.node, name.as_ref()).await?;
     let node = args.node;
-    if held.accounts == 0 {
+    if held.accounts == 0 && held.permits.is_zero() {
         let record = json!({"node": node, "accounts": 0, "amounts": {}});
         return session.printer.done(&format!("nothing is lent to node {node}"), &record);
     }
-    let sums = held.text();
     if !args.yes {
-        confirm(&format!(
-            "{sums}, lent to node {node} in {} account(s), will count as spent",
-            held.accounts
-        ))?;
+        confirm(&held.consequence(node))?;
     }
     let account = held.only.filter(|_| name.is_some());
     let options = args.write.options();
@@ -216,6 +212,8 @@ pub(super) async fn force_close(session: &Session, args: ForceCloseArgs) -> anyh
 #[derive(Default)]
 struct Held {
     accounts: usize,
+    /// To run calls at once: they are never spent.
+    permits: Decimal,
     /// By measure.
     sums: BTreeMap<String, Decimal>,
     /// The account last seen.
@@ -227,11 +225,30 @@ impl Held {
         let Some(lent) = account.lent.iter().find(|lent| lent.node == node) else { return Ok(()) };
         let amount =
             Decimal::from_str_exact(&lent.outstanding).context("the server's answer is no number")?;
-        let sum = self.sums.entry(account.measure).or_default();
-        *sum = sum.checked_add(amount).context("the amounts are too large to be summed up")?;
-        self.accounts += 1;
+        let limit = account.name.as_ref().and_then(|name| name.limit.parse::<LimitId>().ok());
+        let standing = limit.is_some_and(|limit| limit.is_standing());
+        self.accounts += usize::from(!standing);
         self.only = account.name;
+        let sum = if standing { &mut self.permits } else { self.sums.entry(account.measure).or_default() };
+        *sum = sum.checked_add(amount).context("the amounts are too large to be summed up")?;
         Ok(())
+    }
+
+    /// What closing by force does.
+    fn consequence(&self, node: u64) -> String {
+        let spent = || {
+            let (sums, accounts) = (self.text(), self.accounts);
+            format!("{sums}, lent to node {node} in {accounts} account(s), will count as spent")
+        };
+        let permits = || {
+            let permits = self.permits.normalize();
+            format!("{permits} permits of node {node} to run calls at once go back to the others")
+        };
+        match (self.accounts, self.permits.is_zero()) {
+            (0, _) => permits(),
+            (_, true) => spent(),
+            (_, false) => format!("{}; {}", spent(), permits()),
+        }
     }
 
     fn text(&self) -> String {
@@ -349,6 +366,17 @@ mod tests {
         held.add(account("cost", &[(3, "1.5")]), 3).unwrap();
         held.add(account("tokens", &[(1, "9")]), 3).unwrap();
         assert_eq!((held.accounts, held.text().as_str()), (4, "15 calls and 2 USD"));
+        // Permits are not spent, whatever becomes of their node.
+        let name = pb::AccountName { limit: "quota/concurrent".into(), ..Default::default() };
+        let permits = pb::Account { name: Some(name), ..account("calls", &[(3, "6")]) };
+        held.add(permits.clone(), 3).unwrap();
+        assert_eq!((held.accounts, held.text().as_str()), (4, "15 calls and 2 USD"));
+        assert!(
+            held.consequence(3).ends_with("; 6 permits of node 3 to run calls at once go back to the others")
+        );
+        let mut alone = Held::default();
+        alone.add(permits, 3).unwrap();
+        assert!(alone.consequence(3).starts_with("6 permits"));
         assert!(held.add(account("calls", &[(3, "x")]), 3).is_err());
     }
 }

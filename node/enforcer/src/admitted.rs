@@ -158,7 +158,7 @@ impl Admitted {
     }
 
     fn completion(&self, outcome: CallOutcome, result_digest: Digest, result_bytes: u64) -> Record {
-        Record::Completion(Completion {
+        let record = Record::Completion(Completion {
             call: self.admission.call,
             tenant: self.admission.tenant.clone(),
             outcome,
@@ -167,7 +167,12 @@ impl Admitted {
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             observed_at: TimestampMs(self.enforcer.parts.clock.now_ms()),
             charges: self.held.lock().unwrap_or_else(PoisonError::into_inner).charge(),
-        })
+        });
+        // After the end has its time: by the records, no call begins on a permit that is still in use.
+        let newest = self.enforcer.parts.cluster.state();
+        let returned = self.held.lock().unwrap_or_else(PoisonError::into_inner).end(&newest);
+        returned.into_iter().for_each(|record| self.enforcer.intake.owe(record, true));
+        record
     }
 }
 

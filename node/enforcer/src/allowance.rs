@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use only1mcp_domain::State;
-use only1mcp_domain::activity::Hold;
+use only1mcp_domain::activity::{Hold, Record};
 use only1mcp_domain::decide::{Evidence, Reason};
 use only1mcp_domain::ids::{CallId, UpstreamId};
 use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitUse, uses};
@@ -25,6 +25,8 @@ pub(crate) struct Held {
     purse: Arc<Purse>,
     call: CallId,
     pub(crate) holds: Vec<Hold>,
+    /// In use until the call ends; they cost nothing and stand in no record.
+    permits: Vec<Hold>,
     /// Counted without being held: soft limits.
     soft: Vec<Charge>,
     charged: bool,
@@ -39,6 +41,12 @@ impl Held {
         charges
     }
 
+    /// The call ended: gives its permits back. Returns the records that have to go out.
+    pub(crate) fn end(&mut self, state: &State) -> Vec<Record> {
+        let permits = std::mem::take(&mut self.permits);
+        if permits.is_empty() { Vec::new() } else { self.purse.ended(state, &permits) }
+    }
+
     /// The admission is on its way to the disk: from now on only a completion ends what is held.
     pub(crate) fn keep(&mut self) {
         self.charged = true;
@@ -48,6 +56,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.charged {
+            self.holds.append(&mut self.permits);
             self.purse.release(self.call, &self.holds);
         }
     }
@@ -68,6 +77,12 @@ impl From<Shortage> for NotHeld {
             }
             Shortage::Unavailable { account, end } => {
                 Self { reason: Reason::BudgetUnavailable, limit: Some((account, end)) }
+            }
+            Shortage::Concurrency { account, end } => {
+                Self { reason: Reason::ConcurrencyExceeded, limit: Some((account, end)) }
+            }
+            Shortage::NoRoom { account, end } => {
+                Self { reason: Reason::AccountsExhausted, limit: Some((account, end)) }
             }
             Shortage::Overloaded => Self { reason: Reason::Overloaded, limit: None },
         }
@@ -123,20 +138,18 @@ impl Enforcer {
         let (purse, charged) = (self.purse.clone(), false);
         if needs.is_empty() {
             entered.done();
-            return Ok(Held { purse, call, holds: Vec::new(), soft, charged });
+            return Ok(Held { purse, call, holds: Vec::new(), permits: Vec::new(), soft, charged });
         }
         let wait = deadline.saturating_duration_since(Instant::now()).min(WAIT_MAX);
         let until = Instant::now() + wait;
         let until_log = now.plus_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let late = crate::purse::unavailable(&needs);
         let (answer, records) = self.purse.hold(&state, call, needs, (until, until_log));
         records.into_iter().for_each(|record| self.intake.owe(record, true));
         entered.done();
-        match InLine::new(purse.clone(), call, answer).wait(until).await {
-            Some(Ok(holds)) => Ok(Held { purse, call, holds, soft, charged }),
-            Some(Err(shortage)) => Err(shortage.into()),
-            None => Err(late.into()),
-        }
+        let newest = || self.parts.cluster.state();
+        let held = InLine::new(purse.clone(), call, answer).wait(until, newest).await?;
+        let (permits, holds) = held.into_iter().partition(|hold| hold.account.limit.is_standing());
+        Ok(Held { purse, call, holds, permits, soft, charged })
     }
 
     /// The account of the period that holds `now`: one that is open already, or the calendar's.

@@ -396,7 +396,7 @@ impl Service {
     /// Errors: the journal cannot be read or written, or the cluster refuses this node.
     pub async fn start(parts: Parts) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::default());
-        let purse = Arc::new(Purse::new(parts.cluster.node()));
+        let purse = Arc::new(Purse::new(parts.cluster.node(), metrics.clone()));
         let (batcher, intake) = Batcher::new(parts.clone(), metrics.clone(), purse.clone());
         let enforcer = Arc::new(Enforcer {
             view: ViewCell::new(&*parts.cluster),
@@ -486,13 +486,17 @@ async fn flush_refusals(enforcer: Arc<Enforcer>) -> Result<(), String> {
 }
 
 /// What an operator should see of limits without asking.
-fn log_budget(effect: &Effect) {
+fn log_budget(metrics: &Metrics, effect: &Effect) {
     match effect {
         Effect::BudgetLevel { account, level, posted, limit } => {
             tracing::warn!(%account, level = level.text(), posted, limit, "a budget passed a share of its limit");
         }
         Effect::Overrun { account, amount } => {
             tracing::warn!(%account, amount, "a call used more than was held for it");
+        }
+        Effect::LedgerBroken { account } => {
+            metrics.ledger_broken();
+            tracing::error!(%account, "an account's numbers contradict each other: it lends nothing more");
         }
         Effect::PolicyChanged { .. }
         | Effect::UpstreamsChanged { .. }
@@ -517,7 +521,7 @@ async fn forward_effects(enforcer: Arc<Enforcer>) -> Result<(), String> {
                 }
                 enforcer.wait_view(note.log_index).await;
                 for effect in &note.effects {
-                    log_budget(effect);
+                    log_budget(&enforcer.metrics, effect);
                     let _ = enforcer.effects.send(effect.clone());
                 }
             }

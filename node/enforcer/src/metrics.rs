@@ -65,6 +65,7 @@ pub struct Metrics {
     /// From admission to its being applied here.
     commit_us: Buckets<{ COMMIT_US_BUCKETS.len() }>,
     revoked_in_flight: AtomicU64,
+    ledger_broken: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -76,6 +77,7 @@ impl Default for Metrics {
             batch_records: Buckets::new(BATCH_BUCKETS),
             commit_us: Buckets::new(COMMIT_US_BUCKETS),
             revoked_in_flight: AtomicU64::default(),
+            ledger_broken: AtomicU64::default(),
         }
     }
 }
@@ -89,6 +91,8 @@ pub struct MetricsSnapshot {
     pub batch_records: BucketsSnapshot,
     pub commit_us: BucketsSnapshot,
     pub revoked_in_flight: u64,
+    /// Contradictions found in what is lent and spent: defects.
+    pub ledger_broken: u64,
 }
 
 impl Metrics {
@@ -118,6 +122,10 @@ impl Metrics {
         self.revoked_in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn ledger_broken(&self) {
+        self.ledger_broken.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn snapshot(&self) -> MetricsSnapshot {
         MetricsSnapshot {
             allowed: self.allowed.load(Ordering::Relaxed),
@@ -126,6 +134,7 @@ impl Metrics {
             batch_records: self.batch_records.snapshot(),
             commit_us: self.commit_us.snapshot(),
             revoked_in_flight: self.revoked_in_flight.load(Ordering::Relaxed),
+            ledger_broken: self.ledger_broken.load(Ordering::Relaxed),
         }
     }
 }

@@ -7,23 +7,24 @@
 //!
 //! A call that finds too little waits in line. The line asks for slices, then, for a call no slice could serve, for
 //! just that call (`only1mcp_domain::ledger`, "lend"); and it returns what others wait for and nobody here needs.
+//!
+//! Permits (standing accounts) are free again when their call ends, at once: nothing is posted. While calls of another
+//! node wait for one it goes back to the cluster, in whose line everybody has their turn, and not to the next call here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use only1mcp_domain::State;
 use only1mcp_domain::activity::{Hold, Record, Return};
-use only1mcp_domain::ids::{CallId, NodeId};
-use only1mcp_domain::ledger::{AccountKey, Ask, AskPart, Limit, amount_of};
+use only1mcp_domain::ids::{CallId, NodeId, TenantId};
+use only1mcp_domain::ledger::{AccountKey, Ask, AskPart, Limit, Waiter, amount_of};
 use only1mcp_domain::limits;
 use only1mcp_domain::time::TimestampMs;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
-/// Calls for which this node waits in the cluster's line at one time; further ones wait behind them here.
-const DIRECT_MAX: usize = 64;
-/// Calls waiting on this node.
-const LINE_MAX: usize = 4_096;
+use crate::metrics::Metrics;
+
 /// How often one call is asked for anew after what came for it went to another.
 const ATTEMPTS_MAX: u32 = 16;
 /// A slice that lasted less than this asks for twice as much next time; one that lasted longer than ten times this,
@@ -48,6 +49,10 @@ pub(crate) enum Shortage {
     Exceeded { account: AccountKey, end: TimestampMs },
     /// What is left is lent elsewhere and did not come back in time.
     Unavailable { account: AccountKey, end: TimestampMs },
+    /// As many calls run as may, and none ended in time.
+    Concurrency { account: AccountKey, end: TimestampMs },
+    /// The limit cannot count for one more: its tenant has as many accounts as it may.
+    NoRoom { account: AccountKey, end: TimestampMs },
     /// Too many calls wait.
     Overloaded,
 }
@@ -99,6 +104,7 @@ pub(crate) struct Purse {
 
 #[derive(Default)]
 struct Inner {
+    metrics: Arc<Metrics>,
     /// Set once this life's first batches, which tell all about earlier ones, are applied: before, nothing is free.
     opened: bool,
     /// Calls that hold or wait, or whose end is not applied yet, and when each was let in by log time.
@@ -109,8 +115,8 @@ struct Inner {
     line: VecDeque<Waiting>,
     /// Slices under way.
     asked: BTreeSet<AccountKey>,
-    /// Calls asked for, their asking not applied yet.
-    direct: BTreeSet<CallId>,
+    /// Calls asked for, their asking not applied yet, and whose they are.
+    direct: BTreeMap<CallId, TenantId>,
     slices: BTreeMap<AccountKey, Slice>,
 }
 
@@ -134,8 +140,8 @@ struct Waiting {
 }
 
 impl Purse {
-    pub(crate) fn new(node: NodeId) -> Self {
-        Self { node, inner: Mutex::default() }
+    pub(crate) fn new(node: NodeId, metrics: Arc<Metrics>) -> Self {
+        Self { node, inner: Mutex::new(Inner { metrics, ..Inner::default() }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -173,7 +179,7 @@ impl Purse {
     ) -> (Answer, Vec<Record>) {
         let (answer, receiver) = oneshot::channel();
         let mut inner = self.lock();
-        if inner.line.len() >= LINE_MAX {
+        if !inner.has_place(tenant_of(&needs)) {
             inner.calls.remove(&call);
             let _ = answer.send(Err(Shortage::Overloaded));
             return (receiver, Vec::new());
@@ -195,6 +201,32 @@ impl Purse {
         let mut inner = self.lock();
         holds.iter().for_each(|hold| inner.commit(&hold.account, hold.amount.saturating_neg()));
         inner.calls.remove(&call);
+    }
+
+    /// The call ended, and its permits are free. Returns the records that have to go out.
+    pub(crate) fn ended(&self, state: &State, permits: &[Hold]) -> Vec<Record> {
+        let mut inner = self.lock();
+        let mut back = Vec::new();
+        for Hold { account, amount, .. } in permits {
+            if is_wanted_elsewhere(state, self.node, account) {
+                // Committed until the return is applied.
+                back.push(Return { account: account.clone(), amount: *amount });
+            } else {
+                inner.commit(account, amount.saturating_neg());
+            }
+        }
+        let mut records = returns(&back);
+        if !inner.line.is_empty() {
+            records.extend(inner.pump(state, self.node));
+        }
+        records
+    }
+
+    /// What a call that still waits lacks.
+    fn lacks(&self, state: &State, call: CallId) -> Shortage {
+        let inner = self.lock();
+        let waiting = inner.line.iter().find(|waiting| waiting.call == call);
+        waiting.map_or(Shortage::Overloaded, |waiting| inner.shortage(state, self.node, &waiting.needs))
     }
 
     /// A batch was applied here: `state` shows it. Returns the records that have to go out.
@@ -226,21 +258,39 @@ impl Purse {
 }
 
 impl Inner {
+    /// Whether one more call of the tenant may wait. INVARIANT: P7
+    fn has_place(&self, tenant: Option<&TenantId>) -> bool {
+        let of_tenant = || self.line.iter().filter(|waiting| tenant_of(&waiting.needs) == tenant).count();
+        self.line.is_empty()
+            || (self.line.len() < limits::LINE_MAX && of_tenant() < limits::LINE_PER_TENANT_MAX)
+    }
+
     fn commit(&mut self, account: &AccountKey, more: i128) {
         let entry = self.committed.entry(account.clone()).or_default();
         *entry = entry.saturating_add(more);
+        // INVARIANT: P1 (a commitment that ended twice would free what was never lent)
+        if *entry < 0 {
+            *entry = 0;
+            self.metrics.ledger_broken();
+            tracing::error!(%account, "more was released than was held: nothing is freed by it");
+        }
         if *entry == 0 {
             self.committed.remove(account);
         }
     }
 
-    /// What may be held on `account` now.
-    fn free(&self, state: &State, node: NodeId, account: &AccountKey) -> i128 {
+    /// What is lent to this node and not committed.
+    fn in_hand(&self, state: &State, node: NodeId, account: &AccountKey) -> i128 {
         if !self.opened {
             return 0;
         }
         let lent = state.ledger.accounts.get(account).map_or(0, |found| found.lent_to(node).outstanding);
         lent.saturating_sub(self.committed.get(account).copied().unwrap_or(0)).max(0)
+    }
+
+    /// What may be held on `account` now.
+    fn free(&self, state: &State, node: NodeId, account: &AccountKey) -> i128 {
+        self.in_hand(state, node, account).saturating_sub(excess(state, account)).max(0)
     }
 
     /// Serves the line in its order: a call that has to wait keeps later ones from its accounts.
@@ -259,7 +309,7 @@ impl Inner {
                 records.extend(self.serve(state, node, waiting));
                 continue;
             }
-            if let Some(shortage) = self.hopeless(state, &waiting) {
+            if let Some(shortage) = self.hopeless(state, node, &waiting) {
                 self.calls.remove(&waiting.call);
                 let _ = waiting.answer.send(Err(shortage));
                 continue;
@@ -278,7 +328,21 @@ impl Inner {
     fn serve(&mut self, state: &State, node: NodeId, waiting: Waiting) -> Option<Record> {
         let hold = |need: &Need| Hold { account: need.account.clone(), end: need.end, amount: need.amount };
         let holds: Vec<Hold> = waiting.needs.iter().map(hold).collect();
-        holds.iter().for_each(|hold| self.commit(&hold.account, hold.amount));
+        for (at, hold) in holds.iter().enumerate() {
+            // INVARIANT: P1 (what is committed was lent: looked at once more as it is spent)
+            if self.free(state, node, &hold.account) < hold.amount {
+                self.metrics.ledger_broken();
+                tracing::error!(account = %hold.account, "more would be held than is in hand: the call is refused");
+                holds
+                    .iter()
+                    .take(at)
+                    .for_each(|held| self.commit(&held.account, held.amount.saturating_neg()));
+                self.calls.remove(&waiting.call);
+                let _ = waiting.answer.send(Err(Shortage::Overloaded));
+                return None;
+            }
+            self.commit(&hold.account, hold.amount);
+        }
         if waiting.answer.send(Ok(holds)).is_err() {
             // Nobody there any more: nothing is held.
             waiting.needs.iter().for_each(|need| self.commit(&need.account, need.amount.saturating_neg()));
@@ -329,25 +393,27 @@ impl Inner {
     /// First slices for what is short; where they did not come, the whole call in the cluster's line.
     fn ask_for(&mut self, state: &State, node: NodeId, waiting: &mut Waiting) -> Option<Record> {
         let waits = |ledger_waiter: &only1mcp_domain::ledger::Waiter| ledger_waiter.call == waiting.call;
-        if self.direct.contains(&waiting.call) || state.ledger.waiters.values().any(waits) {
+        if self.direct.contains_key(&waiting.call) || state.ledger.waiters.values().any(waits) {
             return None;
         }
         if waiting.needs.iter().any(|need| self.asked.contains(&need.account)) {
             return None;
         }
+        let is_short = |need: &&Need| self.free(state, node, &need.account) < need.amount;
+        let short: Vec<Need> = waiting.needs.iter().filter(is_short).cloned().collect();
         if !waiting.sliced {
             waiting.sliced = true;
-            let short: Vec<Need> = waiting
-                .needs
-                .iter()
-                .filter(|need| self.free(state, node, &need.account) < need.amount)
-                .cloned()
-                .collect();
             let parts = short.iter().map(|need| self.part(need)).collect();
             return ask(waiting.call, false, TimestampMs(0), parts);
         }
-        let mine = state.ledger.waiters.values().filter(|waiter| waiter.node == node).count();
-        if self.direct.len() + mine >= DIRECT_MAX || waiting.attempts >= ATTEMPTS_MAX {
+        let tenant = tenant_of(&waiting.needs)?;
+        let mine = state.ledger.waiters.values().filter(|waiter| waiter.node == node);
+        let (all, of_tenant) = mine.fold((0, 0), |(all, of_tenant), waiter| {
+            (all + 1, of_tenant + usize::from(is_of(waiter, tenant)))
+        });
+        let asked_of_tenant = self.direct.values().filter(|asked| *asked == tenant).count();
+        if !may_ask(self.direct.len() + all, asked_of_tenant + of_tenant) || waiting.attempts >= ATTEMPTS_MAX
+        {
             return None;
         }
         waiting.attempts += 1;
@@ -357,21 +423,46 @@ impl Inner {
             need: need.amount,
             want: need.amount,
         };
-        self.direct.insert(waiting.call);
-        ask(waiting.call, true, waiting.until_log, waiting.needs.iter().map(part).collect())
+        self.direct.insert(waiting.call, tenant.clone());
+        // For a permit alone all nodes need not give back what they have of the call's other accounts, and it keeps those
+        // it has. Two calls that each hold what the other lacks cannot come of it: who lacks anything else asks for all.
+        let permits_only = !short.is_empty() && short.iter().all(|need| need.account.limit.is_standing());
+        let asked = if permits_only { &short } else { &waiting.needs };
+        ask(waiting.call, true, waiting.until_log, asked.iter().map(part).collect())
     }
 
     /// Why the call need not wait any longer.
-    fn hopeless(&self, state: &State, waiting: &Waiting) -> Option<Shortage> {
+    fn hopeless(&self, state: &State, node: NodeId, waiting: &Waiting) -> Option<Shortage> {
         for need in &waiting.needs {
             let limit = amount_of(state, &need.account).map_or(0, |limit: Limit| limit.amount);
-            let posted = state.ledger.accounts.get(&need.account).map_or(0, |account| account.posted);
-            if need.amount > limit.saturating_sub(posted) {
-                return Some(Shortage::Exceeded { account: need.account.clone(), end: need.end });
+            let found = state.ledger.accounts.get(&need.account);
+            let (account, end) = (need.account.clone(), need.end);
+            if need.amount > limit.saturating_sub(found.map_or(0, |account| account.posted)) {
+                let permits = account.limit.is_standing();
+                return Some(if permits {
+                    Shortage::Concurrency { account, end }
+                } else {
+                    Shortage::Exceeded { account, end }
+                });
+            }
+            if found.is_none() && !state.ledger.has_room(&account) {
+                return Some(Shortage::NoRoom { account, end });
             }
         }
         let late = Instant::now() >= waiting.until || waiting.attempts >= ATTEMPTS_MAX;
-        late.then(|| unavailable(&waiting.needs))
+        late.then(|| self.shortage(state, node, &waiting.needs))
+    }
+
+    /// What a call whose time is up lacked.
+    fn shortage(&self, state: &State, node: NodeId, needs: &[Need]) -> Shortage {
+        let short = needs.iter().find(|need| self.free(state, node, &need.account) < need.amount);
+        let Some(need) = short.or(needs.first()) else { return Shortage::Overloaded };
+        let (account, end) = (need.account.clone(), need.end);
+        if account.limit.is_standing() {
+            Shortage::Concurrency { account, end }
+        } else {
+            Shortage::Unavailable { account, end }
+        }
     }
 
     /// What calls in the cluster's line wait for and no call here holds. Calls of this node that wait here only have no
@@ -384,26 +475,63 @@ impl Inner {
         // A slice under way is looked at once it is there.
         for account in wanted.into_iter().filter(|account| !self.asked.contains(*account)).collect::<Vec<_>>()
         {
-            let amount = self.free(state, node, account);
+            let amount = self.in_hand(state, node, account);
             if amount > 0 {
                 self.commit(account, amount);
                 parts.push(Return { account: account.clone(), amount });
             }
         }
-        parts.chunks(limits::ASK_PARTS_MAX).map(|parts| Record::Return(parts.to_vec())).collect()
+        // A lower limit on permits: they have no period that ends and takes the surplus away.
+        let needed = self.line.iter().flat_map(|waiting| waiting.needs.iter().map(|need| &need.account));
+        let standing: BTreeSet<AccountKey> =
+            needed.filter(|account| account.limit.is_standing()).cloned().collect();
+        for account in standing {
+            let amount = self.in_hand(state, node, &account).min(excess(state, &account));
+            if amount > 0 {
+                self.commit(&account, amount);
+                parts.push(Return { account, amount });
+            }
+        }
+        returns(&parts)
     }
+}
+
+/// How much of a standing account is out beyond its limit, over all nodes; of others the period takes care.
+fn excess(state: &State, account: &AccountKey) -> i128 {
+    if !account.limit.is_standing() {
+        return 0;
+    }
+    let found = state.ledger.accounts.get(account).zip(amount_of(state, account));
+    found.map_or(0, |(found, limit)| found.excess(limit.amount))
+}
+
+/// Whether what is free here should serve the cluster's line first, or serve nobody.
+fn is_wanted_elsewhere(state: &State, node: NodeId, account: &AccountKey) -> bool {
+    let elsewhere =
+        |waiter: &Waiter| waiter.node != node && waiter.parts.iter().any(|(wanted, _)| wanted == account);
+    state.ledger.waiters.values().any(elsewhere) || excess(state, account) > 0
+}
+
+/// Whose call it is, by its first account.
+fn tenant_of(needs: &[Need]) -> Option<&TenantId> {
+    needs.first().map(|need| &need.account.tenant)
+}
+
+fn is_of(waiter: &Waiter, tenant: &TenantId) -> bool {
+    waiter.parts.first().is_some_and(|(account, _)| account.tenant == *tenant)
+}
+
+/// Whether one more call may go into the cluster's line, after so many of this node and of its tenant. INVARIANT: P7
+fn may_ask(of_node: usize, of_tenant: usize) -> bool {
+    of_node < limits::WAITERS_PER_NODE_MAX && of_tenant < limits::WAITERS_PER_TENANT_AND_NODE_MAX
+}
+
+fn returns(parts: &[Return]) -> Vec<Record> {
+    parts.chunks(limits::ASK_PARTS_MAX).map(|parts| Record::Return(parts.to_vec())).collect()
 }
 
 fn ask(call: CallId, direct: bool, until: TimestampMs, parts: Vec<AskPart>) -> Option<Record> {
     (!parts.is_empty()).then(|| Record::Ask(Box::new(Ask { call, direct, until, parts })))
-}
-
-/// The shortage of a call whose time is up.
-pub(crate) fn unavailable(needs: &[Need]) -> Shortage {
-    match needs.first() {
-        Some(need) => Shortage::Unavailable { account: need.account.clone(), end: need.end },
-        None => Shortage::Overloaded,
-    }
 }
 
 /// A call's place in the line, as long as its answer is awaited. Dropped, the call holds nothing.
@@ -418,12 +546,21 @@ impl InLine {
         Self { purse, call, answer: Some(answer) }
     }
 
-    /// `None`: not by `until`.
-    pub(crate) async fn wait(mut self, until: Instant) -> Option<Result<Vec<Hold>, Shortage>> {
-        let answer = self.answer.as_mut()?;
-        let answered = tokio::time::timeout_at(until, answer).await.ok()?.ok();
-        self.answer = None;
-        answered
+    /// `state`: the newest, to say what was lacking where nothing came by `until`.
+    pub(crate) async fn wait(
+        mut self,
+        until: Instant,
+        state: impl FnOnce() -> Arc<State>,
+    ) -> Result<Vec<Hold>, Shortage> {
+        let Some(answer) = self.answer.as_mut() else { return Err(Shortage::Overloaded) };
+        match tokio::time::timeout_at(until, answer).await {
+            Ok(Ok(answered)) => {
+                self.answer = None;
+                answered
+            }
+            Ok(Err(_)) => Err(Shortage::Overloaded),
+            Err(_) => Err(self.purse.lacks(&state(), self.call)),
+        }
     }
 }
 

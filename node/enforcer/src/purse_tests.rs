@@ -1,6 +1,7 @@
 //! Purses of several nodes over one real ledger, in random order: calls that start, end, wait and are given up, nodes
 //! that lag, crash with their journal and without it, are removed, limits that fall and rise. Whatever happens no
-//! account is overspent, and afterwards everything that is left can be spent, from any node.
+//! account is overspent, no more permits are in use than there are, and afterwards everything that is left can be spent,
+//! and every permit used, from any node.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use only1mcp_domain::command::{Actor, Command, Entry, Secret32, Via};
 use only1mcp_domain::ids::{BudgetId, Digest, Incarnation, PrincipalId, TenantId};
 use only1mcp_domain::ledger::LimitId;
 use only1mcp_domain::model::{
-    Budget, BudgetScope, ClusterSettings, Measure, NodeRecord, NodeRole, PeriodKind,
+    Budget, BudgetScope, ClusterSettings, Measure, NodeRecord, NodeRole, PeriodKind, Quota,
 };
 use only1mcp_domain::outcome::Outcome;
 use only1mcp_domain::state::{Cluster, Versioned};
@@ -20,6 +21,8 @@ use crate::recover::charges_of;
 
 const NODES: usize = 3;
 const ACCOUNTS: usize = 3;
+/// The bit that asks for a permit.
+const PERMIT: usize = ACCOUNTS;
 const START: TimestampMs = TimestampMs(1_000_000);
 
 #[derive(Clone, Debug)]
@@ -59,12 +62,15 @@ enum Op {
         account: usize,
         limit: i128,
     },
+    SetPermits {
+        limit: u64,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let node = 0..NODES;
     prop_oneof![
-        8 => (node.clone(), 1u8..8, 1i128..4).prop_map(|(node, accounts, amount)| Op::Call { node, accounts, amount }),
+        8 => (node.clone(), 1u8..16, 1i128..4).prop_map(|(node, accounts, amount)| Op::Call { node, accounts, amount }),
         6 => (node.clone(), any::<usize>()).prop_map(|(node, which)| Op::End { node, which }),
         1 => (node.clone(), any::<usize>()).prop_map(|(node, which)| Op::GiveUp { node, which }),
         8 => node.clone().prop_map(|node| Op::Post { node }),
@@ -72,6 +78,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (node.clone(), any::<bool>()).prop_map(|(node, journal_kept)| Op::Crash { node, journal_kept }),
         1 => node.prop_map(|node| Op::ForceClose { node }),
         1 => (0..ACCOUNTS, 1i128..120).prop_map(|(account, limit)| Op::SetLimit { account, limit }),
+        1 => (1u64..12).prop_map(|limit| Op::SetPermits { limit }),
     ]
 }
 
@@ -84,10 +91,20 @@ struct Node {
     seen: usize,
     /// Journaled, not sent.
     journal: Vec<Record>,
-    open: Vec<(CallId, Vec<Hold>)>,
+    open: Vec<Open>,
     waiting: Vec<InLineCall>,
     /// The step of the history that tells all of earlier lives.
     opened_by: Option<usize>,
+    /// The latest step at which it was closed by force.
+    closed_at: usize,
+}
+
+struct Open {
+    call: CallId,
+    holds: Vec<Hold>,
+    permits: Vec<Hold>,
+    /// Its node was closed by force while it ran, or had not heard of that when it began: beyond the limit, as told.
+    beyond: bool,
 }
 
 struct InLineCall {
@@ -109,6 +126,8 @@ struct World {
     spent: BTreeMap<AccountKey, i128>,
     /// The highest limit in force since something was last lent, by account.
     limits: BTreeMap<AccountKey, i128>,
+    /// Permits lent at the last look.
+    permits_out: i128,
 }
 
 fn budget_id(account: usize) -> BudgetId {
@@ -126,6 +145,40 @@ fn key(account: usize) -> AccountKey {
         subject: "".into(),
         start: TimestampMs(0),
     }
+}
+
+fn permits() -> AccountKey {
+    AccountKey { limit: LimitId::QuotaConcurrency, ..key(0) }
+}
+
+fn allow(state: &mut State, max: u64) {
+    use only1mcp_domain::model::{
+        BillingAccount, Constraints, IsolationMode, NetworkConfig, ResourceQuotas, SealMode, Tenant,
+        TenantStatus, TenantTier,
+    };
+    let template = ResourceQuotas::template(TenantTier::Starter);
+    let value = Tenant {
+        id: tenant(),
+        name: "Acme".to_owned(),
+        tier: TenantTier::Starter,
+        isolation_mode: IsolationMode::Logical { namespace: String::new(), database_schema: String::new() },
+        quotas: ResourceQuotas { max_concurrent_requests: Quota::AtMost(max), ..template },
+        network_config: NetworkConfig::default(),
+        data_region: String::new(),
+        encryption_key_id: String::new(),
+        custom_domain: None,
+        branding: None,
+        billing_account: BillingAccount::default(),
+        cost_center: String::new(),
+        created_at: START,
+        updated_at: START,
+        status: TenantStatus::Active,
+        seal_mode: SealMode::Sealed,
+        tool_seal_modes: BTreeMap::new(),
+        shared_upstreams: None,
+        constraints: Constraints::default(),
+    };
+    state.tenants.insert(tenant(), Versioned { revision: 1, value });
 }
 
 fn budget(account: usize, amount: i128) -> Versioned<Budget> {
@@ -176,6 +229,7 @@ fn first_state() -> State {
     for account in 0..ACCOUNTS {
         state.budgets.insert((tenant(), budget_id(account)), budget(account, 40));
     }
+    allow(&mut state, 6);
     state
 }
 
@@ -187,18 +241,20 @@ impl World {
             calls: 0,
             spent: BTreeMap::new(),
             limits: (0..ACCOUNTS).map(|account| (key(account), 40)).collect(),
+            permits_out: 0,
         };
         for id in 1..=NODES as u64 {
             world.nodes.push(Node {
                 id: NodeId(id),
                 incarnation: Incarnation(0),
                 sequence: 0,
-                purse: Arc::new(Purse::new(NodeId(id))),
+                purse: Arc::new(Purse::new(NodeId(id), Arc::default())),
                 seen: 0,
                 journal: Vec::new(),
                 open: Vec::new(),
                 waiting: Vec::new(),
                 opened_by: None,
+                closed_at: 0,
             });
         }
         for node in 0..NODES {
@@ -249,11 +305,11 @@ impl World {
         let old = &mut self.nodes[node];
         old.incarnation = incarnation;
         old.sequence = 0;
-        old.purse = Arc::new(Purse::new(id));
+        old.purse = Arc::new(Purse::new(id, Arc::default()));
         old.waiting.clear();
         old.seen = self.history.len() - 1;
         let mut records = std::mem::take(&mut old.journal);
-        for (call, holds) in std::mem::take(&mut old.open) {
+        for Open { call, holds, .. } in std::mem::take(&mut old.open) {
             records.push(completion(call, charges_of(&holds)));
         }
         if !journal_kept {
@@ -298,8 +354,8 @@ impl World {
                 _ => node.purse.moved(state),
             };
             node.journal.extend(records);
+            node.answers(spent);
         }
-        node.answers(spent);
     }
 
     fn call(&mut self, node: usize, accounts: &[usize], amount: i128) -> CallId {
@@ -309,9 +365,9 @@ impl World {
         let node = &mut nodes[node];
         let state = &history[node.seen].state;
         let needs = accounts.iter().map(|account| Need {
-            account: key(*account),
+            account: if *account == PERMIT { permits() } else { key(*account) },
             end: TimestampMs(u64::MAX),
-            amount,
+            amount: if *account == PERMIT { 1 } else { amount },
         });
         let far = (Instant::now() + Duration::from_secs(1 << 30), TimestampMs(u64::MAX));
         node.purse.enter(call, START);
@@ -323,17 +379,21 @@ impl World {
     }
 
     fn end(&mut self, node: usize, which: usize) {
-        let node = &mut self.nodes[node];
+        let Self { history, nodes, spent, .. } = self;
+        let node = &mut nodes[node];
         if !node.open.is_empty() {
-            let (call, holds) = node.open.remove(which % node.open.len());
+            let Open { call, holds, permits, .. } = node.open.remove(which % node.open.len());
+            let records = node.purse.ended(&history[node.seen].state, &permits);
+            node.journal.extend(records);
             node.journal.push(completion(call, charges_of(&holds)));
+            node.answers(spent);
         }
     }
 
     fn run(&mut self, op: &Op) {
         match *op {
             Op::Call { node, accounts, amount } => {
-                let wanted: Vec<usize> = (0..ACCOUNTS).filter(|bit| accounts & (1 << bit) != 0).collect();
+                let wanted: Vec<usize> = (0..=PERMIT).filter(|bit| accounts & (1 << bit) != 0).collect();
                 self.call(node, &wanted, amount);
             }
             Op::End { node, which } => self.end(node, which),
@@ -363,7 +423,13 @@ impl World {
                         state.ledger.accounts.insert(key(account), closed);
                     }
                 }
+                let id = self.nodes[node].id;
+                if let Some(account) = state.ledger.accounts.get_mut(&permits()) {
+                    account.lent.retain(|(node, _)| *node != id);
+                }
                 self.history.push(Step { state, posting: None });
+                self.nodes[node].closed_at = self.history.len() - 1;
+                self.nodes[node].open.iter_mut().for_each(|open| open.beyond = true);
             }
             Op::SetLimit { account, limit } => {
                 let mut state = self.state().clone();
@@ -372,12 +438,33 @@ impl World {
                 let known = self.limits.get_mut(&key(account)).unwrap();
                 *known = (*known).max(limit);
             }
+            Op::SetPermits { limit } => {
+                let mut state = self.state().clone();
+                allow(&mut state, limit);
+                self.history.push(Step { state, posting: None });
+            }
         }
         self.check();
     }
 
+    fn permit_limit(&self) -> i128 {
+        amount_of(self.state(), &permits()).unwrap().amount
+    }
+
     /// INVARIANT: P1
-    fn check(&self) {
+    fn check(&mut self) {
+        let lent = self.state().ledger.accounts.get(&permits()).cloned();
+        let out = lent.as_ref().map_or(0, |account| account.outstanding());
+        assert!(out <= self.permit_limit().max(self.permits_out), "lent beyond a lower limit");
+        assert_eq!(lent.as_ref().map_or(0, |account| account.posted), 0, "permits are not used up");
+        self.permits_out = out;
+        for node in &self.nodes {
+            let used = node.open.iter().filter(|open| !open.beyond && !open.permits.is_empty()).count();
+            let of_node = lent.as_ref().map_or(0, |account| account.lent_to(node.id).outstanding);
+            assert!(used as i128 <= of_node, "node {}: {used} calls run on {of_node} permits", node.id);
+            let metrics = node.purse.lock().metrics.snapshot();
+            assert_eq!(metrics.ledger_broken, 0, "node {}", node.id);
+        }
         for (key, account) in &self.state().ledger.accounts {
             assert!(account.is_escrowed(), "{key}: {account:?}");
             assert_eq!(account.overrun, 0, "{key}: nothing costs more than was held");
@@ -389,7 +476,7 @@ impl World {
 
     /// All faults end: everything is told and applied, and nobody waits.
     fn heal(&mut self) {
-        for _ in 0..50 {
+        for _ in 0..1_000 {
             for node in 0..NODES {
                 while !self.nodes[node].open.is_empty() {
                     self.end(node, 0);
@@ -407,16 +494,49 @@ impl World {
     }
 }
 
+impl World {
+    fn pass(&mut self) {
+        for node in 0..NODES {
+            self.post(node);
+            self.catch_up(node);
+        }
+    }
+
+    /// As many calls run at once as there are permits, wherever they were let in; one more waits, and runs when one ends.
+    fn all_permits_can_be_used(&mut self) {
+        let running = |world: &Self| world.nodes.iter().map(|node| node.open.len() as i128).sum::<i128>();
+        let limit = self.permit_limit();
+        for turn in 0..=limit {
+            self.call(usize::try_from(turn).unwrap() % NODES, &[PERMIT], 1);
+        }
+        for _ in 0..40 {
+            self.pass();
+            self.check();
+        }
+        assert_eq!(running(self), limit);
+        let busy = (0..NODES).find(|node| !self.nodes[*node].open.is_empty()).unwrap();
+        self.end(busy, 0);
+        for _ in 0..20 {
+            self.pass();
+            self.check();
+        }
+        assert_eq!(running(self), limit, "the one that waited has its permit");
+        self.heal();
+    }
+}
+
 impl Node {
     /// Calls whose turn has come are open; those that never can be held for are refused.
     fn answers(&mut self, spent: &mut BTreeMap<AccountKey, i128>) {
-        let open = &mut self.open;
+        let (open, beyond) = (&mut self.open, self.seen < self.closed_at);
         self.waiting.retain_mut(|waiting| match waiting.line.as_mut().unwrap().try_recv() {
             Ok(Ok(holds)) => {
+                let (permits, holds): (Vec<Hold>, Vec<Hold>) =
+                    holds.into_iter().partition(|hold| hold.account.limit.is_standing());
                 for hold in &holds {
                     *spent.entry(hold.account.clone()).or_default() += hold.amount;
                 }
-                open.push((waiting.call, holds));
+                open.push(Open { call: waiting.call, holds, permits, beyond });
                 false
             }
             Ok(Err(shortage)) => {
@@ -470,6 +590,10 @@ proptest! {
                 let posted = state.ledger.accounts[&key(account)].posted;
                 assert!(posted >= limit, "account {account}: {posted} of {limit} could be spent");
             }
+            world.all_permits_can_be_used();
         });
     }
 }
+
+#[path = "purse_cases_tests.rs"]
+mod cases;

@@ -84,7 +84,8 @@ impl GatewayPort {
                     Effect::NodesChanged
                     | Effect::SettingsChanged
                     | Effect::BudgetLevel { .. }
-                    | Effect::Overrun { .. },
+                    | Effect::Overrun { .. }
+                    | Effect::LedgerBroken { .. },
                 ) => continue,
                 Err(broadcast::error::RecvError::Lagged(_)) => Revocation::PolicyChanged { tenant: None },
                 Err(broadcast::error::RecvError::Closed) => return,

@@ -202,6 +202,8 @@ impl Sources {
             "Calls whose authority was withdrawn while they ran",
             metrics.revoked_in_flight,
         )?;
+        let help = "Contradictions found in what is lent and spent: defects of this program";
+        writer.counter("ledger_broken", help, metrics.ledger_broken)?;
         let records = &metrics.batch_records;
         writer.histogram("batch_records", "Records in one activity batch", None, 1.0, records)?;
         let help = "From an admission to its being applied on this node";

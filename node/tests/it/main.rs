@@ -27,6 +27,7 @@ mod load;
 mod mcp;
 mod members;
 mod peers;
+mod permits;
 mod policy;
 mod sessions;
 mod tour;

@@ -3,6 +3,7 @@
 use only1mcp_domain::activity::{Hold, Return};
 use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::ledger::{Account, AccountKey, Ask, AskPart, Charge, Lent, Waiter};
+use only1mcp_domain::limits;
 use only1mcp_domain::row::RowValue;
 use only1mcp_domain::time::TimestampMs;
 
@@ -28,6 +29,9 @@ impl TryFrom<log::AccountKey> for AccountKey {
         // A zero byte ends a text in a row's key.
         if wire.subject.contains('\0') {
             return Err(DecodeError::invalid("AccountKey.subject", "holds a zero byte"));
+        }
+        if wire.subject.len() > limits::SUBJECT_BYTES_MAX {
+            return Err(DecodeError::invalid("AccountKey.subject", "is longer than any subject"));
         }
         Ok(Self {
             tenant: text("AccountKey.tenant", &wire.tenant)?,
@@ -159,6 +163,13 @@ pub(super) fn read_account(wire: log::AccountRow) -> Decoded<RowValue> {
         let forfeited = money("Lent.forfeited", &wire.forfeited)?;
         Ok((NodeId(wire.node), Lent { outstanding, forfeited }))
     };
+    // Looked up by halves: out of order, a node would find nothing of its own and be lent the same again.
+    if !wire.lent.is_sorted_by(|one, next| one.node < next.node) {
+        return Err(DecodeError::invalid(
+            "AccountRow.lent",
+            "does not name each node once, in ascending order",
+        ));
+    }
     let level = |_| DecodeError::invalid("AccountRow.level", "is no percentage");
     let account = Account {
         end: TimestampMs(wire.end_ms),

@@ -61,14 +61,17 @@ impl Gen {
     }
 
     pub fn account(&mut self) -> Account {
-        Account {
+        let mut account = Account {
             end: self.time(),
             posted: self.money(),
             overrun: self.money(),
             ceiling: self.money(),
             level: self.number() as u8,
             lent: self.list(|g| (g.node_id(), Lent { outstanding: g.money(), forfeited: g.money() })),
-        }
+        };
+        account.lent.sort_by_key(|(node, _)| *node);
+        account.lent.dedup_by_key(|(node, _)| *node);
+        account
     }
 
     pub fn waiter(&mut self) -> Waiter {

@@ -1,6 +1,6 @@
 //! Input that nobody of ours wrote: refused with a reason, never a panic, and never much memory for few bytes.
 
-use only1mcp_domain::limits;
+use only1mcp_domain::limits::{self, SUBJECT_BYTES_MAX};
 use only1mcp_domain::row::Table;
 use only1mcp_proto::codec::{
     Problem, decode_entry, decode_outcome, decode_records, decode_row, encode_entry, encode_outcome,
@@ -172,6 +172,21 @@ fn accounts_that_cannot_be_are_refused() {
         decode_row(Table::Accounts, &wire.encode_to_vec()).map(drop).map_err(|error| error.to_string())
     };
     assert_eq!(row(&|_| ()), Ok(()));
+    let lent = |nodes: &[u64]| -> Vec<log::Lent> {
+        nodes
+            .iter()
+            .map(|node| log::Lent {
+                node: *node,
+                outstanding: vec![0; 16].into(),
+                forfeited: vec![0; 16].into(),
+            })
+            .collect()
+    };
+    assert_eq!(row(&|account| account.lent = lent(&[1, 2, 9])), Ok(()));
+    let exact = |account: &mut log::AccountRow| {
+        account.key.as_mut().unwrap().subject = "x".repeat(SUBJECT_BYTES_MAX);
+    };
+    assert_eq!(row(&exact), Ok(()));
     let key = |change: fn(&mut log::AccountKey)| row(&|account| change(account.key.as_mut().unwrap()));
     for (refused, field) in [
         (key(|key| key.limit = "budget".into()), "AccountKey.limit"),
@@ -181,6 +196,9 @@ fn accounts_that_cannot_be_are_refused() {
         (key(|key| key.tenant.clear()), "AccountKey.tenant"),
         (row(&|account| account.key = None), "AccountRow.key"),
         (row(&|account| account.posted = vec![0; 8].into()), "AccountRow.posted"),
+        (key(|key| key.subject = "x".repeat(SUBJECT_BYTES_MAX + 1)), "AccountKey.subject"),
+        (row(&|account| account.lent = lent(&[2, 1])), "AccountRow.lent"),
+        (row(&|account| account.lent = lent(&[1, 1])), "AccountRow.lent"),
         (row(&|account| account.level = 256), "AccountRow.level"),
         (row(&|account| account.lent[0].outstanding = vec![0; 17].into()), "Lent.outstanding"),
     ] {

@@ -45,12 +45,25 @@ pub const BUDGET_AMOUNT_MAX: i128 = 1_000_000_000 * 1_000_000_000_000;
 pub const SUBJECT_BYTES_MAX: usize = 160;
 /// Accounts of the ledger at one time.
 pub const ACCOUNTS_MAX: usize = 1_000_000;
+/// Accounts of one tenant.
+pub const ACCOUNTS_PER_TENANT_MAX: usize = 100_000;
+/// While the tenant has fewer, one that counts for a principal, a tool and the like may be opened; the rest is for those
+/// that count for the whole tenant.
+pub const ACCOUNTS_OF_EACH_PER_TENANT_MAX: usize = 90_000;
 /// Accounts one call may touch; past it the call is refused.
 pub const CALL_ACCOUNTS_MAX: usize = 64;
 /// Accounts one request for allowances may name, and one return.
 pub const ASK_PARTS_MAX: usize = 64;
 /// Calls that wait for a nearly exhausted account, in the whole cluster.
 pub const WAITERS_MAX: usize = 1_024;
+/// Calls that one node puts into the cluster's line at one time; further ones wait behind them on the node.
+pub const WAITERS_PER_NODE_MAX: usize = 64;
+/// The same of calls in one tenant.
+pub const WAITERS_PER_TENANT_AND_NODE_MAX: usize = 16;
+/// Calls that wait on one node for something to be lent.
+pub const LINE_MAX: usize = 4_096;
+/// The same of calls in one tenant.
+pub const LINE_PER_TENANT_MAX: usize = 1_024;
 /// How long before a period begins something may be lent from it, in milliseconds; half a shorter period.
 pub const PERIOD_AHEAD_MS_MAX: u64 = 60_000;
 /// How long the account of a period of an hour or less is remembered after its end, in milliseconds.
@@ -99,6 +112,8 @@ pub const UPSTREAM_MESSAGE_BYTES_MAX: usize = 16 << 20;
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Rows of one page of an administrative list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
+/// Rows looked at for one page, where not every one is shown; the next page goes on from there.
+pub const PAGE_LOOKED_AT_MAX: usize = 10_000;
 /// Text fields of an audit event (user agent, action, detail), in bytes; longer ones are cut and marked.
 pub const EVENT_TEXT_BYTES_MAX: usize = 512;
 /// Before and after states in an audit event, in bytes each; larger ones are replaced by their digest.

@@ -107,4 +107,8 @@ pub enum Effect {
         account: AccountKey,
         amount: i128,
     },
+    /// The numbers of an account contradict each other: a defect. It lends nothing more.
+    LedgerBroken {
+        account: AccountKey,
+    },
 }

@@ -148,3 +148,19 @@ proptest! {
         prop_assert!(possible.contains(&found));
     }
 }
+
+/// Seen under load: dropped and opened again at once, sled's own threads still held the lock.
+#[test]
+fn a_database_that_is_still_held_is_waited_for_and_refused_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = SledEngine::open(folder.path()).unwrap();
+    first.write(vec![(b"k".to_vec(), Some(b"v".to_vec()))], true).unwrap();
+    std::thread::scope(|threads| {
+        let second = threads.spawn(|| SledEngine::open(folder.path()).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(first);
+        let second = second.join().unwrap();
+        assert_eq!(second.get(b"k").unwrap(), Some(b"v".to_vec()));
+        assert!(SledEngine::open(folder.path()).is_err(), "one that is not let go");
+    });
+}

@@ -4,7 +4,8 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use only1mcp_domain::ids::{BudgetId, NodeId, TenantId};
-use only1mcp_domain::ledger::{Account, AccountKey, Lent, LimitId, Period, amount_of};
+use only1mcp_domain::ledger::{Account, AccountKey, Lent, Limit, LimitId, Period, amount_of};
+use only1mcp_domain::limits;
 use only1mcp_domain::model::NodeRole;
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_proto::admin as pb;
@@ -67,8 +68,13 @@ fn limit_id(field: &str, text: &str) -> Result<LimitId, AdminError> {
     text.parse().map_err(|error| AdminError::invalid(field, error))
 }
 
-/// The account that a request names.
+/// The account that a request names. No account has another subject than one that fits; and it goes into the log.
 pub(super) fn named(name: &pb::AccountName) -> Result<AccountKey, AdminError> {
+    let subject = &name.subject;
+    if subject.len() > limits::SUBJECT_BYTES_MAX || subject.chars().any(char::is_control) {
+        let problem = format!("has no control characters and at most {} bytes", limits::SUBJECT_BYTES_MAX);
+        return Err(AdminError::invalid("account.subject", problem));
+    }
     Ok(AccountKey {
         tenant: wire::id("account.tenant", &name.tenant)?,
         limit: limit_id("account.limit", &name.limit)?,
@@ -127,7 +133,7 @@ fn shown(view: &View, key: &AccountKey, account: &Account, observed: Option<&Clu
             subject: key.subject.to_string(),
             period_start_ms: key.start.0,
         }),
-        period: limit.as_ref().map(|limit| limit.period.text().to_owned()).unwrap_or_default(),
+        period: limit.as_ref().map(|limit| period(key, limit).to_owned()).unwrap_or_default(),
         period_end_ms: (account.end != Period::TOTAL.end).then_some(account.end.0),
         measure: measure.map(|measure| measure.text().to_owned()).unwrap_or_default(),
         zone: limit.as_ref().map(|limit| limit.zone.clone()).unwrap_or_default(),
@@ -142,6 +148,11 @@ fn shown(view: &View, key: &AccountKey, account: &Account, observed: Option<&Clu
         closed: account.end <= view.now,
         hard: limit.is_some_and(|limit| limit.hard),
     }
+}
+
+/// Permits have none: what is shown as outstanding is in the nodes' hands at this moment, in use or ready to be.
+fn period<'l>(key: &AccountKey, limit: &'l Limit) -> &'l str {
+    if key.limit.is_standing() { "at once" } else { limit.period.text() }
 }
 
 fn reachable(observed: Option<&ClusterStatus>, node: NodeId) -> Option<bool> {
@@ -165,6 +176,18 @@ mod tests {
             assert_eq!(parse_place(&tenant, &place(&key)), Ok(key));
         }
         assert_eq!(parse_place(&tenant, "5 nonsense"), Err(AdminError::PageTokenInvalid));
+    }
+
+    #[test]
+    fn a_named_accounts_subject_fits() {
+        let with = |subject: String| {
+            let limit = "quota/concurrent".to_owned();
+            named(&pb::AccountName { tenant: "acme".into(), limit, subject, period_start_ms: 0 })
+        };
+        assert!(with("x".repeat(limits::SUBJECT_BYTES_MAX)).is_ok());
+        for bad in ["x".repeat(limits::SUBJECT_BYTES_MAX + 1), "a\0b".to_owned(), "a\nb".to_owned()] {
+            assert!(with(bad).is_err());
+        }
     }
 
     #[test]

@@ -51,12 +51,10 @@ async fn listings_say_what_is_not_enforced_yet() {
     let request = pb::GetTenantRequest::default();
     let tenant = world.tenants(&admin).get_tenant(request).await.unwrap().into_inner().record.unwrap();
     let said = |name: &str| tenant.not_enforced.iter().any(|text| text.starts_with(&format!("{name}=")));
-    for name in
-        ["max_concurrent_requests", "cpu_millicores", "memory_mib", "storage_mib", "max_tokens_per_day"]
-    {
+    for name in ["cpu_millicores", "memory_mib", "storage_mib", "max_tokens_per_day"] {
         assert!(said(name), "{name}: {:?}", tenant.not_enforced);
     }
-    for name in ["max_requests_per_minute", "max_users", "max_backends"] {
+    for name in ["max_concurrent_requests", "max_requests_per_minute", "max_users", "max_backends"] {
         assert!(!said(name), "{name}: {:?}", tenant.not_enforced);
     }
 }

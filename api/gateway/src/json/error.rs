@@ -49,6 +49,7 @@ impl RpcError {
                 | Reason::Overloaded
                 | Reason::AuditUnavailable
                 | Reason::BudgetUnavailable
+                | Reason::ConcurrencyExceeded
         );
         let mut data = json!({
             "code": refused.reason.code(),

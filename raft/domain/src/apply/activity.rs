@@ -30,6 +30,7 @@ pub(super) fn open(change: &mut Change<'_>, node: NodeId) -> Result<Report, Reje
     let last_sequence = old.last_sequence;
     let opened = NodeActivity { incarnation, window: old.window, ..NodeActivity::default() };
     change.put_activity(node, opened);
+    ledger::reopened(change, node);
     Ok(Report::silent().answering(Outcome::IncarnationOpened { incarnation, last_sequence }))
 }
 

@@ -170,7 +170,7 @@ pub(super) fn unattributed(change: &Change<'_>, node: NodeId, forfeits: &[Forfei
     }
 }
 
-fn account(key: &AccountKey) -> EventResource {
+pub(super) fn account(key: &AccountKey) -> EventResource {
     EventResource { kind: "account".to_owned(), id: cut(&key.to_string()) }
 }
 
@@ -280,7 +280,7 @@ pub(super) fn notice(change: &Change<'_>, node: NodeId, kind: NoticeKind, text: 
     }
 }
 
-fn detail(name: &str, value: impl Into<String>) -> (String, String) {
+pub(super) fn detail(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), cut(&value.into()))
 }
 
@@ -332,7 +332,7 @@ fn by_caller(
 }
 
 /// What the node says of its own.
-fn by_node(change: &Change<'_>, node: NodeId, at: TimestampMs) -> AuditEvent {
+pub(super) fn by_node(change: &Change<'_>, node: NodeId, at: TimestampMs) -> AuditEvent {
     AuditEvent {
         kind: EventKind::DataAccess,
         severity: Severity::Info,

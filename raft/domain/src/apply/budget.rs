@@ -87,8 +87,14 @@ pub(super) fn force_close(
         Some(key) if !change.state.ledger.accounts.contains_key(key) => {
             return Err(not_found("account", &key.to_string()));
         }
-        Some(key) => change.state.forfeit(node, key, REASON).into_iter().collect(),
-        None => change.state.forfeit_all(node, REASON),
+        Some(key) => {
+            change.touch(key);
+            change.state.forfeit(node, key, REASON).into_iter().collect()
+        }
+        None => {
+            change.state.lent_to(node).iter().for_each(|key| change.touch(key));
+            change.state.forfeit_all(node, REASON)
+        }
     };
     let report = Report::changed(None, None)
         .detail("accounts", forfeits.len().to_string())

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use imbl::OrdMap;
+
+use crate::apply::ledger_fault;
 use crate::audit::{AuditEvent, SealedEvent, encode};
 use crate::command::{Actor, Entry};
 use crate::ids::{
     ApiKeyId, BudgetId, CommandId, GrantId, McpSessionId, NodeId, PrincipalId, Revision, RoleId, RuleId,
     TenantId, UpstreamId,
 };
-use crate::ledger::AccountKey;
+use crate::ledger::{Account, AccountKey};
 use crate::model::{
     ApiKey, Budget, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant, ToolRestriction,
     Upstream,
@@ -25,6 +28,8 @@ pub(super) struct Change<'a> {
     rows: Vec<RowChange>,
     effects: Vec<Effect>,
     audit: Vec<SealedEvent>,
+    /// As the entry found them; shares all that does not change.
+    accounts_before: OrdMap<AccountKey, Account>,
     /// Written once, at the end: an entry may change one account a thousand times.
     accounts: BTreeSet<AccountKey>,
     waiters: BTreeSet<(u64, u32)>,
@@ -42,6 +47,7 @@ pub(super) struct Mark {
 impl<'a> Change<'a> {
     pub(super) fn new(state: &'a mut State, entry: &'a Entry, log_index: u64) -> Self {
         state.last_applied = log_index;
+        let accounts_before = state.ledger.accounts.clone();
         Self {
             state,
             entry,
@@ -49,6 +55,7 @@ impl<'a> Change<'a> {
             rows: Vec::new(),
             effects: Vec::new(),
             audit: Vec::new(),
+            accounts_before,
             accounts: BTreeSet::new(),
             waiters: BTreeSet::new(),
         }
@@ -104,8 +111,13 @@ impl<'a> Change<'a> {
     fn write_ledger(&mut self) {
         for key in std::mem::take(&mut self.accounts) {
             match self.state.ledger.accounts.get(&key).cloned() {
-                // INVARIANT: P1
-                Some(account) => self.write(RowValue::Account { key, account }),
+                Some(account) => {
+                    // INVARIANT: P1
+                    if ledger_fault::is_new(self.accounts_before.get(&key), &account) {
+                        ledger_fault::tell(self, &key, &account);
+                    }
+                    self.write(RowValue::Account { key, account });
+                }
                 None => self.erase(RowKey::account(&key)),
             }
         }

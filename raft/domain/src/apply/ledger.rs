@@ -66,6 +66,13 @@ pub(super) fn take_back(change: &mut Change<'_>, node: NodeId, returned: &[Retur
     }
 }
 
+/// The node's earlier process is fenced: whatever it still runs is answered by nobody.
+pub(super) fn reopened(change: &mut Change<'_>, node: NodeId) {
+    for key in change.state.take_permits_returned(node) {
+        change.touch(&key);
+    }
+}
+
 /// INVARIANT: P1 (a node that does not remember everything may have spent all of it).
 pub(super) fn restarted(change: &mut Change<'_>, node: NodeId, complete: bool) -> Vec<Forfeit> {
     if complete {

@@ -15,6 +15,7 @@ mod holdings;
 mod json;
 mod key;
 mod ledger;
+mod ledger_fault;
 mod member;
 mod memory;
 mod principal;

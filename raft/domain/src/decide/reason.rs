@@ -68,4 +68,9 @@ reasons! {
     BudgetExceeded = 28, "budget_exceeded", "wait for the limit's next period, or ask for a higher limit";
     /// What is left of a limit is lent to nodes that did not give it back in time.
     BudgetUnavailable = 29, "budget_unavailable", "retry; what is left of the limit could not be reached";
+    /// As many calls run as may run at once. Not `budget_exceeded`: nothing is used up, there is no next period to wait
+    /// for, and a client that tries again in a moment may find room.
+    ConcurrencyExceeded = 40, "concurrency_exceeded", "retry when other calls have ended, or ask for a higher limit";
+    /// A limit counts for so many principals, tools or projects that it can count for no other.
+    AccountsExhausted = 41, "accounts_exhausted", "ask an administrator to narrow the limits that count for each tool, principal or project";
 }

@@ -46,9 +46,27 @@ impl Account {
         self.posted.saturating_add(self.outstanding())
     }
 
-    /// What may still be lent under `limit`.
+    /// What may still be lent under `limit`. An account whose own numbers contradict each other lends nothing: what is
+    /// left of it cannot be known. INVARIANT: P1, P5
     pub fn available(&self, limit: i128) -> i128 {
-        limit.saturating_sub(self.taken()).max(0)
+        if self.is_escrowed() { limit.saturating_sub(self.taken()).max(0) } else { 0 }
+    }
+
+    /// What is taken beyond `limit`, after it was lowered.
+    pub fn excess(&self, limit: i128) -> i128 {
+        self.taken().saturating_sub(limit).max(0)
+    }
+
+    /// Lends, where it is there; otherwise nothing changes. INVARIANT: P1
+    pub(super) fn lend(&mut self, node: NodeId, amount: i128, limit: i128) -> bool {
+        if amount <= 0 || amount > self.available(limit) {
+            return false;
+        }
+        let mut lent = self.lent_to(node);
+        lent.outstanding = lent.outstanding.saturating_add(amount);
+        self.set_lent(node, lent);
+        self.ceiling = limit;
+        true
     }
 
     /// Whether `amount` can never be had under `limit`, whatever is returned.

@@ -27,6 +27,18 @@ pub enum LimitId {
     GrantCost(GrantId),
     /// The rate limit of a tool restriction, for all callers together.
     RuleRate(RuleId),
+    /// `max_concurrent_requests` of the tenant's quotas: permits, each lent to one call at a time. Soft where a node is
+    /// thought lost: its permits go back to the others when it is removed, closed by force or started anew, and calls
+    /// that a cut-off node still runs are then beyond the limit until they end. So no node can take permits with it.
+    QuotaConcurrency,
+}
+
+impl LimitId {
+    /// Whether it counts what is in use and not what was used: the end of a call gives back all that it held, nothing
+    /// is ever posted, and the one period never ends.
+    pub fn is_standing(&self) -> bool {
+        matches!(self, Self::QuotaConcurrency)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +62,7 @@ impl fmt::Display for LimitId {
             Self::GrantRequests(id) => write!(f, "grant-requests/{id}"),
             Self::GrantCost(id) => write!(f, "grant-cost/{id}"),
             Self::RuleRate(id) => write!(f, "rule-rate/{id}"),
+            Self::QuotaConcurrency => f.write_str("quota/concurrent"),
         }
     }
 }
@@ -64,6 +77,7 @@ impl FromStr for LimitId {
             ("budget", id) => Self::Budget(BudgetId::new(id)?),
             ("quota", "requests") => Self::QuotaRequests,
             ("quota", "tokens") => Self::QuotaTokens,
+            ("quota", "concurrent") => Self::QuotaConcurrency,
             ("tenant", "requests") => Self::TenantRequests,
             ("tenant", "cost") => Self::TenantCost,
             ("role-requests", id) => Self::RoleRequests(RoleId::new(id)?),
@@ -179,6 +193,7 @@ mod tests {
             LimitId::GrantRequests(GrantId::new("g").unwrap()),
             LimitId::GrantCost(GrantId::new("g").unwrap()),
             LimitId::RuleRate(RuleId::new("t").unwrap()),
+            LimitId::QuotaConcurrency,
         ];
         for id in all {
             assert_eq!(id.to_string().parse::<LimitId>().unwrap(), id);

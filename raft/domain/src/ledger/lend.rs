@@ -8,9 +8,8 @@
 use std::collections::BTreeSet;
 
 use crate::ids::{CallId, NodeId};
-use crate::ledger::{Account, AccountKey, Ledger, Limit, Period, amount_of};
+use crate::ledger::{AccountKey, Limit, Period, amount_of};
 use crate::limits;
-use crate::model::PeriodKind;
 use crate::state::State;
 use crate::time::TimestampMs;
 
@@ -67,8 +66,7 @@ impl State {
             let available = account.available(limit.amount);
             let share = available / (2 * i128::try_from(members).unwrap_or(i128::MAX / 2));
             let slice = part.want.min(share).max(part.need);
-            if part.need > 0 && slice <= available {
-                give(account, node, slice, limit.amount);
+            if part.need > 0 && account.lend(node, slice, limit.amount) {
                 changed.insert(part.account.clone());
             }
         }
@@ -79,6 +77,11 @@ impl State {
     /// asking node sees that its call does not wait. Returns the accounts that changed.
     pub(crate) fn wait_for(&mut self, node: NodeId, ask: &Ask, place: (u64, u32)) -> BTreeSet<AccountKey> {
         let mut changed = BTreeSet::new();
+        let distinct: BTreeSet<&AccountKey> = ask.parts.iter().map(|part| &part.account).collect();
+        // Looked at one by one, two parts of one account could each find what only one of them can have.
+        if distinct.len() < ask.parts.len() {
+            return changed;
+        }
         for part in &ask.parts {
             if part.need <= 0 || self.open_account(part, &mut changed).is_none() {
                 return changed;
@@ -110,8 +113,9 @@ impl State {
             if free && self.can_now(&waiter) {
                 for (key, amount) in &waiter.parts {
                     let Some(limit) = amount_of(self, key) else { continue };
-                    if let Some(account) = self.ledger.accounts.get_mut(key) {
-                        give(account, waiter.node, *amount, limit.amount);
+                    if let Some(account) = self.ledger.accounts.get_mut(key)
+                        && account.lend(waiter.node, *amount, limit.amount)
+                    {
                         changed.insert(key.clone());
                     }
                 }
@@ -155,99 +159,4 @@ impl State {
         changed.insert(part.account.clone());
         Some(limit)
     }
-}
-
-impl Ledger {
-    /// Whether some call waits for this account.
-    pub fn is_waited_for(&self, key: &AccountKey) -> bool {
-        self.waiters.values().any(|waiter| waiter.parts.iter().any(|(wanted, _)| wanted == key))
-    }
-
-    /// The oldest account that may be forgotten by `now`: its period is long over, and no node can have an open call
-    /// in it.
-    pub(crate) fn forgettable(
-        &self,
-        now: TimestampMs,
-        members: impl Iterator<Item = NodeId>,
-    ) -> Option<AccountKey> {
-        let (at, key) = self.by_age.get_min()?;
-        let end = self.accounts.get(key)?.end;
-        let settled = || {
-            let mut through =
-                members.map(|node| self.settled_through.get(&node).copied().unwrap_or_default());
-            through.all(|at| at >= end)
-        };
-        (*at <= now && settled()).then(|| key.clone())
-    }
-
-    /// Whether late reports may still change the account: some member may have an open call in its period.
-    pub fn is_provisional(&self, account: &Account, members: impl Iterator<Item = NodeId>) -> bool {
-        let mut through = members.map(|node| self.settled_through.get(&node).copied().unwrap_or_default());
-        through.any(|at| at < account.end)
-    }
-
-    /// The account of the same limit and subject whose period holds `at`.
-    pub fn account_at(&self, key: &AccountKey, at: TimestampMs) -> Option<(&AccountKey, &Account)> {
-        let last = AccountKey { start: at, ..key.clone() };
-        let (found, account) = self.accounts.range(key.first()..=last).next_back()?;
-        (account.end > at).then_some((found, account))
-    }
-
-    /// Makes the account where there is none. `Some(true)`: it is new; `Some(false)`: it was there with this period;
-    /// `None`: the period is impossible: longer than its kind, not begun, over already, or across another one's.
-    pub(super) fn open(
-        &mut self,
-        key: &AccountKey,
-        period: Period,
-        kind: PeriodKind,
-        log_time: TimestampMs,
-    ) -> Option<bool> {
-        if let Some(account) = self.accounts.get(key) {
-            return (account.end == period.end).then_some(false);
-        }
-        let length = period.end.0.checked_sub(period.start.0).filter(|ms| *ms > 0)?;
-        let ahead = (length / 2).min(limits::PERIOD_AHEAD_MS_MAX);
-        let begun = period.start.0 <= log_time.0.saturating_add(ahead);
-        let over = period.end <= log_time;
-        if length > kind.ms_max() || !begun || over || self.accounts.len() >= limits::ACCOUNTS_MAX {
-            return None;
-        }
-        let before = self.accounts.range(key.first()..key.clone()).next_back();
-        let after = self.accounts.range(key.clone()..).next().filter(|(next, _)| next.is_sibling(key));
-        let meets = before.is_some_and(|(_, account)| account.end > period.start)
-            || after.is_some_and(|(next, _)| next.start < period.end);
-        if meets {
-            return None;
-        }
-        self.set_account(key.clone(), Account::new(period.end));
-        Some(true)
-    }
-
-    pub(crate) fn set_account(&mut self, key: AccountKey, account: Account) {
-        if self.accounts.insert(key.clone(), account.clone()).is_none() {
-            self.by_age.insert((age(&key, account.end), key));
-        }
-    }
-
-    pub(crate) fn unset_account(&mut self, key: &AccountKey) {
-        if let Some(account) = self.accounts.remove(key) {
-            self.by_age.remove(&(age(key, account.end), key.clone()));
-        }
-    }
-}
-
-/// When an account may be forgotten.
-fn age(key: &AccountKey, end: TimestampMs) -> TimestampMs {
-    const HOUR_MS: u64 = 3_600_000;
-    let long = end.since_ms(key.start) > HOUR_MS;
-    end.plus_ms(if long { limits::LONG_ACCOUNT_AGE_MS } else { limits::SHORT_ACCOUNT_AGE_MS })
-}
-
-/// INVARIANT: P1
-fn give(account: &mut Account, node: NodeId, amount: i128, limit: i128) {
-    let mut lent = account.lent_to(node);
-    lent.outstanding = lent.outstanding.saturating_add(amount);
-    account.set_lent(node, lent);
-    account.ceiling = limit;
-    debug_assert!(account.taken() <= limit, "lent past the limit");
 }

@@ -79,6 +79,9 @@ pub(super) fn of(state: &State, tenant: &TenantId, limit: &LimitId) -> Option<Li
         LimitId::QuotaTokens => {
             Limit::of_quota(record()?.quotas.max_tokens_per_day, Measure::Tokens, PeriodKind::Day)
         }
+        LimitId::QuotaConcurrency => {
+            Limit::of_quota(record()?.quotas.max_concurrent_requests, Measure::Calls, PeriodKind::Total)
+        }
         LimitId::TenantRequests => Limit::of_requests(&record()?.constraints),
         LimitId::TenantCost => Limit::of_cost(&record()?.constraints),
         LimitId::RoleRequests(id) => Limit::of_requests(role(id)?),

@@ -11,8 +11,12 @@
 //! - `lend.rs`: a node asks for slices; near exhaustion it asks for one call, all accounts or none, and waits its turn;
 //! - `post.rs`: a call ends and its charges turn what was lent into what was posted;
 //! - `settle.rs`: what was lent ends otherwise: returned, given up by a restarted node, forfeited by one that is lost;
+//! - `open.rs`: which accounts there are, how many there may be, and when one is forgotten;
 //! - `limit.rs`: which limits the records of the state amount to, and what each allows now;
 //! - `uses.rs`: which of them one call touches.
+//!
+//! A *standing* account ([`LimitId::is_standing`]) counts what is in use: of it nothing is posted, and what is lent to
+//! a node serves one call after the other there until somebody else waits for it.
 //!
 //! Nothing lent expires by time. A period that ends is simply not asked for any more; its account is forgotten when no
 //! node can have an open call in it ([`Ledger::settled_through`]) and its history is old enough.
@@ -21,6 +25,7 @@ mod account;
 mod key;
 mod lend;
 mod limit;
+mod open;
 mod post;
 mod settle;
 mod uses;
@@ -35,7 +40,7 @@ pub use uses::{CallUse, LimitUse, uses};
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TenantId};
 use crate::time::TimestampMs;
 
 /// Part of [`crate::State`].
@@ -47,6 +52,8 @@ pub struct Ledger {
     pub waiters: OrdMap<(u64, u32), Waiter>,
     /// Per node: it has no open call admitted before this, and admits none.
     pub settled_through: OrdMap<NodeId, TimestampMs>,
+    /// How many accounts each tenant has; derived.
+    pub(crate) in_tenant: OrdMap<TenantId, usize>,
     /// Accounts by when they may be forgotten; derived.
     pub(crate) by_age: OrdSet<(TimestampMs, AccountKey)>,
 }

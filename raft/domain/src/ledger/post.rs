@@ -66,6 +66,9 @@ impl State {
     /// Posts one charge of `node`. `None` where there is no account for it and none can be opened: the limit is gone.
     pub(crate) fn post(&mut self, node: NodeId, charge: &Charge) -> Option<Posted> {
         let key = &charge.account;
+        if key.limit.is_standing() {
+            return None;
+        }
         let limit = amount_of(self, key);
         if !self.ledger.accounts.contains_key(key) {
             let limit = limit.as_ref()?;

@@ -59,6 +59,18 @@ impl State {
         keys
     }
 
+    /// The node's process is another one now, and its calls ended with the old one: permits in use there are free.
+    pub(crate) fn take_permits_returned(&mut self, node: NodeId) -> Vec<AccountKey> {
+        let keys = self.lent_to(node).into_iter().filter(|key| key.limit.is_standing());
+        let keys: Vec<AccountKey> = keys.collect();
+        for key in &keys {
+            if let Some(account) = self.ledger.accounts.get_mut(key) {
+                account.set_lent(node, Lent::default());
+            }
+        }
+        keys
+    }
+
     /// Posts in full what one account has lent to the node. INVARIANT: P1
     pub(crate) fn forfeit(
         &mut self,
@@ -68,6 +80,11 @@ impl State {
     ) -> Option<Forfeit> {
         let account = self.ledger.accounts.get_mut(key)?;
         let lent = account.lent_to(node);
+        if key.limit.is_standing() {
+            // Nothing was used up. Calls that a cut-off node still runs are not known any more: see `QuotaConcurrency`.
+            account.set_lent(node, Lent::default());
+            return None;
+        }
         let amount = lent.outstanding;
         // A removed node is heard no more, and a restarted one has told what it could: only who is thought lost may
         // still bring in charges that are covered now.

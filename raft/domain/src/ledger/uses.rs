@@ -65,6 +65,7 @@ pub fn uses(state: &State, call: &CallUse<'_>) -> Vec<LimitUse> {
             touch(call.tenant, LimitId::RuleRate(rule.clone()), Arc::from(""));
         }
     }
+    touch(call.tenant, LimitId::QuotaConcurrency, Arc::from(""));
     for budget in of_tenant(&state.budgets, call.tenant) {
         if let Some(subject) = concerns(budget, call) {
             touch(call.tenant, LimitId::Budget(budget.id.clone()), subject);

@@ -350,8 +350,9 @@ fn which_limits_a_call_touches() {
         all.sort();
         all
     };
-    let own = ["budget/each dev", "quota/requests ", "quota/tokens ", "role-cost/developer dev"];
-    let own: Vec<&str> = own.into_iter().chain(["role-requests/developer dev", "rule-rate/slow "]).collect();
+    let own = ["budget/each dev", "quota/concurrent ", "quota/requests ", "quota/tokens "];
+    let of_role = ["role-cost/developer dev", "role-requests/developer dev", "rule-rate/slow "];
+    let own: Vec<&str> = own.into_iter().chain(of_role).collect();
     assert_eq!(touched(&call), own);
     let mut in_project: Vec<&str> = own.iter().copied().chain(["budget/p "]).collect();
     in_project.sort_unstable();
@@ -470,5 +471,128 @@ fn call_accounts_max() {
         let batch = batch(1, life, sequence, vec![record]);
         let refused = books.world.submit(&node(1), Command::Activity(batch)).outcome;
         assert!(matches!(refused, Err(Rejection::Invalid { .. })));
+    }
+}
+
+#[test]
+fn a_call_that_names_an_account_twice_gets_nothing_from_it() {
+    let mut books = Books::new(&[budget("a", 100)]);
+    books.post(1, vec![ask(true, 1, vec![part(account("a"), 60, 60), part(account("a"), 60, 60)])]);
+    assert_eq!((books.lent("a", 1), books.world.state.ledger.waiters.len()), (0, 0));
+}
+
+fn permits() -> AccountKey {
+    AccountKey { limit: LimitId::QuotaConcurrency, ..account("any") }
+}
+
+/// The tenant `acme` may run so many calls at once.
+fn allow(books: &mut Books, max: Quota) {
+    let mut tenant = books.world.state.tenants[&tenant_id("acme")].value.clone();
+    tenant.quotas.max_concurrent_requests = max;
+    books.world.must(Command::UpdateTenant { tenant: Box::new(tenant), if_revision: None });
+}
+
+fn in_hand(books: &Books, node: u64) -> i128 {
+    books
+        .world
+        .state
+        .ledger
+        .accounts
+        .get(&permits())
+        .map_or(0, |account| account.lent_to(NodeId(node)).outstanding)
+}
+
+fn posted(books: &Books) -> i128 {
+    books.world.state.ledger.accounts.get(&permits()).map_or(0, |account| account.posted)
+}
+
+#[test]
+fn permits_are_lent_returned_and_never_posted() {
+    let mut books = Books::new(&[]);
+    allow(&mut books, Quota::AtMost(10));
+    books.post(1, vec![ask(false, 1, vec![part(permits(), 7, 7)])]);
+    books.post(2, vec![ask(true, 2, vec![part(permits(), 4, 4)])]);
+    assert_eq!((in_hand(&books, 1), in_hand(&books, 2)), (7, 0), "7 and 4 are more than 10");
+    // Whatever a node may say, the end of a call costs no permit.
+    books.post(1, vec![ended(1, permits(), 3, true)]);
+    assert_eq!((in_hand(&books, 1), posted(&books)), (7, 0));
+    books.post(1, vec![Record::Return(vec![Return { account: permits(), amount: 1 }])]);
+    assert_eq!((in_hand(&books, 1), in_hand(&books, 2)), (6, 4), "the one that waited is served");
+    books.world.now_ms = START_MS + 40 * 24 * 3_600_000;
+    books.world.tick();
+    assert_eq!(in_hand(&books, 1), 6, "they have no period that ends");
+    assert!(!books.world.state.ledger.accounts[&permits()].is_exhausted_for(10, 10));
+}
+
+#[test]
+fn a_lower_limit_on_permits_lends_none_until_enough_came_back() {
+    let mut books = Books::new(&[]);
+    allow(&mut books, Quota::AtMost(10));
+    books.post(1, vec![ask(true, 1, vec![part(permits(), 8, 8)])]);
+    allow(&mut books, Quota::AtMost(4));
+    assert_eq!(books.world.state.ledger.accounts[&permits()].excess(4), 4);
+    books.post(2, vec![ask(true, 2, vec![part(permits(), 1, 1)])]);
+    books.post(1, vec![Record::Return(vec![Return { account: permits(), amount: 4 }])]);
+    assert_eq!((in_hand(&books, 1), in_hand(&books, 2)), (4, 0));
+    books.post(1, vec![Record::Return(vec![Return { account: permits(), amount: 1 }])]);
+    assert_eq!((in_hand(&books, 1), in_hand(&books, 2)), (3, 1));
+}
+
+#[test]
+fn permits_of_an_earlier_life_come_back_when_it_is_fenced() {
+    let mut books = Books::new(&[budget("b", 100)]);
+    allow(&mut books, Quota::AtMost(10));
+    books.post(1, vec![ask(true, 1, vec![part(permits(), 10, 10), part(account("b"), 5, 5)])]);
+    books.post(2, vec![ask(true, 2, vec![part(permits(), 6, 6)])]);
+    books.lives[0] = (1, books.world.open(1), 0);
+    books.world.assert_mirrored();
+    assert_eq!((in_hand(&books, 1), in_hand(&books, 2)), (0, 6), "no word from the new life is needed");
+    assert_eq!(books.lent("b", 1), 5, "what else it was lent is not decided before its journal is read");
+    // A life that remembers nothing: permits are no money.
+    books.post(1, vec![Record::Restarted { complete: false }]);
+    assert_eq!((posted(&books), books.of("b").posted), (0, 5));
+}
+
+#[test]
+fn permits_of_a_lost_node_come_back_and_count_as_nothing() {
+    for closed in [true, false] {
+        let mut books = Books::new(&[]);
+        allow(&mut books, Quota::AtMost(10));
+        books.post(2, vec![ask(true, 1, vec![part(permits(), 9, 9)])]);
+        books.post(1, vec![ask(true, 2, vec![part(permits(), 5, 5)])]);
+        let lost = if closed {
+            Command::ForceClose { node: NodeId(2), account: None }
+        } else {
+            Command::RemoveNode { node: NodeId(2), lose_journal: true }
+        };
+        books.world.must(lost);
+        books.world.assert_mirrored();
+        assert_eq!((in_hand(&books, 2), in_hand(&books, 1), posted(&books)), (0, 5, 0), "closed: {closed}");
+        let told = &books.world.last_event().details;
+        assert!(!told.iter().any(|(name, _)| name.starts_with("posted_in_full")), "{told:?}");
+    }
+}
+
+/// Both sides: remembered until then, forgotten at it.
+#[test]
+fn long_account_age_ms() {
+    const HOUR: u64 = 3_600_000;
+    for (kind, length, age) in
+        [(PeriodKind::Hour, HOUR, SHORT_ACCOUNT_AGE_MS), (PeriodKind::Day, HOUR + 1, LONG_ACCOUNT_AGE_MS)]
+    {
+        let zone = if kind == PeriodKind::Day { "UTC" } else { "" };
+        let mut books = Books::new(&[Budget { period: kind, zone: zone.to_owned(), ..budget("m", 10) }]);
+        let key = AccountKey { start: TimestampMs(START_MS), ..account("m") };
+        let end = TimestampMs(START_MS + length);
+        books.post(1, vec![ask(false, 1, vec![AskPart { account: key.clone(), end, need: 1, want: 1 }])]);
+        books.post(1, vec![Record::SettledThrough(end)]);
+        books.post(2, vec![Record::SettledThrough(end)]);
+        books.world.now_ms = end.0 + age - 1;
+        books.world.tick();
+        assert!(books.world.state.ledger.accounts.contains_key(&key), "{kind:?}");
+        books.world.now_ms = end.0 + age;
+        books.world.tick();
+        assert!(!books.world.state.ledger.accounts.contains_key(&key), "{kind:?}");
+        books.world.assert_mirrored();
     }
 }

@@ -1,0 +1,151 @@
+//! Single cases of the purse, in the world of the random runs: permits, what a call is told, and the bounds of the line.
+
+use only1mcp_domain::ledger::Account;
+use only1mcp_domain::row::RowValue;
+
+use super::*;
+
+/// The world at its start, with nothing under way.
+async fn quiet() -> World {
+    let mut world = World::new();
+    world.heal();
+    world
+}
+
+fn permit_waiters(world: &World) -> usize {
+    world.state().ledger.waiters.values().filter(|waiter| waiter.parts[0].0 == permits()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_another_node_waits_for_is_not_kept_for_the_next_call_here() {
+    let mut world = quiet().await;
+    for _ in 0..10 {
+        world.call(0, &[PERMIT], 1);
+    }
+    (0..20).for_each(|_| world.pass());
+    assert_eq!(world.nodes[0].open.len(), 6, "node 1 has them all, and four calls wait there");
+    world.call(1, &[PERMIT], 1);
+    (0..20).for_each(|_| world.pass());
+    assert!(permit_waiters(&world) >= 1);
+    // Without a turn for the others, the calls that wait on node 1 would take every permit that is freed there.
+    for _ in 0..3 {
+        world.end(0, 0);
+        (0..5).for_each(|_| world.pass());
+    }
+    assert_eq!(world.nodes[1].open.len(), 1);
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_lacks_a_permit_alone_leaves_the_other_accounts_where_they_are() {
+    let mut world = quiet().await;
+    for _ in 0..6 {
+        world.call(0, &[PERMIT], 1);
+    }
+    world.call(1, &[0], 1);
+    (0..20).for_each(|_| world.pass());
+    let lent =
+        |world: &World, node: u64| world.state().ledger.accounts[&key(0)].lent_to(NodeId(node)).outstanding;
+    assert!(lent(&world, 2) > 1);
+    world.call(1, &[0, PERMIT], 1);
+    (0..20).for_each(|_| world.pass());
+    assert_eq!(permit_waiters(&world), 1);
+    assert!(world.state().ledger.waiters.values().all(|waiter| waiter.parts.len() == 1));
+    assert!(lent(&world, 2) > 1, "nothing was called back for it");
+    world.heal();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_lacked_is_told() {
+    let mut world = quiet().await;
+    for _ in 0..7 {
+        world.call(0, &[0, PERMIT], 1);
+    }
+    (0..20).for_each(|_| world.pass());
+    assert_eq!((world.nodes[0].open.len(), world.nodes[0].waiting.len()), (6, 1));
+    let purse = world.nodes[0].purse.clone();
+    let InLineCall { call, line } = world.nodes[0].waiting.remove(0);
+    let state = Arc::new(world.state().clone());
+    let told =
+        InLine::new(purse, call, line.unwrap()).wait(Instant::now() + Duration::from_secs(5), || state).await;
+    assert!(matches!(told, Err(Shortage::Concurrency { .. })), "{told:?}");
+    world.heal();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_without_room_for_another_account_is_told_so() {
+    let world = quiet().await;
+    let rows = world.state().rows().into_iter().filter_map(|row| row.value);
+    let account = Account::new(TimestampMs(u64::MAX));
+    let many = (0..limits::ACCOUNTS_PER_TENANT_MAX as u64).map(|number| RowValue::Account {
+        key: AccountKey { limit: LimitId::QuotaRequests, start: TimestampMs(number), ..key(0) },
+        account: account.clone(),
+    });
+    let state = State::from_rows(rows.chain(many)).unwrap();
+    let need = Need { account: key(1), end: TimestampMs(u64::MAX), amount: 1 };
+    let purse = &world.nodes[0].purse;
+    let far = (Instant::now() + Duration::from_secs(9), TimestampMs(u64::MAX));
+    let (mut answer, records) = purse.hold(&state, CallId([9; 16]), vec![need], far);
+    assert!(matches!(answer.try_recv(), Ok(Err(Shortage::NoRoom { .. }))));
+    assert!(records.is_empty(), "nobody is asked for what cannot be");
+}
+
+/// INVARIANT: P7
+#[test]
+fn line_max_and_line_per_tenant_max() {
+    let mut inner = Inner::default();
+    let of = |name: &str| TenantId::new(name).unwrap();
+    let wait = |inner: &mut Inner, name: &str, count: usize| {
+        for _ in 0..count {
+            let account = AccountKey { tenant: of(name), ..key(0) };
+            let needs = vec![Need { account, end: TimestampMs(u64::MAX), amount: 1 }];
+            let (until, until_log) = (Instant::now(), TimestampMs(0));
+            let (answer, _) = oneshot::channel();
+            let call = CallId([0; 16]);
+            inner.line.push_back(Waiting {
+                call,
+                until,
+                until_log,
+                needs,
+                answer,
+                sliced: false,
+                attempts: 0,
+            });
+        }
+    };
+    wait(&mut inner, "a", limits::LINE_PER_TENANT_MAX - 1);
+    assert!(inner.has_place(Some(&of("a"))));
+    wait(&mut inner, "a", 1);
+    assert!(!inner.has_place(Some(&of("a"))) && inner.has_place(Some(&of("b"))));
+    for other in ["b", "c", "d"] {
+        wait(&mut inner, other, limits::LINE_PER_TENANT_MAX - 1);
+    }
+    let rest = limits::LINE_MAX - inner.line.len();
+    wait(&mut inner, "e", rest - 1);
+    assert!(inner.has_place(Some(&of("b"))));
+    wait(&mut inner, "e", 1);
+    assert!(!inner.has_place(Some(&of("b"))));
+}
+
+/// INVARIANT: P7
+#[test]
+fn waiters_per_node_max_and_per_tenant() {
+    let (node, tenant) = (limits::WAITERS_PER_NODE_MAX, limits::WAITERS_PER_TENANT_AND_NODE_MAX);
+    assert!(may_ask(node - 1, tenant - 1));
+    assert!(!may_ask(node, 0) && !may_ask(0, tenant));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commitment_that_ends_twice_frees_nothing() {
+    let mut world = quiet().await;
+    world.call(0, &[0], 2);
+    (0..20).for_each(|_| world.pass());
+    let purse = world.nodes[0].purse.clone();
+    let free = |purse: &Purse| purse.lock().free(world.state(), NodeId(1), &key(0));
+    let before = free(&purse);
+    let hold = world.nodes[0].open[0].holds.clone();
+    purse.release(CallId([1; 16]), &hold);
+    purse.release(CallId([1; 16]), &hold);
+    assert_eq!(free(&purse), before + 2, "no more than was held");
+    assert_eq!(purse.lock().metrics.snapshot().ledger_broken, 1);
+}
