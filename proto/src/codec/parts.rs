@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use only1mcp_domain::ids::{
     ApiKeyId, BudgetId, CallId, CommandId, DecisionId, Digest, GrantId, McpSessionId, PrincipalId, ProjectId,
-    RoleId, RuleId, TenantId, UpstreamId,
+    RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use only1mcp_domain::model::Glob;
 use prost::Message;
@@ -60,7 +60,19 @@ macro_rules! texts {
     };
 }
 
-texts!(TenantId, PrincipalId, RoleId, GrantId, ApiKeyId, RuleId, UpstreamId, ProjectId, BudgetId, Glob);
+texts!(
+    TenantId,
+    PrincipalId,
+    RoleId,
+    GrantId,
+    ApiKeyId,
+    RuleId,
+    UpstreamId,
+    ProjectId,
+    BudgetId,
+    WebhookId,
+    Glob
+);
 
 pub(crate) fn text<T: Text>(what: &'static str, text: &str) -> Decoded<T> {
     T::read(text).map_err(|detail| DecodeError::invalid(what, detail))

@@ -8,6 +8,7 @@ use only1mcp_domain::state::{BatchSeen, CommandSeen, Versioned};
 use only1mcp_domain::time::TimestampMs;
 use prost::Message as _;
 
+use super::duty;
 use super::error::{DecodeError, Problem};
 use super::form::write_secret;
 use super::ledger;
@@ -51,6 +52,8 @@ fn table_of(row: &RowValue) -> Table {
         RowValue::Account { .. } => Table::Accounts,
         RowValue::Waiter { .. } => Table::Waiters,
         RowValue::Settled { .. } => Table::Settled,
+        RowValue::Webhook(_) => Table::Webhooks,
+        RowValue::Duty { .. } => Table::Duties,
     }
 }
 
@@ -120,6 +123,8 @@ fn write(row: &RowValue) -> Kind {
         RowValue::Account { key, account } => Kind::Account(ledger::write_account(key, account)),
         RowValue::Waiter { place, waiter } => Kind::Waiter(ledger::write_waiter(*place, waiter)),
         RowValue::Settled { node, at } => Kind::Settled(log::ClockRow { node: node.0, at_ms: at.0 }),
+        RowValue::Webhook(v) => Kind::Webhook(versioned!(WebhookRow, v)),
+        RowValue::Duty { id, duty } => Kind::Duty(duty::write_duty(id, duty)),
     }
 }
 
@@ -186,6 +191,8 @@ fn read(kind: Kind) -> Decoded<RowValue> {
         Kind::Account(r) => ledger::read_account(r)?,
         Kind::Waiter(r) => ledger::read_waiter(r)?,
         Kind::Settled(r) => RowValue::Settled { node: NodeId(r.node), at: TimestampMs(r.at_ms) },
+        Kind::Webhook(r) => RowValue::Webhook(versioned("WebhookRow.value", r.revision, r.value)?),
+        Kind::Duty(r) => duty::read_duty(r)?,
     })
 }
 

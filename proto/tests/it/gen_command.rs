@@ -50,6 +50,8 @@ impl Gen {
         let mut entries: Vec<Entry> = commands.into_iter().map(|command| self.entry(command)).collect();
         let commands = self.ledger_commands();
         entries.extend(commands.into_iter().map(|command| self.entry(command)));
+        let mut apart = self.apart(129);
+        entries.extend(self.webhook_commands().into_iter().map(|command| apart.entry(command)));
         entries
     }
 

@@ -15,7 +15,7 @@ impl Gen {
 
     /// One of each kind. A golden file's bytes depend on the rows before it: add new ones at the end.
     pub fn rows(&mut self) -> Vec<RowValue> {
-        vec![
+        let mut rows = vec![
             RowValue::Meta(MetaRow {
                 cluster_id: self.digest(),
                 settings: self.versioned(Gen::settings),
@@ -71,7 +71,9 @@ impl Gen {
             RowValue::Account { key: self.account_key(), account: self.account() },
             RowValue::Waiter { place: (self.number(), self.number32()), waiter: self.waiter() },
             RowValue::Settled { node: self.node_id(), at: self.time() },
-        ]
+        ];
+        rows.extend(self.webhook_rows());
+        rows
     }
 
     fn outcome(&mut self) -> Result<Outcome, Rejection> {
@@ -103,7 +105,7 @@ impl Gen {
 
     /// One of each kind.
     pub fn rejections(&mut self) -> Vec<Rejection> {
-        vec![
+        let mut rejections = vec![
             Rejection::NotFormed {},
             Rejection::AlreadyFormed {},
             Rejection::NotFound { kind: self.text(), id: self.text() },
@@ -126,6 +128,8 @@ impl Gen {
             Rejection::LastAdministrator {},
             Rejection::Escalation { permission: self.text() },
             Rejection::TenantClosed { tenant: self.text() },
-        ]
+        ];
+        rejections.extend(self.webhook_rejections());
+        rejections
     }
 }

@@ -14,6 +14,7 @@ mod gen_command;
 mod gen_ledger;
 mod gen_model;
 mod gen_row;
+mod gen_webhook;
 mod golden;
 mod hostile;
 mod random;

@@ -4,12 +4,12 @@ use crate::audit::SealedEvent;
 use crate::command::Secret32;
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
-    PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
+    PrincipalId, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use crate::ledger::{Account, AccountKey, Waiter};
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
-    ToolRestriction, Upstream,
+    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Grant, JoinToken, NodeRecord, Principal, Role,
+    Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::state::{BatchSeen, CommandSeen, Versioned};
 use crate::time::TimestampMs;
@@ -40,10 +40,12 @@ pub enum Table {
     Accounts = 19,
     Waiters = 20,
     Settled = 21,
+    Webhooks = 30,
+    Duties = 31,
 }
 
 impl Table {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Meta,
         Self::Tenants,
         Self::Principals,
@@ -65,6 +67,8 @@ impl Table {
         Self::Accounts,
         Self::Waiters,
         Self::Settled,
+        Self::Webhooks,
+        Self::Duties,
     ];
 
     /// The first byte of the table's keys.
@@ -196,6 +200,19 @@ impl RowKey {
         Self::of(Table::Settled).number(node.0)
     }
 
+    pub fn webhook(tenant: &TenantId, id: &WebhookId) -> Self {
+        Self::of(Table::Webhooks).text(tenant).text(id)
+    }
+
+    /// By the kind of work, then by what it is done for.
+    pub fn duty(id: &DutyId) -> Self {
+        match id {
+            DutyId::Webhook { tenant, webhook } => {
+                Self::of(Table::Duties).text("webhook").text(tenant).text(webhook)
+            }
+        }
+    }
+
     fn of(table: Table) -> Self {
         Self(vec![table.number()])
     }
@@ -271,6 +288,8 @@ pub enum RowValue {
     Account { key: AccountKey, account: Account },
     Waiter { place: (u64, u32), waiter: Waiter },
     Settled { node: NodeId, at: TimestampMs },
+    Webhook(Versioned<Webhook>),
+    Duty { id: DutyId, duty: Duty },
 }
 
 impl RowValue {
@@ -299,6 +318,8 @@ impl RowValue {
             Self::Account { key, .. } => RowKey::account(key),
             Self::Waiter { place, .. } => RowKey::waiter(*place),
             Self::Settled { node, .. } => RowKey::settled(*node),
+            Self::Webhook(row) => RowKey::webhook(&row.value.tenant, &row.value.id),
+            Self::Duty { id, .. } => RowKey::duty(id),
         }
     }
 }

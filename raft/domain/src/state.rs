@@ -6,13 +6,13 @@ use crate::audit::ChainHead;
 use crate::command::Secret32;
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
-    PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId,
+    PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use crate::ledger::Ledger;
 use crate::lookup::Lookup;
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
-    ToolRestriction, Upstream,
+    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Grant, JoinToken, NodeRecord, Principal, Role,
+    Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::outcome::Outcome;
 use crate::time::TimestampMs;
@@ -72,6 +72,8 @@ pub struct State {
     pub activity: OrdMap<NodeId, NodeActivity>,
     pub budgets: OrdMap<(TenantId, BudgetId), Versioned<Budget>>,
     pub ledger: Ledger,
+    pub webhooks: OrdMap<(TenantId, WebhookId), Versioned<Webhook>>,
+    pub duties: OrdMap<DutyId, Duty>,
     pub commands_seen: OrdMap<CommandId, CommandSeen>,
     /// `commands_seen` by age, for forgetting the oldest.
     pub commands_by_index: OrdSet<(u64, CommandId)>,

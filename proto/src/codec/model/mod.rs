@@ -12,3 +12,4 @@ mod rule;
 mod settings;
 mod tenant;
 mod upstream;
+mod webhook;

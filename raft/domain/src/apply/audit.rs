@@ -61,8 +61,13 @@ impl Report {
 /// Seals the command's event, if it leaves one. INVARIANT: P3
 pub(super) fn record(change: &mut Change<'_>, result: Result<&Report, &Rejection>) {
     let command = &change.entry.command;
-    let by_nature =
-        matches!(command, Command::Tick { .. } | Command::OpenIncarnation { .. } | Command::Activity(_));
+    let by_nature = matches!(
+        command,
+        Command::Tick { .. }
+            | Command::OpenIncarnation { .. }
+            | Command::Activity(_)
+            | Command::AdvanceDuty(_)
+    );
     if by_nature || result.is_ok_and(|report| report.silent) {
         return;
     }
@@ -245,6 +250,14 @@ fn subject(command: &Command) -> Subject {
             let id = cut(&format!("{key} on node {node}"));
             of(ConfigurationChange, "budget.force_close", &key.tenant, "account", &id)
         }
+        Command::PutWebhook { webhook, .. } => {
+            of(ConfigurationChange, "webhook.put", &webhook.tenant, "webhook", &webhook.id)
+        }
+        Command::DeleteWebhook { tenant, webhook } => {
+            of(ConfigurationChange, "webhook.delete", tenant, "webhook", webhook)
+        }
+        Command::AssignDuty { duty, .. } => cluster("duty.assign", "duty", duty),
+        Command::AdvanceDuty(progress) => cluster("duty.advance", "duty", &progress.duty),
         Command::PutUpstream { upstream, .. } => {
             of(ServerModified, "upstream.put", &upstream.tenant, "upstream", &upstream.id)
         }

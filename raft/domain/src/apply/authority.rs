@@ -56,6 +56,9 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         Command::PutBudget { budget, .. } => within(&budget.tenant, CostBudgetSet),
         Command::DeleteBudget { tenant, .. } => within(tenant, CostBudgetSet),
         Command::ForceClose { .. } => operator(),
+        Command::PutWebhook { webhook, .. } => within(&webhook.tenant, CostBudgetSet),
+        Command::DeleteWebhook { tenant, .. } => within(tenant, CostBudgetSet),
+        Command::AssignDuty { .. } | Command::AdvanceDuty(_) => Node { node: None },
         Command::SetSettings { .. } | Command::CreateJoinToken(_) | Command::RemoveNode { .. } => operator(),
         Command::CreateTenant(_) | Command::UpdateTenant { .. } | Command::SetTenantStatus { .. } => {
             operator()

@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod describe;
 mod dispatch;
+mod duty;
 mod grant;
 mod holdings;
 mod json;
@@ -28,6 +29,7 @@ mod store;
 mod tenant;
 mod upstream;
 mod validate;
+mod webhook;
 mod weigh;
 
 pub use authority::{Required, required};

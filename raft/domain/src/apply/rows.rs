@@ -57,6 +57,8 @@ impl State {
                     .iter()
                     .map(|(node, at)| RowValue::Settled { node: *node, at: *at }),
             )
+            .chain(self.webhooks.values().cloned().map(RowValue::Webhook))
+            .chain(self.duties.iter().map(|(id, duty)| RowValue::Duty { id: id.clone(), duty: duty.clone() }))
             .map(RowChange::from)
             .collect()
     }
@@ -116,6 +118,13 @@ impl State {
                 }
                 RowValue::Settled { node, at } => {
                     state.ledger.settled_through.insert(node, at);
+                }
+                RowValue::Webhook(record) => {
+                    let key = (record.value.tenant.clone(), record.value.id.clone());
+                    state.webhooks.insert(key, record);
+                }
+                RowValue::Duty { id, duty } => {
+                    state.duties.insert(id, duty);
                 }
             }
         }
