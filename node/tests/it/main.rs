@@ -31,3 +31,4 @@ mod policy;
 mod sessions;
 mod tour;
 mod upstreams;
+mod webhooks;
