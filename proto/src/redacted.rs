@@ -17,12 +17,14 @@ macro_rules! redacted {
 redacted! {
     admin::CreateJoinTokenResponse { result, token_id, expires_at_ms }
     admin::CreateKeyResponse { result, key_id, expires_at_ms }
+    admin::PutWebhookResponse { result }
     admin::RotateKeyResponse { result, key_id, expires_at_ms }
     log::FormCluster { cluster_id, settings, node, administrator }
     log::MetaRow { cluster_id, settings_revision, settings, next_node }
     log::Payload { kind }
     log::StoredApiKey { info }
     log::StoredJoinToken { info }
+    log::StoredWebhook { tenant, id, events, enabled }
     model::EnvironmentVariable { name }
     model::HeaderSecret { name }
     peer::ForwardMcpRequest { from, method, source, tenant, copy }

@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 57] = [
+static AUTHORITY: [(&str, Need); 61] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -80,6 +80,10 @@ static AUTHORITY: [(&str, Need); 57] = [
     ("Budgets/DeleteBudget", InTenant(CostBudgetSet)),
     ("Budgets/ListAccounts", InTenant(CostView)),
     ("Budgets/ForceClose", InSystem(GlobalAdmin)),
+    ("Webhooks/PutWebhook", InTenant(CostBudgetSet)),
+    ("Webhooks/GetWebhook", InTenant(CostView)),
+    ("Webhooks/ListWebhooks", InTenant(CostView)),
+    ("Webhooks/DeleteWebhook", InTenant(CostBudgetSet)),
     ("Audit/QueryAudit", InTenant(AuditView)),
     ("Audit/VerifyAudit", InTenant(AuditView)),
     ("Audit/ExportAudit", InTenant(AuditExport)),

@@ -170,7 +170,8 @@ fn rejection_code(rejection: &Rejection) -> Code {
         | Rejection::Gap { .. }
         | Rejection::BatchMismatch { .. }
         | Rejection::LastAdministrator {}
-        | Rejection::TenantClosed { .. } => Code::FailedPrecondition,
+        | Rejection::TenantClosed { .. }
+        | Rejection::DutyFenced { .. } => Code::FailedPrecondition,
     }
 }
 

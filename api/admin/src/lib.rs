@@ -26,6 +26,7 @@ mod roles;
 mod routes;
 mod tenants;
 mod upstreams;
+mod webhooks;
 mod wire;
 mod write;
 

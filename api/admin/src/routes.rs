@@ -11,6 +11,7 @@ use only1mcp_proto::admin::principals_server::PrincipalsServer;
 use only1mcp_proto::admin::roles_server::RolesServer;
 use only1mcp_proto::admin::tenants_server::TenantsServer;
 use only1mcp_proto::admin::upstreams_server::UpstreamsServer;
+use only1mcp_proto::admin::webhooks_server::WebhooksServer;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
@@ -26,9 +27,10 @@ use crate::principals::PrincipalsService;
 use crate::roles::RolesService;
 use crate::tenants::TenantsService;
 use crate::upstreams::UpstreamsService;
+use crate::webhooks::WebhooksService;
 
 /// Full names of the services, as health and reflection tell them.
-pub const SERVICES: [&str; 8] = [
+pub const SERVICES: [&str; 9] = [
     "only1mcp.admin.v1.Cluster",
     "only1mcp.admin.v1.Tenants",
     "only1mcp.admin.v1.Principals",
@@ -36,6 +38,7 @@ pub const SERVICES: [&str; 8] = [
     "only1mcp.admin.v1.Decisions",
     "only1mcp.admin.v1.Upstreams",
     "only1mcp.admin.v1.Budgets",
+    "only1mcp.admin.v1.Webhooks",
     "only1mcp.admin.v1.Audit",
 ];
 
@@ -63,6 +66,7 @@ pub fn routes(ports: Ports) -> Result<Routes, tonic_reflection::server::Error> {
         .add_service(DecisionsServer::new(DecisionsService(core.clone())))
         .add_service(UpstreamsServer::new(UpstreamsService(core.clone())))
         .add_service(BudgetsServer::new(BudgetsService(core.clone())))
+        .add_service(WebhooksServer::new(WebhooksService(core.clone())))
         .add_service(AuditServer::new(AuditService(core)))
         .add_service(HealthServer::new(health))
         .add_service(reflection)

@@ -75,6 +75,8 @@ writes! {
     PutBudgetRequest true;
     DeleteBudgetRequest false;
     ForceCloseRequest false;
+    PutWebhookRequest true;
+    DeleteWebhookRequest false;
     PutUpstreamRequest true;
     DeleteUpstreamRequest false;
     SetUpstreamEnabledRequest false;

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::session::{Connection, Session};
 use super::{
     audit, budget, cluster, decide, deny, error, grant, key, principal, restriction, role, tenant, upstream,
-    whoami,
+    webhook, whoami,
 };
 
 /// Administer a cluster.
@@ -53,6 +53,9 @@ enum Command {
     /// Budgets, and what is used of every limit that counts.
     #[command(subcommand)]
     Budget(budget::Command),
+    /// Addresses that are told what happens to budgets.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// MCP servers behind the gateway.
     #[command(subcommand)]
     Upstream(upstream::Command),
@@ -92,6 +95,7 @@ async fn dispatch(args: CtlArgs) -> anyhow::Result<()> {
         Command::Restriction(command) => restriction::run(&session, command).await,
         Command::Deny(command) => deny::run(&session, command).await,
         Command::Budget(command) => Box::pin(budget::run(&session, command)).await,
+        Command::Webhook(command) => Box::pin(webhook::run(&session, command)).await,
         Command::Upstream(command) => Box::pin(upstream::run(&session, command)).await,
         Command::Decide(command) => decide::run(&session, command).await,
         Command::Audit(command) => audit::run(&session, command).await,

@@ -25,6 +25,7 @@ mod role;
 mod session;
 mod tenant;
 mod upstream;
+mod webhook;
 mod whoami;
 mod write;
 

@@ -16,6 +16,7 @@ use only1mcp_proto::admin::principals_client::PrincipalsClient;
 use only1mcp_proto::admin::roles_client::RolesClient;
 use only1mcp_proto::admin::tenants_client::TenantsClient;
 use only1mcp_proto::admin::upstreams_client::UpstreamsClient;
+use only1mcp_proto::admin::webhooks_client::WebhooksClient;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -123,6 +124,7 @@ clients! {
     decisions DecisionsClient;
     upstreams UpstreamsClient;
     budgets BudgetsClient;
+    webhooks WebhooksClient;
     audit AuditClient;
 }
 

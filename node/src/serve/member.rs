@@ -31,6 +31,7 @@ use crate::pki::CertIdentity;
 use crate::serve::admin_port::{AdminCluster, AdminHost, propose_own};
 use crate::serve::clock_watch;
 use crate::serve::cluster_port::ConsensusPort;
+use crate::serve::duties;
 use crate::serve::front::Later;
 use crate::serve::gateway_port::GatewayPort;
 use crate::serve::home::{ForwardedHere, PeerHomes};
@@ -47,6 +48,8 @@ use crate::tls::{
 
 /// A peer that does not finish its handshake within this is tried again later.
 const CONNECT_MS_MAX: u64 = 2_000;
+/// Connecting to a webhook's host.
+const OUTSIDE_CONNECT: Duration = Duration::from_secs(5);
 const OWN_ENTRY: Duration = Duration::from_secs(5);
 /// A successor that does not take over within this is away, or ends too.
 const HAND_OVER: Duration = Duration::from_millis(1_500);
@@ -186,6 +189,7 @@ impl Joined {
         readiness.watch(enforcer.clone());
 
         let gateway_port = Arc::new(GatewayPort::new(enforcer.clone(), cluster));
+        let outside = only1mcp_gateway::Outbound::new(OUTSIDE_CONNECT, &authorities);
         let limits = only1mcp_gateway::Config {
             body_bytes_max: config.http.body_bytes_max,
             upstream_authorities: authorities,
@@ -199,11 +203,13 @@ impl Joined {
             async move { port.forward_revocations().await }
         });
 
+        let runner = duties::start(&self.handle, &enforcer, outside, &mut self.tasks);
         let sources = metrics::Sources {
             enforcer: enforcer.clone(),
             gateway: gateway.clone(),
             handle: self.handle.clone(),
             readiness: readiness.clone(),
+            runner,
         };
         let _ = later.set(gateway.router().merge(metrics::router(sources)));
         let ports = Ports {

@@ -31,6 +31,7 @@ pub struct Sources {
     pub gateway: Gateway,
     pub handle: Handle,
     pub readiness: Readiness,
+    pub runner: only1mcp_sinks::Runner,
 }
 
 impl fmt::Debug for Sources {
@@ -184,6 +185,7 @@ impl Collector for Sources {
         let mut writer = Writer { encoder };
         self.decisions(&mut writer)?;
         self.calls(&mut writer)?;
+        self.webhooks(&mut writer)?;
         self.raft(&mut writer)
     }
 }
@@ -235,6 +237,17 @@ impl Sources {
         )?;
         writer.gauge("streams_open", "Event streams being read", None, real(metrics.streams_open))?;
         writer.gauge("requests_in_flight", "Requests being worked on", None, real(metrics.requests_in_flight))
+    }
+
+    fn webhooks(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let metrics = self.runner.metrics();
+        writer.counter("webhook_deliveries", "Events taken by webhooks", metrics.delivered)?;
+        writer.counter("webhook_failures", "Requests to webhooks that failed", metrics.failed)?;
+        writer.gauge("webhooks", "Webhooks this node delivers to", None, real(metrics.held))?;
+        let failing = "Webhooks this node delivers to whose last request failed";
+        writer.gauge("webhooks_failing", failing, None, real(metrics.failing))?;
+        let lag = "Audit events since the oldest one that this node is still to deliver";
+        writer.gauge("webhook_lag", lag, None, real(metrics.lag))
     }
 
     fn raft(&self, writer: &mut Writer<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@ mod admin_port;
 mod clock_watch;
 pub mod cluster_port;
 pub mod control;
+mod duties;
 mod form;
 mod front;
 mod gateway_port;

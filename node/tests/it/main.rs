@@ -32,3 +32,4 @@ mod policy;
 mod sessions;
 mod tour;
 mod upstreams;
+mod webhooks;

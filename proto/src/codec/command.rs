@@ -134,6 +134,18 @@ fn write(command: &Command) -> Kind {
                 expires_at_ms: expires_at.0,
             })
         }
+        Command::PutWebhook { webhook, keep_key, if_revision } => Kind::PutWebhook(log::PutWebhook {
+            webhook: Some((&**webhook).into()),
+            keep_key: *keep_key,
+            if_revision: *if_revision,
+        }),
+        Command::DeleteWebhook { tenant, webhook } => {
+            Kind::DeleteWebhook(log::DeleteWebhook { tenant: tenant.written(), webhook: webhook.written() })
+        }
+        Command::AssignDuty { duty, node, after } => {
+            Kind::AssignDuty(log::AssignDuty { duty: Some(duty.into()), node: node.0, after: *after })
+        }
+        Command::AdvanceDuty(progress) => Kind::AdvanceDuty(progress.into()),
         Command::PutBudget { budget, if_revision } => {
             Kind::PutBudget(log::PutBudget { budget: Some((&**budget).into()), if_revision: *if_revision })
         }
@@ -180,6 +192,21 @@ impl TryFrom<log::Command> for Command {
     fn try_from(wire: log::Command) -> Result<Self, DecodeError> {
         Ok(match required("Command.kind", wire.kind)? {
             Kind::FormCluster(c) => Self::FormCluster(c.try_into()?),
+            Kind::PutWebhook(c) => Self::PutWebhook {
+                webhook: Box::new(record("PutWebhook.webhook", c.webhook)?),
+                keep_key: c.keep_key,
+                if_revision: c.if_revision,
+            },
+            Kind::DeleteWebhook(c) => Self::DeleteWebhook {
+                tenant: text("DeleteWebhook.tenant", &c.tenant)?,
+                webhook: text("DeleteWebhook.webhook", &c.webhook)?,
+            },
+            Kind::AssignDuty(c) => Self::AssignDuty {
+                duty: record("AssignDuty.duty", c.duty)?,
+                node: NodeId(c.node),
+                after: c.after,
+            },
+            Kind::AdvanceDuty(c) => Self::AdvanceDuty(c.try_into()?),
             Kind::PutBudget(c) => Self::PutBudget {
                 budget: Box::new(record("PutBudget.budget", c.budget)?),
                 if_revision: c.if_revision,

@@ -9,6 +9,7 @@ mod activity;
 mod audit_read;
 mod command;
 mod cost;
+mod duty;
 mod entry;
 mod error;
 mod form;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use only1mcp_domain::ids::{
     ApiKeyId, BudgetId, CallId, CommandId, DecisionId, Digest, DiscountId, GrantId, McpSessionId, MeteringId,
-    PriceId, PrincipalId, ProjectId, RoleId, RuleId, TenantId, UpstreamId,
+    PriceId, PrincipalId, ProjectId, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use only1mcp_domain::model::Glob;
 use prost::Message;
@@ -73,6 +73,7 @@ texts!(
     PriceId,
     MeteringId,
     DiscountId,
+    WebhookId,
     Glob
 );
 

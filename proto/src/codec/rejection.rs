@@ -47,6 +47,7 @@ impl From<&Rejection> for log::Rejection {
             Rejection::LastAdministrator {} => Kind::LastAdministrator(nothing),
             Rejection::Escalation { permission } => Kind::Escalation(permission.clone()),
             Rejection::TenantClosed { tenant } => Kind::TenantClosed(tenant.clone()),
+            Rejection::DutyFenced { assigned_at } => Kind::DutyFenced(*assigned_at),
         };
         Self { kind: Some(kind) }
     }
@@ -81,6 +82,7 @@ impl TryFrom<log::Rejection> for Rejection {
             Kind::LastAdministrator(_) => Self::LastAdministrator {},
             Kind::Escalation(permission) => Self::Escalation { permission },
             Kind::TenantClosed(tenant) => Self::TenantClosed { tenant },
+            Kind::DutyFenced(assigned_at) => Self::DutyFenced { assigned_at },
         })
     }
 }

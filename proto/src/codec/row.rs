@@ -9,6 +9,7 @@ use only1mcp_domain::time::TimestampMs;
 use prost::Message as _;
 
 use super::cost;
+use super::duty;
 use super::error::{DecodeError, Problem};
 use super::form::write_secret;
 use super::ledger;
@@ -61,6 +62,8 @@ fn table_of(row: &RowValue) -> Table {
         RowValue::Corrected { .. } => Table::Corrected,
         RowValue::Cost(_) => Table::Costs,
         RowValue::Raised { .. } => Table::Raised,
+        RowValue::Webhook(_) => Table::Webhooks,
+        RowValue::Duty { .. } => Table::Duties,
     }
 }
 
@@ -146,6 +149,8 @@ fn write(row: &RowValue) -> Kind {
             metering: metering.written(),
             bounds: write_amounts(bounds),
         }),
+        RowValue::Webhook(v) => Kind::Webhook(versioned!(WebhookRow, v)),
+        RowValue::Duty { id, duty } => Kind::Duty(duty::write_duty(id, duty)),
     }
 }
 
@@ -223,6 +228,8 @@ fn read(kind: Kind) -> Decoded<RowValue> {
         },
         Kind::Cost(r) => cost::read_record(r)?,
         Kind::Raised(r) => cost::read_raised(&r)?,
+        Kind::Webhook(r) => RowValue::Webhook(versioned("WebhookRow.value", r.revision, r.value)?),
+        Kind::Duty(r) => duty::read_duty(r)?,
     })
 }
 

@@ -52,6 +52,8 @@ impl Gen {
         entries.extend(commands.into_iter().map(|command| self.entry(command)));
         let commands = self.cost_commands();
         entries.extend(commands.into_iter().map(|command| self.entry(command)));
+        let mut apart = self.apart(129);
+        entries.extend(self.webhook_commands().into_iter().map(|command| apart.entry(command)));
         entries
     }
 

@@ -17,6 +17,7 @@ impl Gen {
     pub fn rows(&mut self) -> Vec<RowValue> {
         let mut all = self.first_rows();
         all.extend(self.cost_rows());
+        all.extend(self.webhook_rows());
         all
     }
 
@@ -109,7 +110,7 @@ impl Gen {
 
     /// One of each kind.
     pub fn rejections(&mut self) -> Vec<Rejection> {
-        vec![
+        let mut rejections = vec![
             Rejection::NotFormed {},
             Rejection::AlreadyFormed {},
             Rejection::NotFound { kind: self.text(), id: self.text() },
@@ -132,6 +133,8 @@ impl Gen {
             Rejection::LastAdministrator {},
             Rejection::Escalation { permission: self.text() },
             Rejection::TenantClosed { tenant: self.text() },
-        ]
+        ];
+        rejections.extend(self.webhook_rejections());
+        rejections
     }
 }

@@ -28,6 +28,12 @@ impl Gen {
         Self { state: self.state, full: self.full }
     }
 
+    /// A generator of its own for values that come from several hands at one time: what others add moves nothing here.
+    pub fn apart(&self, number: u64) -> Self {
+        let state = if self.full { number * 1_000 } else { self.state ^ (number << 32) };
+        Self { state, full: self.full }
+    }
+
     /// SplitMix64, or a counter.
     pub fn bits(&mut self) -> u64 {
         if self.full {

@@ -35,6 +35,7 @@ fn what_is_shown_once() {
     let hidden = || HIDDEN.to_owned();
     assert_shown_without_secret(&admin::CreateKeyResponse { key: hidden(), ..Default::default() });
     assert_shown_without_secret(&admin::RotateKeyResponse { key: hidden(), ..Default::default() });
+    assert_shown_without_secret(&admin::PutWebhookResponse { secret: hidden(), ..Default::default() });
     assert_shown_without_secret(&admin::CreateJoinTokenResponse { token: hidden(), ..Default::default() });
     assert_shown_without_secret(&peer::JoinRequest { token: hidden(), ..Default::default() });
     let header = peer::Header { name: "authorization".to_owned(), value: HIDDEN.into() };

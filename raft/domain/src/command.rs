@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use crate::activity::Batch;
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, DiscountId, GrantId, McpSessionId, MeteringId, NodeId,
-    PriceId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
+    PriceId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use crate::ledger::AccountKey;
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRole, Principal, Role, Tenant,
-    TenantStatus, ToolRestriction, Upstream,
+    ApiKey, Budget, ClusterSettings, DenyRule, DutyId, Grant, JoinToken, NodeRole, Principal, Role, Tenant,
+    TenantStatus, ToolRestriction, Upstream, Webhook,
 };
 use crate::price::{Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::time::TimestampMs;
@@ -247,6 +247,27 @@ pub enum Command {
         enabled: bool,
     },
 
+    // apply/webhook.rs
+    PutWebhook {
+        webhook: Box<Webhook>,
+        /// The stored key stays.
+        keep_key: bool,
+        if_revision: Option<u64>,
+    },
+    DeleteWebhook {
+        tenant: TenantId,
+        webhook: WebhookId,
+    },
+
+    // apply/duty.rs
+    /// By whoever leads; `after` is the fence it saw.
+    AssignDuty {
+        duty: DutyId,
+        node: NodeId,
+        after: u64,
+    },
+    AdvanceDuty(DutyProgress),
+
     // apply/session.rs
     CloseMcpSession {
         tenant: TenantId,
@@ -280,6 +301,17 @@ pub struct FormCluster {
     pub key_hash_key: Secret32,
     /// AEAD key of MCP session tokens. Secret.
     pub session_key: Secret32,
+}
+
+/// How far a duty's holder has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DutyProgress {
+    pub duty: DutyId,
+    /// `assigned_at` of the assignment under which the work was done.
+    pub fence: u64,
+    pub cursor: AuditIndex,
+    pub attempts: u32,
+    pub last_error: String,
 }
 
 /// A joiner, as its token and certificate describe it. Its id comes from the log.

@@ -137,6 +137,9 @@ text_id!(
 text_id!(
     /// How the usage of some tools is measured.
     MeteringId, "metering id", Name, limits::NAME_BYTES_MAX);
+text_id!(
+    /// A webhook, unique within its tenant.
+    WebhookId, "webhook id", Name, limits::NAME_BYTES_MAX);
 
 /// The tenant operators live in.
 pub const SYSTEM_TENANT: &str = "system";

@@ -217,3 +217,11 @@ pub const DISCOUNTS_PER_TENANT_MAX: usize = 32;
 pub const POINTER_BYTES_MAX: usize = 512;
 /// Numbers taken off another to make a meter disjoint.
 pub const POINTERS_MAX: usize = 8;
+/// Webhooks of one tenant.
+pub const WEBHOOKS_PER_TENANT_MAX: usize = 100;
+/// Why a duty's last attempt failed, as the log is told, in bytes.
+pub const DUTY_ERROR_BYTES_MAX: usize = 256;
+/// What is read of a webhook's answer, in bytes; the rest is left unread.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Requests to webhooks under way on one node.
+pub const WEBHOOK_REQUESTS_MAX: usize = 32;

@@ -7,12 +7,12 @@ use crate::command::Secret32;
 use crate::cost::CostRecord;
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, DiscountId, GrantId, Incarnation, McpSessionId,
-    MeteringId, NodeId, PriceId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
+    MeteringId, NodeId, PriceId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use crate::ledger::{Account, AccountKey, Waiter};
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
-    ToolRestriction, Upstream,
+    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Grant, JoinToken, NodeRecord, Principal, Role,
+    Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::state::{BatchSeen, CommandSeen, Versioned};
@@ -53,10 +53,12 @@ pub enum Table {
     /// Cost records, by tenant and time: in the engine only, as audit events are.
     Costs = 28,
     Raised = 29,
+    Webhooks = 30,
+    Duties = 31,
 }
 
 impl Table {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Meta,
         Self::Tenants,
         Self::Principals,
@@ -86,6 +88,8 @@ impl Table {
         Self::Corrected,
         Self::Costs,
         Self::Raised,
+        Self::Webhooks,
+        Self::Duties,
     ];
 
     /// The first byte of the table's keys.
@@ -250,6 +254,19 @@ impl RowKey {
         Self::of(Table::Raised).text(tenant).text(metering)
     }
 
+    pub fn webhook(tenant: &TenantId, id: &WebhookId) -> Self {
+        Self::of(Table::Webhooks).text(tenant).text(id)
+    }
+
+    /// By the kind of work, then by what it is done for.
+    pub fn duty(id: &DutyId) -> Self {
+        match id {
+            DutyId::Webhook { tenant, webhook } => {
+                Self::of(Table::Duties).text("webhook").text(tenant).text(webhook)
+            }
+        }
+    }
+
     fn of(table: Table) -> Self {
         Self(vec![table.number()])
     }
@@ -333,6 +350,8 @@ pub enum RowValue {
     Corrected { tenant: TenantId, record: AuditIndex },
     Cost(Box<CostRecord>),
     Raised { tenant: TenantId, metering: MeteringId, bounds: Amounts },
+    Webhook(Versioned<Webhook>),
+    Duty { id: DutyId, duty: Duty },
 }
 
 impl RowValue {
@@ -371,6 +390,8 @@ impl RowValue {
             Self::Cost(record) => {
                 RowKey::cost(&record.tenant, record.log_time, record.audit_index, record.part)
             }
+            Self::Webhook(row) => RowKey::webhook(&row.value.tenant, &row.value.id),
+            Self::Duty { id, .. } => RowKey::duty(id),
         }
     }
 }
@@ -401,7 +422,7 @@ mod tests {
         }
         assert_eq!(RowKey(Vec::new()).table(), None);
         assert_eq!(RowKey(vec![0]).table(), None);
-        assert_eq!(RowKey(vec![30]).table(), None);
+        assert_eq!(RowKey(vec![32]).table(), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::ids::{ApiKeyId, Digest};
 
 const KEY_PREFIX: &str = "o1_";
 const TOKEN_PREFIX: &str = "o1j_";
+const WEBHOOK_PREFIX: &str = "whsec_";
 /// 32 bytes in unpadded base64.
 const SECRET_CHARS: usize = 43;
 const ID_CHARS: usize = 17;
@@ -42,6 +43,13 @@ pub fn format_key(id: &ApiKeyId, secret: &[u8; 32]) -> String {
 /// The text of a join token, to be shown once.
 pub fn format_token(id: &ApiKeyId, secret: &[u8; 32]) -> String {
     format!("{TOKEN_PREFIX}{id}_{}", base64url(secret))
+}
+
+/// The text of a webhook's signing key, to be shown once.
+/// Source: Standard Webhooks, "Signature scheme".
+pub fn format_webhook_secret(key: &Secret32) -> String {
+    // The standard alphabet, padded.
+    format!("{WEBHOOK_PREFIX}{}=", base64url(&key.0).replace('-', "+").replace('_', "/"))
 }
 
 /// Splits the text of an API key into its id and its secret; `None` when it is no such text.
@@ -134,6 +142,13 @@ mod tests {
         }
         assert!(parse_key(&good.replace("k0", "kG")).is_none());
         assert!(parse_key(&format!("{}=", &good[..good.len() - 1])).is_none());
+    }
+
+    /// As Python's `base64.b64encode` writes the same bytes.
+    #[test]
+    fn webhook_secrets_are_standard_base64() {
+        let key = Secret32([0xfb; 32]);
+        assert_eq!(format_webhook_secret(&key), format!("whsec_{}+/s=", "+/v7".repeat(10)));
     }
 
     /// RFC 4648 alphabet and grouping, and HMAC-SHA3-256 as Python's `hmac` and `hashlib.sha3_256` compute it.

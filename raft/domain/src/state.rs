@@ -9,13 +9,13 @@ use crate::command::Secret32;
 use crate::cost::MonthUsage;
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, DiscountId, GrantId, Incarnation, McpSessionId,
-    MeteringId, NodeId, PriceId, PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId,
+    MeteringId, NodeId, PriceId, PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use crate::ledger::Ledger;
 use crate::lookup::Lookup;
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
-    ToolRestriction, Upstream,
+    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Grant, JoinToken, NodeRecord, Principal, Role,
+    Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::outcome::Outcome;
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
@@ -88,6 +88,8 @@ pub struct State {
     pub month_usage: MonthUsage,
     /// Cost records that were corrected, by tenant and audit index.
     pub corrected: OrdSet<(TenantId, AuditIndex)>,
+    pub webhooks: OrdMap<(TenantId, WebhookId), Versioned<Webhook>>,
+    pub duties: OrdMap<DutyId, Duty>,
     pub commands_seen: OrdMap<CommandId, CommandSeen>,
     /// `commands_seen` by age, for forgetting the oldest.
     pub commands_by_index: OrdSet<(u64, CommandId)>,

@@ -153,9 +153,9 @@ async fn who_may_see_costs_may_not_set_them() {
     assert_eq!(refused.code(), Code::PermissionDenied);
 }
 
-/// What node 1 hands in: it comes to life, and asks for slices.
-fn lend(world: &World, limit: &str, subjects: &[&str], need: i128) {
-    let by_node = |command| Entry {
+/// An entry of node 1's own.
+pub fn by_node(command: Command) -> Entry {
+    Entry {
         actor: Actor {
             tenant: TenantId::system(),
             principal: PrincipalId::new("node").unwrap(),
@@ -169,7 +169,11 @@ fn lend(world: &World, limit: &str, subjects: &[&str], need: i128) {
         request_digest: Digest::default(),
         observed_at: TimestampMs(NOW_MS),
         command,
-    };
+    }
+}
+
+/// What node 1 hands in: it comes to life, and asks for slices.
+fn lend(world: &World, limit: &str, subjects: &[&str], need: i128) {
     world.memory.apply(&by_node(Command::OpenIncarnation { node: NodeId(1) })).outcome.unwrap();
     let start = NOW_MS - NOW_MS % HOUR_MS;
     let part = |subject: &&str| AskPart {

@@ -19,5 +19,6 @@ mod raw;
 mod samples;
 mod upstreams;
 mod watch;
+mod webhooks;
 mod world;
 mod writes;

@@ -141,6 +141,14 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         "Budgets/DeleteBudget" => pb::DeleteBudgetRequest { tenant: t(), budget: "b1".into(), ..Default::default() },
         "Budgets/ListAccounts" => pb::ListAccountsRequest { tenant: t(), ..Default::default() },
         "Budgets/ForceClose" => pb::ForceCloseRequest { node: 9, ..Default::default() },
+        "Webhooks/PutWebhook" => pb::PutWebhookRequest {
+            webhook: Some(webhook(&tenant, "w1")), ..Default::default()
+        },
+        "Webhooks/GetWebhook" => pb::GetWebhookRequest { tenant: t(), webhook: "w1".into(), ..Default::default() },
+        "Webhooks/ListWebhooks" => pb::ListWebhooksRequest { tenant: t(), ..Default::default() },
+        "Webhooks/DeleteWebhook" => pb::DeleteWebhookRequest {
+            tenant: t(), webhook: "w1".into(), ..Default::default()
+        },
         "Audit/QueryAudit" => pb::QueryAuditRequest {
             filter: Some(pb::AuditFilter { tenant: t(), ..Default::default() }), ..Default::default()
         },
@@ -159,6 +167,15 @@ pub fn upstream(tenant: &str, id: &str) -> m::Upstream {
         transport: Some(m::Transport { kind: Some(m::transport::Kind::Http(m::HttpTransport { url })) }),
         headers: vec![m::HeaderSecret { name: "authorization".into(), value: Some("hidden".into()) }],
         enabled: true,
+        ..Default::default()
+    }
+}
+
+pub fn webhook(tenant: &str, id: &str) -> pb::Webhook {
+    pb::Webhook {
+        tenant: tenant.into(),
+        id: id.into(),
+        url: "https://example.com/hook".into(),
         ..Default::default()
     }
 }

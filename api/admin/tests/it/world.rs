@@ -19,6 +19,7 @@ use pb::principals_client::PrincipalsClient;
 use pb::roles_client::RolesClient;
 use pb::tenants_client::TenantsClient;
 use pb::upstreams_client::UpstreamsClient;
+use pb::webhooks_client::WebhooksClient;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -70,6 +71,7 @@ clients! {
     decisions DecisionsClient;
     upstreams UpstreamsClient;
     budgets BudgetsClient;
+    webhooks WebhooksClient;
     audit AuditClient;
 }
 

@@ -13,3 +13,4 @@ mod rule;
 mod settings;
 mod tenant;
 mod upstream;
+mod webhook;

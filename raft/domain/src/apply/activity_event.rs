@@ -106,6 +106,32 @@ fn amount(what: &str, account: &AccountKey, amount: i128) -> (String, String) {
     (cut(&format!("{what} {account}")), amount.to_string())
 }
 
+/// What its readers cannot look up any more once the account or its limit is gone.
+fn about(change: &Change<'_>, key: &AccountKey) -> Vec<(String, String)> {
+    let mut facts = vec![
+        detail("account_limit", key.limit.to_string()),
+        detail("period_start_ms", key.start.0.to_string()),
+    ];
+    if !key.subject.is_empty() {
+        facts.push(detail("account_subject", &*key.subject));
+    }
+    if let Some(account) = change.state.ledger.accounts.get(key) {
+        facts.push(detail("period_end_ms", account.end.0.to_string()));
+    }
+    if let Some(limit) = crate::ledger::amount_of(change.state, key) {
+        facts.push(detail("measure", limit.measure.text()));
+    }
+    facts
+}
+
+/// As of this entry.
+fn amounts(change: &Change<'_>, key: &AccountKey) -> Vec<(String, String)> {
+    let posted = change.state.ledger.accounts.get(key).map(|account| account.posted);
+    let limit = crate::ledger::amount_of(change.state, key).map(|limit| limit.amount);
+    let named = [("posted", posted), ("limit", limit)];
+    named.into_iter().filter_map(|(name, amount)| Some(detail(name, amount?.to_string()))).collect()
+}
+
 /// Usage went beyond what was held for it.
 pub(super) fn overrun(
     change: &Change<'_>,
@@ -122,7 +148,11 @@ pub(super) fn overrun(
         outcome: EventOutcome::Failure,
         reason: "overrun".to_owned(),
         call: Some(completion.call),
-        details: vec![detail("beyond_the_hold", posted.overrun.to_string())],
+        details: [detail("beyond_the_hold", posted.overrun.to_string())]
+            .into_iter()
+            .chain(amounts(change, &posted.account))
+            .chain(about(change, &posted.account))
+            .collect(),
         ..by_node(change, node, completion.observed_at)
     }
 }
@@ -150,11 +180,14 @@ pub(super) fn level(
         outcome: EventOutcome::Success,
         reason: level.text().to_owned(),
         call: Some(completion.call),
-        details: vec![
+        details: [
             detail("percent", level.percent().to_string()),
             detail("posted", spent.to_string()),
             detail("limit", limit.to_string()),
-        ],
+        ]
+        .into_iter()
+        .chain(about(change, &posted.account))
+        .collect(),
         ..by_node(change, node, completion.observed_at)
     }
 }

@@ -61,8 +61,13 @@ impl Report {
 /// Seals the command's event, if it leaves one. INVARIANT: P3
 pub(super) fn record(change: &mut Change<'_>, result: Result<&Report, &Rejection>) {
     let command = &change.entry.command;
-    let by_nature =
-        matches!(command, Command::Tick { .. } | Command::OpenIncarnation { .. } | Command::Activity(_));
+    let by_nature = matches!(
+        command,
+        Command::Tick { .. }
+            | Command::OpenIncarnation { .. }
+            | Command::Activity(_)
+            | Command::AdvanceDuty(_)
+    );
     if by_nature || result.is_ok_and(|report| report.silent) {
         return;
     }
@@ -269,6 +274,14 @@ fn subject(command: &Command) -> Subject {
             let (_, index) = correction.record;
             of(DataModification, "cost.correct", &correction.tenant, "cost_record", &index)
         }
+        Command::PutWebhook { webhook, .. } => {
+            of(ConfigurationChange, "webhook.put", &webhook.tenant, "webhook", &webhook.id)
+        }
+        Command::DeleteWebhook { tenant, webhook } => {
+            of(ConfigurationChange, "webhook.delete", tenant, "webhook", webhook)
+        }
+        Command::AssignDuty { duty, .. } => cluster("duty.assign", "duty", duty),
+        Command::AdvanceDuty(progress) => cluster("duty.advance", "duty", &progress.duty),
         Command::PutUpstream { upstream, .. } => {
             of(ServerModified, "upstream.put", &upstream.tenant, "upstream", &upstream.id)
         }

@@ -65,6 +65,9 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         | Command::DeleteMetering { tenant, .. }
         | Command::DeleteDiscount { tenant, .. } => within(tenant, CostBudgetSet),
         Command::CorrectCost(correction) => within(&correction.tenant, CostBudgetSet),
+        Command::PutWebhook { webhook, .. } => within(&webhook.tenant, CostBudgetSet),
+        Command::DeleteWebhook { tenant, .. } => within(tenant, CostBudgetSet),
+        Command::AssignDuty { .. } | Command::AdvanceDuty(_) => Node { node: None },
         Command::SetSettings { .. } | Command::CreateJoinToken(_) | Command::RemoveNode { .. } => operator(),
         Command::CreateTenant(_) | Command::UpdateTenant { .. } | Command::SetTenantStatus { .. } => {
             operator()

@@ -11,12 +11,12 @@ use crate::command::{Actor, Entry};
 use crate::cost::CostRecord;
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, DiscountId, GrantId, McpSessionId, MeteringId, NodeId,
-    PriceId, PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId,
+    PriceId, PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use crate::ledger::{Account, AccountKey};
 use crate::model::{
-    ApiKey, Budget, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant, ToolRestriction,
-    Upstream,
+    ApiKey, Budget, DenyRule, Duty, DutyId, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
+    ToolRestriction, Upstream, Webhook,
 };
 use crate::outcome::{Applied, Effect, Outcome, Rejection};
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
@@ -260,6 +260,29 @@ impl<'a> Change<'a> {
     pub(super) fn remove_budget(&mut self, tenant: &TenantId, id: &BudgetId) {
         self.erase(RowKey::budget(tenant, id));
         self.state.unset_budget(tenant, id);
+    }
+
+    pub(super) fn put_webhook(&mut self, webhook: Webhook) {
+        let record = self.versioned(webhook);
+        self.write(RowValue::Webhook(record.clone()));
+        let key = (record.value.tenant.clone(), record.value.id.clone());
+        self.state.webhooks.insert(key, record);
+    }
+
+    pub(super) fn remove_webhook(&mut self, tenant: &TenantId, id: &WebhookId) {
+        self.erase(RowKey::webhook(tenant, id));
+        self.state.webhooks.remove(&(tenant.clone(), id.clone()));
+    }
+
+    pub(super) fn put_duty(&mut self, id: DutyId, duty: Duty) {
+        self.write(RowValue::Duty { id: id.clone(), duty: duty.clone() });
+        self.state.duties.insert(id, duty);
+    }
+
+    pub(super) fn remove_duty(&mut self, id: &DutyId) {
+        if self.state.duties.remove(id).is_some() {
+            self.erase(RowKey::duty(id));
+        }
     }
 
     /// Appends `event` to the chain. INVARIANT: P3

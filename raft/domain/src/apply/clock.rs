@@ -28,7 +28,7 @@ impl Change<'_> {
 
 impl State {
     /// Registered and not removed.
-    pub(crate) fn is_member(&self, node: NodeId) -> bool {
+    pub fn is_member(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|record| record.value.role != NodeRole::Removed)
     }
 }

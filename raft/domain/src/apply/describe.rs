@@ -5,7 +5,7 @@ use crate::apply::json::Object;
 use crate::model::{
     ApiKey, Budget, ClusterSettings, Constraints, DenyRule, DenySubject, Grant, IsolationMode, JoinToken,
     NodeRecord, NodeRole, Principal, PrincipalKind, Quota, RatePeriod, Role, SealMode, SessionMode, Tenant,
-    TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream,
+    TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream, Webhook,
 };
 use crate::price::{
     Discount, DiscountKind, ExchangeRate, Meter, Metering, PriceEntry, PriceLine, PriceSubject, UsageSource,
@@ -371,6 +371,16 @@ pub(super) fn upstream(upstream: &Upstream) -> String {
         .texts("disabled_tools", &upstream.disabled_tools)
         .number("concurrency_max", upstream.concurrency_max)
         .number("call_timeout_ms", upstream.call_timeout_ms)
+        .bounded()
+}
+
+pub(super) fn webhook(webhook: &Webhook) -> String {
+    Object::new()
+        .text("id", &webhook.id)
+        .text("url", without_query(&webhook.url))
+        .texts("events", webhook.events.iter().map(|event| event.text()))
+        .flag("enabled", webhook.enabled)
+        .text("description", &webhook.description)
         .bounded()
 }
 

@@ -4,8 +4,8 @@ use crate::apply::audit::{self, Report};
 use crate::apply::change::Change;
 use crate::apply::holdings::has_administrator;
 use crate::apply::{
-    activity, authority, budget, cluster, cost, grant, key, ledger, member, memory, price, principal, role,
-    rule, session, tenant, upstream,
+    activity, authority, budget, cluster, cost, duty, grant, key, ledger, member, memory, price, principal,
+    role, rule, session, tenant, upstream, webhook,
 };
 use crate::command::{Command, Entry};
 use crate::ids::TenantId;
@@ -129,6 +129,12 @@ fn run(change: &mut Change<'_>, command: &Command) -> Result<Report, Rejection> 
         Command::SetToolEnabled { tenant, upstream, tool, enabled } => {
             upstream::set_tool_enabled(change, tenant, upstream, tool, *enabled)
         }
+        Command::PutWebhook { webhook, keep_key, if_revision } => {
+            webhook::put(change, webhook, *keep_key, *if_revision)
+        }
+        Command::DeleteWebhook { tenant, webhook } => webhook::delete(change, tenant, webhook),
+        Command::AssignDuty { duty, node, after } => duty::assign(change, duty, *node, *after),
+        Command::AdvanceDuty(progress) => duty::advance(change, progress),
         Command::CloseMcpSession { session, expires_at, .. } => session::close(change, *session, *expires_at),
     }
 }

@@ -3,6 +3,7 @@
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
 use crate::apply::describe;
+use crate::apply::duty;
 use crate::apply::ledger;
 use crate::apply::validate::{Check, at_most, ensure, filled, invalid, text};
 use crate::audit::Severity;
@@ -140,6 +141,7 @@ pub(super) fn remove(change: &mut Change<'_>, node: NodeId, lose_journal: bool) 
         report = report.detail("journal", "lost").severity(Severity::Critical);
     }
     report = ledger::removed(change, node, report);
+    duty::released(change, node);
     change.put_node(new);
     change.remove_clock(node);
     change.remove_activity(node);

@@ -11,6 +11,7 @@ mod cluster;
 mod cost;
 mod describe;
 mod dispatch;
+mod duty;
 mod grant;
 mod holdings;
 mod json;
@@ -31,6 +32,7 @@ mod store;
 mod tenant;
 mod upstream;
 mod validate;
+mod webhook;
 mod weigh;
 
 pub use authority::{Required, required};

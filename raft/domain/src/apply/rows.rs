@@ -76,6 +76,8 @@ impl State {
                 metering: metering.clone(),
                 bounds: *bounds,
             }))
+            .chain(self.webhooks.values().cloned().map(RowValue::Webhook))
+            .chain(self.duties.iter().map(|(id, duty)| RowValue::Duty { id: id.clone(), duty: duty.clone() }))
             .map(RowChange::from)
             .collect()
     }
@@ -148,6 +150,13 @@ impl State {
                 }
                 RowValue::Corrected { tenant, record } => {
                     state.corrected.insert((tenant, record));
+                }
+                RowValue::Webhook(record) => {
+                    let key = (record.value.tenant.clone(), record.value.id.clone());
+                    state.webhooks.insert(key, record);
+                }
+                RowValue::Duty { id, duty } => {
+                    state.duties.insert(id, duty);
                 }
             }
         }

@@ -3,6 +3,7 @@
 mod api_key;
 mod budget;
 mod constraint;
+mod duty;
 mod grant;
 mod node;
 mod permission;
@@ -12,10 +13,12 @@ mod rule;
 mod settings;
 mod tenant;
 mod upstream;
+mod webhook;
 
 pub use api_key::{ApiKey, JoinToken};
 pub use budget::{Budget, BudgetScope, Dimension, Measure, PeriodKind};
 pub use constraint::{Constraints, TimeWindow, Weekdays};
+pub use duty::{Duty, DutyId};
 pub use grant::Grant;
 pub use node::{NodeRecord, NodeRole};
 pub use permission::{Glob, GlobError, Permission};
@@ -28,3 +31,4 @@ pub use tenant::{
     TenantTier,
 };
 pub use upstream::{HeaderSecret, SessionMode, Transport, Upstream};
+pub use webhook::{Webhook, WebhookEvent};

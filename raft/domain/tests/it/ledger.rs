@@ -207,6 +207,16 @@ fn each_level_is_told_once_a_period() {
     assert_eq!(told, [(Level::Notice, 75), (Level::Warning, 90), (Level::Exceeded, 100)]);
     let last = books.world.last_event();
     assert_eq!((last.kind, last.severity), (EventKind::PolicyViolation, Severity::Critical));
+    // Whoever is told of it later can look nothing up any more.
+    for (name, value) in [
+        ("account_limit", "budget/b"),
+        ("measure", "calls"),
+        ("period_start_ms", "0"),
+        ("posted", "100"),
+        ("limit", "100"),
+    ] {
+        assert!(last.details.contains(&(name.to_owned(), value.to_owned())), "{name}: {:?}", last.details);
+    }
 
     // A soft one refuses nothing, and tells all the same, the highest level reached.
     let effects = books.post(1, vec![ended(9, account("soft"), 25, false)]);

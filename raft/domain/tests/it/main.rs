@@ -19,6 +19,7 @@ mod apply_random;
 mod apply_records;
 mod apply_world;
 mod chain;
+mod duties;
 mod ledger;
 mod limits;
 mod limits_activity;
