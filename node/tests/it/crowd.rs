@@ -28,6 +28,8 @@ pub struct Told {
 
 pub enum What {
     Sealed(Receipt),
+    /// Answered, and not in the chain yet: the call's id.
+    Pending(String),
     /// The error's data.
     Refused(Value),
     /// The connection broke before there was an answer.
@@ -133,9 +135,11 @@ impl Caller {
         };
         let exchange =
             Exchange { status: parts.status.as_u16(), before: Vec::new(), answer: messages.swap_remove(at) };
-        match exchange.receipt() {
-            Some(receipt) => What::Sealed(receipt),
-            None => {
+        let pending = exchange.answer.pointer("/result/_meta/only1mcp~1receipt/call").and_then(Value::as_str);
+        match (exchange.receipt(), pending) {
+            (Some(receipt), _) => What::Sealed(receipt),
+            (None, Some(call)) => What::Pending(call.to_owned()),
+            (None, None) => {
                 assert!(exchange.refusal().is_some(), "node {}: {}", self.node, exchange.answer);
                 What::Refused(exchange.answer["error"]["data"].clone())
             }
@@ -146,9 +150,19 @@ impl Caller {
 pub fn receipts(told: &[Told]) -> Vec<Receipt> {
     let sealed = |told: &Told| match &told.what {
         What::Sealed(receipt) => Some(receipt.clone()),
-        What::Refused(_) | What::Broken => None,
+        What::Pending(_) | What::Refused(_) | What::Broken => None,
     };
     told.iter().filter_map(sealed).collect()
+}
+
+/// The calls that were answered, whether or not they were in the chain by then.
+pub fn answered(told: &[Told]) -> Vec<&str> {
+    let calls = told.iter().filter_map(|told| match &told.what {
+        What::Sealed(receipt) => Some(receipt.call.as_str()),
+        What::Pending(call) => Some(call.as_str()),
+        What::Refused(_) | What::Broken => None,
+    });
+    calls.collect()
 }
 
 /// How many were refused with this code.
