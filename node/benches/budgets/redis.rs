@@ -155,6 +155,8 @@ impl Client {
         words.extend(keys.iter().map(String::as_str));
         words.extend(values);
         let line = self.ask(&words).await;
-        line.strip_prefix(':').and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("redis says: {line}"))
+        line.strip_prefix(':')
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("redis says: {line}"))
     }
 }

@@ -303,14 +303,19 @@ async fn steady(per_second: u32) -> Steady {
 fn main() {
     let state = lent_plenty();
     println!("hold and settle, {CALLS} calls, batches of {BATCH}, the quietest of {ROUNDS} rounds\n");
-    println!("{:>10} {:>10} {:>10} {:>10}  goal of {GOAL_NS} ns", "accounts", "hold ns", "settle ns", "both ns");
+    println!(
+        "{:>10} {:>10} {:>10} {:>10}  goal of {GOAL_NS} ns",
+        "accounts", "hold ns", "settle ns", "both ns"
+    );
     for accounts in ACCOUNTS {
         let (holding, settling) = hold_and_settle(&state, accounts);
         let both = holding + settling;
         let verdict = if both < GOAL_NS { "reached" } else { "missed" };
         println!("{accounts:>10} {holding:>10.0} {settling:>10.0} {both:>10.0}  {verdict}");
     }
-    println!("\none node, two accounts a call, {COMMIT:?} from a record to its being applied, {SIMULATED:?} simulated\n");
+    println!(
+        "\none node, two accounts a call, {COMMIT:?} from a record to its being applied, {SIMULATED:?} simulated\n"
+    );
     println!("{:>10} {:>10} {:>10} {:>14} {:>10}", "calls/s", "admitted", "grants", "admits/grant", "waited");
     for rate in RATES {
         let runtime =

@@ -4,8 +4,9 @@
 use hyper::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::{Duration, sleep};
 
-use crate::cluster::{BINARY, Cluster, eventually};
+use crate::cluster::{BINARY, Cluster, eventually, is_alive};
 use crate::gate::Gate;
 use crate::http;
 use crate::ledger::{account, all_posted, all_tell};
@@ -139,13 +140,21 @@ async fn killed(world: &mut World) {
         let mut client = world.client(round);
         let answer = client.call("child__echo", json!({"text": "here"})).await;
         assert!(answer.receipt().is_some(), "{answer:?}");
-        let pid = std::fs::read_to_string(&pids).unwrap().lines().last().unwrap().to_owned();
         let call = calling(client, "child__slow");
         eventually("the call is under way", async || {
             world.cluster.metric(node, "only1mcp_requests_in_flight").await == 1.0
         })
         .await;
-        assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        // One that died before the call came to it is started anew for it, and dies, too.
+        eventually("the call is over", async || {
+            sleep(Duration::from_millis(100)).await;
+            let pid = std::fs::read_to_string(&pids).unwrap().lines().last().unwrap().to_owned();
+            if !call.is_finished() && is_alive(pid.parse().unwrap()) {
+                std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+            }
+            call.is_finished()
+        })
+        .await;
         let exchange = call.await.unwrap();
         assert_eq!(exchange.refusal(), Some("upstream_failed"), "{exchange:?}");
         world.charge(2).await;
