@@ -30,7 +30,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cluster::Cluster;
-use common::{Args, Table, temp_folder};
+use common::{Args, Table, memory_mib, temp_folder};
 use load::Target;
 use paired::Paired;
 use redis::Redis;
@@ -104,7 +104,9 @@ async fn calls(cluster: &Cluster, args: &Args) -> f64 {
 async fn cpu_us(cluster: &Cluster, targets: &[Target], args: &Args) -> f64 {
     let sample = load::run(targets, args, &cluster.pids()).await;
     assert_eq!(sample.failed, 0, "calls failed, the first with {:?}", sample.first_failure);
-    sample.cpu.as_secs_f64() * 1e6 / sample.latencies.count() as f64
+    let calls = sample.latencies.count() as f64;
+    eprintln!("  {:.0} calls/s", calls / sample.lasted.as_secs_f64());
+    sample.cpu.as_secs_f64() * 1e6 / calls
 }
 
 /// Every kind of limit that counts calls, with room for all that are made.
@@ -135,7 +137,7 @@ async fn entries(cluster: &Cluster, args: &Args) {
     eprintln!("making {count} users …");
     let users = users::make(cluster, FREE, count).await;
     let lasting = args.measured * if quick { 1 } else { 6 };
-    let mut table = Table::new(&["", "calls/s", "entries/s", "entries/call", "failed"]);
+    let mut table = Table::new(&["", "calls/s", "entries/s", "entries/call", "MiB/node", "failed"]);
     for number in 0..USER_PAIRS {
         for (what, limited) in [("two limits a user", true), ("no limits", false)] {
             eprintln!("{count} users, {what}, {} of {USER_PAIRS} …", number + 1);
@@ -144,11 +146,13 @@ async fn entries(cluster: &Cluster, args: &Args) {
             let told = spread::run(&users, CALLS_PER_SECOND, lasting).await;
             let entries = cluster.metric("only1mcp_raft_last_log_index").await - before;
             let seconds = told.lasted.as_secs_f64();
+            let largest = cluster.pids().iter().filter_map(|pid| memory_mib(*pid)).fold(0.0, f64::max);
             table.row(vec![
                 what.to_owned(),
                 format!("{:.0}", told.answered as f64 / seconds),
                 format!("{:.1}", entries / seconds),
                 format!("{:.3}", entries / told.answered as f64),
+                format!("{largest:.0}"),
                 told.failed.to_string(),
             ]);
         }

@@ -12,11 +12,6 @@
     reason = "a benchmark may fail loudly, and measures real time"
 )]
 
-// Its own source, for nothing of it is public; what no benchmark uses is not dead.
-#[path = "../src/purse.rs"]
-#[allow(dead_code, reason = "a benchmark uses a part of it")]
-mod purse;
-
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -32,7 +27,7 @@ use only1mcp_domain::model::{
 use only1mcp_domain::outcome::Outcome;
 use only1mcp_domain::state::{Cluster, Versioned};
 use only1mcp_domain::time::TimestampMs;
-use purse::{Answer, Need, Posting, Purse};
+use only1mcp_enforcer::bench::{BenchPurse, Turn};
 
 /// Accounts of one call.
 const ACCOUNTS: [usize; 4] = [1, 2, 4, 8];
@@ -161,18 +156,6 @@ impl Log {
     }
 }
 
-fn hold(purse: &Purse, state: &State, call: CallId, accounts: usize) -> (Answer, Vec<Record>) {
-    let need = |number| Need { account: account(number), end: TimestampMs(u64::MAX), amount: 1 };
-    let needs = (0..accounts).map(need).collect();
-    let until = tokio::time::Instant::now() + Duration::from_secs(5);
-    purse.enter(call, START);
-    purse.hold(state, call, needs, (until, TimestampMs(u64::MAX)))
-}
-
-fn held(answer: &mut Answer) -> Option<Vec<Hold>> {
-    answer.try_recv().ok().map(|answer| answer.unwrap_or_else(|shortage| panic!("{shortage:?}")))
-}
-
 fn completion(call: CallId, holds: &[Hold]) -> Record {
     let charge = |hold: &Hold| Charge {
         account: hold.account.clone(),
@@ -195,9 +178,8 @@ fn completion(call: CallId, holds: &[Hold]) -> Record {
 /// A state in which so much is lent to the node that no call has to ask.
 fn lent_plenty() -> State {
     let mut log = Log::open();
-    let purse = Purse::new(NODE);
-    purse.open();
-    let (_, asked) = hold(&purse, &log.state, call_id(0), BUDGETS);
+    let accounts: Vec<AccountKey> = (0..BUDGETS).map(account).collect();
+    let (_, asked) = BenchPurse::open(NODE).hold(&log.state, call_id(0), &accounts, START);
     log.batch(asked);
     let mut state = log.state;
     for number in 0..BUDGETS {
@@ -210,25 +192,24 @@ fn lent_plenty() -> State {
 
 /// Nanoseconds of a hold and of its settlement, in the quietest round.
 fn hold_and_settle(state: &State, accounts: usize) -> (f64, f64) {
+    let accounts: Vec<AccountKey> = (0..accounts).map(account).collect();
     let mut quietest = (f64::MAX, f64::MAX);
     for _ in 0..ROUNDS {
-        let purse = Purse::new(NODE);
-        purse.open();
+        let purse = BenchPurse::open(NODE);
         let (mut holding, mut settling) = (Duration::ZERO, Duration::ZERO);
         for batch in 0..CALLS / BATCH {
             let mut records = Vec::with_capacity(BATCH);
             for number in 0..BATCH {
                 let call = call_id((batch * BATCH + number) as u64);
                 let began = Instant::now();
-                let (mut answer, asked) = hold(&purse, state, call, accounts);
-                let holds = held(&mut answer).unwrap();
+                let (mut turn, asked) = purse.hold(state, call, &accounts, START);
+                let holds = turn.held().unwrap();
                 holding += began.elapsed();
                 assert!(asked.is_empty());
                 records.push(completion(call, black_box(&holds)));
             }
             let began = Instant::now();
-            let posting = Posting::of(&records);
-            black_box(purse.applied(state, &posting));
+            black_box(purse.applied(state, &records));
             settling += began.elapsed();
         }
         let per_call = |took: Duration| took.as_nanos() as f64 / CALLS as f64;
@@ -251,10 +232,10 @@ struct Steady {
 /// One node at a steady rate, every call touching two accounts, in simulated time.
 async fn steady(per_second: u32) -> Steady {
     let mut log = Log::open();
-    let purse = Purse::new(NODE);
-    purse.open();
+    let purse = BenchPurse::open(NODE);
+    let accounts: Vec<AccountKey> = (0..2).map(account).collect();
     let mut told = Steady { admits: 0, grants: 0, waited: 0 };
-    let mut waiting: VecDeque<(CallId, Answer)> = VecDeque::new();
+    let mut waiting: VecDeque<(CallId, Turn)> = VecDeque::new();
     let mut records = Vec::new();
     let step = Duration::from_secs(1) / per_second;
     let (began, mut sent) = (tokio::time::Instant::now(), tokio::time::Instant::now());
@@ -262,16 +243,16 @@ async fn steady(per_second: u32) -> Steady {
     while began.elapsed() < SIMULATED {
         number += 1;
         let call = call_id(number);
-        let (mut answer, asked) = hold(&purse, &log.state, call, 2);
+        let (mut turn, asked) = purse.hold(&log.state, call, &accounts, START);
         records.extend(asked);
-        match held(&mut answer) {
+        match turn.held() {
             Some(holds) => {
                 told.admits += 1;
                 records.push(completion(call, &holds));
             }
             None => {
                 told.waited += 1;
-                waiting.push_back((call, answer));
+                waiting.push_back((call, turn));
             }
         }
         tokio::time::advance(step).await;
@@ -285,10 +266,9 @@ async fn steady(per_second: u32) -> Steady {
             _ => None,
         });
         told.grants += asks.sum::<u64>();
-        let posting = Posting::of(&batch);
-        log.batch(batch);
-        records.extend(purse.applied(&log.state, &posting));
-        waiting.retain_mut(|(call, answer)| match held(answer) {
+        log.batch(batch.clone());
+        records.extend(purse.applied(&log.state, &batch));
+        waiting.retain_mut(|(call, turn)| match turn.held() {
             Some(holds) => {
                 told.admits += 1;
                 records.push(completion(*call, &holds));

@@ -14,13 +14,13 @@ const LIMIT: usize = 100;
 const BUDGET: &str = "hundred";
 const NODES: [usize; 3] = [1, 2, 3];
 
-/// A limit with room for [`LIMIT`] calls of `gate__wait`, and how it is set.
+/// A limit with room for [`LIMIT`] calls of `gate__wait`: what an operator has to say for it, in order.
 struct Limit {
-    set: &'static [&'static str],
+    commands: &'static [&'static str],
 }
 
 const CALLS: Limit =
-    Limit { set: &["budget", "set", BUDGET, "--amount", "100calls", "--per-period", "total"] };
+    Limit { commands: &["budget set hundred --amount 100calls --per-period total --tenant acme --wait"] };
 
 /// A cluster with that limit and an upstream whose calls wait at the gate.
 async fn limited(number: u16, limit: &Limit) -> (Cluster, Gate) {
@@ -29,7 +29,9 @@ async fn limited(number: u16, limit: &Limit) -> (Cluster, Gate) {
     gate.register(&cluster, "gate", &[]).await;
     let lifted = ["tenant", "update", "acme", "--quota", "max_requests_per_minute=unlimited"];
     cluster.ctl(1, &lifted).await;
-    cluster.ctl(1, &[limit.set, &["--tenant", "acme", "--wait"]].concat()).await;
+    for command in limit.commands {
+        cluster.ctl(1, &command.split(' ').collect::<Vec<_>>()).await;
+    }
     (cluster, gate)
 }
 

@@ -23,7 +23,10 @@ impl Account {
         let Some(row) = rows.first() else { return Self::default() };
         assert_eq!(rows.len(), 1, "{shown}");
         let number = |row: &Value, name: &str| -> usize {
-            row[name].as_str().unwrap_or_else(|| panic!("no {name} in {row}")).parse().unwrap()
+            let text = row[name].as_str().unwrap_or_else(|| panic!("no {name} in {row}"));
+            let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+            assert!(fraction.bytes().all(|digit| digit == b'0'), "these tests count in whole units: {row}");
+            whole.parse().unwrap()
         };
         let lent = row["lent"].as_array().unwrap().iter();
         let lent = lent.map(|lent| (lent["node"].as_u64().unwrap() as usize, number(lent, "outstanding")));
