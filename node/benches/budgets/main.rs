@@ -41,7 +41,7 @@ const PAIRS: usize = 12;
 const LIMITED: &str = "acme";
 const FREE: &str = "globex";
 /// Accounts of one call under all the limits below.
-const ACCOUNTS: usize = 7;
+const ACCOUNTS: usize = 8;
 const USERS: usize = 5_000;
 const USERS_QUICK: usize = 100;
 /// All users together.
@@ -72,7 +72,9 @@ async fn measure(args: &Args, folder: &Path) {
 /// Processor time of a call, all nodes together. Returns what the limits add. Units: microseconds.
 async fn calls(cluster: &Cluster, args: &Args) -> f64 {
     limit_everything(cluster);
-    cluster.ctl(&["tenant", "update", FREE, "--quota", "max_requests_per_minute=unlimited", "--wait"]);
+    for quota in ["max_requests_per_minute", "max_concurrent_requests"] {
+        cluster.ctl(&["tenant", "update", FREE, "--quota", &format!("{quota}=unlimited"), "--wait"]);
+    }
     let (limited, free) = (cluster.targets.clone(), cluster.sessions_of(1, CLIENTS).await);
     let mut pairs = Vec::new();
     for number in 0..PAIRS {
@@ -113,11 +115,13 @@ async fn cpu_us(cluster: &Cluster, targets: &[Target], args: &Args) -> f64 {
 fn limit_everything(cluster: &Cluster) {
     let room = "100000000";
     let calls = format!("{room}calls");
-    cluster.ctl(&["tenant", "update", LIMITED, "--quota", &format!("max_requests_per_minute={room}")]);
+    for quota in ["max_requests_per_minute", "max_concurrent_requests"] {
+        cluster.ctl(&["tenant", "update", LIMITED, "--quota", &format!("{quota}={room}")]);
+    }
     let rate = format!("{room}/hour");
     let rule = ["restriction", "put", "rate", "--tenant", LIMITED, "--tools", "bench__*", "--role", "admin"];
     cluster.ctl(&[&rule[..], &["--rate", &rate]].concat());
-    let budgets: [(&str, &str, &[&str]); ACCOUNTS - 2] = [
+    let budgets: [(&str, &str, &[&str]); ACCOUNTS - 3] = [
         ("a-minute", "minute", &["--each", "principal"]),
         ("a-day", "day", &["--each", "principal"]),
         ("of-a-tool", "hour", &["--tools", "bench__*", "--each", "tool"]),

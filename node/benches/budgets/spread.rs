@@ -33,17 +33,20 @@ pub async fn run(users: &[Target], per_second: u32, lasting: Duration) -> Told {
                 if began.elapsed() >= lasting {
                     break;
                 }
-                if !clients.contains_key(&user.address) {
-                    clients.insert(user.address, Client::connect(user.clone()).await);
-                }
-                let client = clients.get_mut(&user.address).unwrap();
+                let mut client = match clients.remove(&user.address) {
+                    Some(client) => client,
+                    None => Client::connect(user.clone()).await,
+                };
                 client.act_as(user);
                 match client.call().await {
-                    Ok(()) => answered += 1,
+                    Ok(()) => {
+                        answered += 1;
+                        clients.insert(user.address, client);
+                    }
+                    // Its connection may be gone.
                     Err(why) => {
                         eprintln!("a call failed: {why}");
                         failed += 1;
-                        clients.remove(&user.address);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use crate::audit::{Export, agree};
 use crate::cluster::{Cluster, eventually};
 use crate::crowd::{Calls, Crowd, Told, broken, receipts, refused};
 use crate::gate::Gate;
-use crate::ledger::{account, all_tell};
+use crate::ledger::{account, all_tell, lift_quotas};
 
 const CALLERS: usize = 1_000;
 /// What every limit here has room for.
@@ -27,8 +27,7 @@ async fn limited(number: u16, limit: &Limit) -> (Cluster, Gate) {
     let cluster = Cluster::start(number).await;
     let gate = Gate::start().await;
     gate.register(&cluster, "gate", &[]).await;
-    let lifted = ["tenant", "update", "acme", "--quota", "max_requests_per_minute=unlimited"];
-    cluster.ctl(1, &lifted).await;
+    lift_quotas(&cluster).await;
     for command in limit.commands {
         cluster.ctl(1, &command.split(' ').collect::<Vec<_>>()).await;
     }
@@ -76,7 +75,7 @@ async fn a_crowd_gets_exactly_the_limit(number: u16, limit: &Limit) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_calls_at_once_exactly_those_that_fit_are_let_in() {
-    a_crowd_gets_exactly_the_limit(34, &CALLS).await;
+    a_crowd_gets_exactly_the_limit(80, &CALLS).await;
 }
 
 /// What the node that dies comes back with.
@@ -146,15 +145,15 @@ async fn a_node_dies_in_the_middle(number: u16, limit: &Limit, leads: bool, memo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_dies_among_a_thousand_calls_and_the_sum_stays_exact() {
-    a_node_dies_in_the_middle(35, &CALLS, false, Memory::Kept).await;
+    a_node_dies_in_the_middle(81, &CALLS, false, Memory::Kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_dies_among_a_thousand_calls_and_the_sum_stays_exact() {
-    a_node_dies_in_the_middle(36, &CALLS, true, Memory::Kept).await;
+    a_node_dies_in_the_middle(82, &CALLS, true, Memory::Kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_lost_its_memory_among_a_thousand_calls_has_spent_what_it_was_lent() {
-    a_node_dies_in_the_middle(37, &CALLS, false, Memory::Lost).await;
+    a_node_dies_in_the_middle(83, &CALLS, false, Memory::Lost).await;
 }

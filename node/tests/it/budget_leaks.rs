@@ -195,7 +195,7 @@ async fn given_up_in_line(world: &mut World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_lasts_for_as_many_calls_however_they_end() {
-    let cluster = Cluster::start(38).await;
+    let cluster = Cluster::start(84).await;
     let gate = Gate::start().await;
     gate.register(&cluster, "gate", &[]).await;
     gate.register(&cluster, "brief", &["--call-timeout", "2s"]).await;

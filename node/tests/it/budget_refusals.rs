@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{Cluster, eventually};
 use crate::gate::Gate;
-use crate::ledger::{all_tell, denials};
+use crate::ledger::{all_tell, denials, lift_quotas};
 use crate::mcp::Client;
 
 const BUDGET: &str = "daily";
@@ -39,11 +39,10 @@ async fn refused(client: &mut Client, code: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exhausted_limit_is_told_apart_from_one_that_others_hold_and_costs_no_proposal() {
-    let cluster = Cluster::start(39).await;
+    let cluster = Cluster::start(85).await;
     let gate = Gate::start().await;
     gate.register(&cluster, "gate", &[]).await;
-    let lifted = ["tenant", "update", "acme", "--quota", "max_requests_per_minute=unlimited"];
-    cluster.ctl(1, &lifted).await;
+    lift_quotas(&cluster).await;
     let set = ["budget", "set", BUDGET, "--amount", "2calls", "--per-period", "day", "--tenant", "acme"];
     cluster.ctl(1, &[&set[..], &["--wait"]].concat()).await;
 

@@ -41,6 +41,15 @@ impl Account {
     }
 }
 
+/// The first tenant's own quotas bind nobody: what is tested is a budget.
+pub async fn lift_quotas(cluster: &Cluster) {
+    for quota in ["max_requests_per_minute", "max_concurrent_requests"] {
+        cluster
+            .ctl(1, &["tenant", "update", "acme", "--quota", &format!("{quota}=unlimited"), "--wait"])
+            .await;
+    }
+}
+
 /// The account of a budget of the first tenant, as one node tells it.
 pub async fn account(cluster: &Cluster, node: usize, budget: &str) -> Account {
     Account::of(&cluster.ctl(node, &["budget", "show", budget, "--tenant", "acme"]).await)
