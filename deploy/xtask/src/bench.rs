@@ -9,8 +9,8 @@ use crate::peers;
 use crate::run::{self, Cmd, say};
 use crate::workspace::{self, Target};
 
-/// Benchmarks that measure a peer which is a crate, behind a feature so that nothing else builds it.
-const FEATURES: [(&str, &str); 1] = [("decide", "bench-cedar")];
+/// Features that nothing but a benchmark is built with: a peer which is a crate, or what is otherwise private.
+const FEATURES: [(&str, &str); 2] = [("decide", "bench-cedar"), ("purse", "bench-purse")];
 
 #[derive(Args)]
 pub struct BenchArgs {

@@ -14,8 +14,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_only1mcp");
 const READY: Duration = Duration::from_secs(60);
 
 pub struct Cluster {
-    about: Value,
-    addresses: Vec<SocketAddr>,
+    /// `dev.json`.
+    pub about: Value,
+    pub addresses: Vec<SocketAddr>,
     /// Clients with a session each, spread over the nodes. Made once: a principal may not have many.
     pub targets: Vec<Target>,
     process: Guard,
@@ -59,7 +60,7 @@ impl Cluster {
         cluster
     }
 
-    fn ctl(&self, args: &[&str]) {
+    pub fn ctl(&self, args: &[&str]) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let output = Command::new(BINARY)
             .arg("ctl")
@@ -79,6 +80,7 @@ impl Cluster {
     }
 
     /// Switches the tenant, and returns when answers on every node carry a receipt of that mode.
+    #[allow(dead_code, reason = "not every benchmark asks")]
     pub async fn seal_mode(&self, mode: &str) {
         let tenant = self.about["tenants"][0]["id"].as_str().unwrap();
         self.ctl(&[
@@ -110,7 +112,12 @@ impl Cluster {
     }
 
     async fn sessions(&self, count: usize) -> Vec<Target> {
-        let key = self.about["tenants"][0]["keys"]["admin"].as_str().unwrap();
+        self.sessions_of(0, count).await
+    }
+
+    /// Sessions of a tenant's administrator, in turn on each node.
+    pub async fn sessions_of(&self, tenant: usize, count: usize) -> Vec<Target> {
+        let key = self.about["tenants"][tenant]["keys"]["admin"].as_str().unwrap();
         let mut targets = Vec::new();
         for address in self.addresses.iter().cycle().take(count) {
             let key = Some(key.to_owned());
@@ -121,7 +128,16 @@ impl Cluster {
         targets
     }
 
+    /// The value of a metric without labels, on the first node.
+    #[allow(dead_code, reason = "not every benchmark looks at the log")]
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = metrics(self.addresses[0], self.about["root_key"].as_str().unwrap()).await;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no metric {name}")).parse().unwrap()
+    }
+
     /// Admissions committed so far and the seconds they took together, as the nodes' own metrics tell.
+    #[allow(dead_code, reason = "not every benchmark asks")]
     pub async fn commits(&self) -> (f64, f64) {
         let mut total = (0.0, 0.0);
         for address in &self.addresses {

@@ -52,6 +52,12 @@ impl Client {
         Self { target, sender, next_id: 1 }
     }
 
+    /// From now on calls in another session, on the same connection.
+    #[allow(dead_code, reason = "not every benchmark has more sessions than connections")]
+    pub fn act_as(&mut self, target: &Target) {
+        self.target = target.clone();
+    }
+
     async fn post(&mut self, body: String) -> Result<(u16, HeaderMap, Bytes), String> {
         let mut request = Request::post("/mcp")
             .header("host", self.target.address.to_string())

@@ -8,6 +8,8 @@ mod allowance;
 mod audit_reads;
 mod authenticate;
 mod batcher;
+#[cfg(feature = "bench-purse")]
+pub mod bench;
 mod bound;
 mod enforcer;
 mod freshness;

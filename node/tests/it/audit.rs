@@ -37,20 +37,40 @@ impl Export {
 
     /// Indexes of the admissions of each call.
     pub fn admissions(&self) -> BTreeMap<&str, Vec<u64>> {
-        self.by_call(|action| action != "call.complete")
+        // Other events name a call, too: that it passed a share of a budget, for one.
+        self.by_call(|event| event["kind"] == "AccessGranted")
     }
 
     pub fn completions(&self) -> BTreeMap<&str, Vec<u64>> {
-        self.by_call(|action| action == "call.complete")
+        self.by_call(|event| event["action"] == "call.complete")
     }
 
-    fn by_call(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<&str, Vec<u64>> {
+    /// How often a reason was given for a refusal, folded ones counted one by one.
+    pub fn refusals(&self, reason: &str) -> u64 {
+        let refused = self
+            .events
+            .iter()
+            .map(|line| &line["event"])
+            .filter(|event| event["kind"] == "AccessDenied" && event["reason"] == reason);
+        refused.map(|event| detail(event, "count").unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    /// What was counted as spent of a limit, because a node did not know what became of it.
+    pub fn unattributed(&self, limit: &str) -> usize {
+        let restarts =
+            self.events.iter().map(|line| &line["event"]).filter(|e| e["reason"] == "unattributed_restart");
+        let details = restarts.flat_map(|event| event["details"].as_array().unwrap());
+        let posted = details.filter(|detail| {
+            detail[0].as_str().is_some_and(|name| name.starts_with("posted in full") && name.contains(limit))
+        });
+        posted.map(|detail| detail[1].as_str().unwrap().parse::<usize>().unwrap()).sum()
+    }
+
+    fn by_call(&self, wanted: impl Fn(&Value) -> bool) -> BTreeMap<&str, Vec<u64>> {
         let mut found: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         for line in &self.events {
             let event = &line["event"];
-            if let (Some(call), true) =
-                (event["call"].as_str(), wanted(event["action"].as_str().unwrap_or("")))
-            {
+            if let (Some(call), true) = (event["call"].as_str(), wanted(event)) {
                 found.entry(call).or_default().push(line["index"].as_u64().unwrap());
             }
         }
@@ -74,6 +94,11 @@ impl Export {
             }
         }
     }
+}
+
+/// One detail of an event.
+fn detail<'e>(event: &'e Value, name: &str) -> Option<&'e str> {
+    event["details"].as_array()?.iter().find(|detail| detail[0] == name)?[1].as_str()
 }
 
 /// The chains of these nodes are one chain, and hold every receipt once.

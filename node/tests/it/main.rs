@@ -15,14 +15,20 @@
 
 mod audit;
 mod bad_input;
+mod budget_crowds;
+mod budget_leaks;
+mod budget_refusals;
 mod budgets;
 mod cluster;
 mod crash;
+mod crowd;
 mod disk;
 #[cfg(target_os = "linux")]
 mod faults;
+mod gate;
 mod health;
 mod http;
+mod ledger;
 mod load;
 mod mcp;
 mod members;

@@ -17,7 +17,8 @@ pub struct Client {
     pub url: String,
     pub key: String,
     pub session: Option<String>,
-    next_id: u64,
+    /// The latest request's.
+    pub next_id: u64,
 }
 
 /// What an answered call carries.
@@ -89,11 +90,11 @@ impl Client {
         json!({"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params})
     }
 
-    fn bearer(&self) -> String {
+    pub fn bearer(&self) -> String {
         format!("Bearer {}", self.key)
     }
 
-    fn headers<'a>(&'a self, bearer: &'a str) -> Vec<(&'a str, &'a str)> {
+    pub fn headers<'a>(&'a self, bearer: &'a str) -> Vec<(&'a str, &'a str)> {
         let mut headers = vec![
             ("authorization", bearer),
             ("content-type", "application/json"),
@@ -178,7 +179,7 @@ impl Stream {
 }
 
 /// The messages of an event stream.
-fn events(text: &str) -> Vec<Value> {
+pub fn events(text: &str) -> Vec<Value> {
     let data = text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start);
     data.filter(|data| !data.is_empty()).map(|data| serde_json::from_str(data).unwrap()).collect()
 }

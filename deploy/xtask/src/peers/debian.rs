@@ -26,25 +26,30 @@ pub fn ensure(kit: &Kit, program: &Program) -> Result<(PathBuf, String)> {
             let origin = format!("system, {}", found.display());
             (found, origin)
         }
-        None => (unpack(kit, program)?.join(path), format!("Debian package {package}")),
+        None => (unpack(kit, name, &[*package])?.join(path), format!("Debian package {package}")),
     };
     kit.starter(name, &found, &[])?;
     Ok((found, origin))
 }
 
-fn unpack(kit: &Kit, Program { name, package, .. }: &Program) -> Result<PathBuf> {
+/// Unpacks packages into one folder, which is named after the first of them.
+pub fn unpack(kit: &Kit, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let (all, first) = (packages.join(", "), packages.first().copied().unwrap_or(name));
     if run::which("apt-get").is_none() || run::which("dpkg").is_none() {
-        bail!("{name} is not on PATH: install it (Debian's package {package}) and put it on PATH");
+        bail!("{name} is not on PATH: install it (Debian: {all}) and put it on PATH");
     }
-    kit.install(package, &format!("apt {package}"), |dir| {
-        say(&format!("unpacking {name} from Debian's package {package}"));
-        download(dir, package)?;
-        let file = std::fs::read_dir(dir)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|ext| ext == "deb"))
-            .context("apt-get downloaded no package")?;
-        Cmd::new("dpkg").dir(dir).args([Path::new("-x"), &file, dir]).quiet()?;
-        std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
+    kit.install(first, &format!("apt {}", packages.join(" ")), |dir| {
+        say(&format!("unpacking {name} from Debian: {all}"));
+        for package in packages {
+            download(dir, package)?;
+            let file = std::fs::read_dir(dir)?
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .find(|path| path.extension().is_some_and(|ext| ext == "deb"))
+                .context("apt-get downloaded no package")?;
+            Cmd::new("dpkg").dir(dir).args([Path::new("-x"), &file, dir]).quiet()?;
+            std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
+        Ok(())
     })
 }
 

@@ -48,11 +48,17 @@ impl Kit {
     /// Writes `bin/NAME`, a script that starts `program` with `args` and whatever it is given.
     /// Paths inside the kit are written relative to it.
     pub fn starter(&self, name: &str, program: &Path, args: &[&Path]) -> Result<()> {
-        let mut line = format!("exec {}", self.quoted(program));
-        for arg in args {
-            line.push(' ');
-            line.push_str(&self.quoted(arg));
-        }
+        let args: String = args.iter().map(|arg| format!(" {}", self.quoted(arg))).collect();
+        self.script(name, &format!("exec {}{args}", self.quoted(program)))
+    }
+
+    /// The same for a program that finds its shared libraries in a folder of the kit.
+    pub fn starter_with_libraries(&self, name: &str, program: &Path, libraries: &Path) -> Result<()> {
+        let line = format!("LD_LIBRARY_PATH={} exec {}", self.quoted(libraries), self.quoted(program));
+        self.script(name, &line)
+    }
+
+    fn script(&self, name: &str, line: &str) -> Result<()> {
         let script =
             format!("#!/bin/sh\nkit=$(cd \"$(dirname \"$0\")/..\" && pwd) || exit 127\n{line} \"$@\"\n");
         let file = self.path("bin").join(name);

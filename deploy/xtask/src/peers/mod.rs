@@ -8,6 +8,7 @@ mod kit;
 mod node;
 mod promtool;
 mod python;
+mod redis;
 mod yardstick;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //! `net.rs` makes and unmakes the network, `world.rs` the cluster in it, `load.rs` its callers; `oracle.rs` holds what
 //! the callers were told against every node's chain. Every other file is one kind of fault.
 
+mod budgets;
 mod failover;
 mod load;
 mod loss;

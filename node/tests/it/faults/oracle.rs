@@ -8,6 +8,13 @@ use crate::faults::world::{NODES, World};
 pub async fn agree(world: &World, told: &[Told]) {
     let receipts = receipts(told);
     assert!(!receipts.is_empty());
+    for export in exports(world).await {
+        export.holds(&receipts);
+    }
+}
+
+/// Every node's chain, each verified, all of them one.
+pub async fn exports(world: &World) -> Vec<Export> {
     let mut exports: Vec<Export> = Vec::new();
     for number in 1..=NODES {
         world.wait_ready(number).await;
@@ -22,8 +29,8 @@ pub async fn agree(world: &World, told: &[Told]) {
         exports.push(Export { events });
     }
     for export in &exports {
-        export.holds(&receipts);
         let common = export.events.len().min(exports[0].events.len());
         assert!(export.events[..common] == exports[0].events[..common], "the chains differ");
     }
+    exports
 }
