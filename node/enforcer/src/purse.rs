@@ -455,7 +455,14 @@ impl Inner {
 
     /// What a call whose time is up lacked.
     fn shortage(&self, state: &State, node: NodeId, needs: &[Need]) -> Shortage {
-        let short = needs.iter().find(|need| self.free(state, node, &need.account) < need.amount);
+        let is_short = |need: &&Need| self.free(state, node, &need.account) < need.amount;
+        // What waits in the pool for the rest of the call is not what keeps it.
+        let is_gone = |need: &&Need| {
+            let found = state.ledger.accounts.get(&need.account).zip(amount_of(state, &need.account));
+            found.is_some_and(|(account, limit)| account.available(limit.amount) < need.amount)
+        };
+        let gone = needs.iter().filter(is_short).find(is_gone);
+        let short = gone.or_else(|| needs.iter().find(is_short));
         let Some(need) = short.or(needs.first()) else { return Shortage::Overloaded };
         let (account, end) = (need.account.clone(), need.end);
         if account.limit.is_standing() {

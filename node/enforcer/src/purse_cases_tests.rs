@@ -72,6 +72,20 @@ async fn what_a_call_lacked_is_told() {
     world.heal();
 }
 
+/// A dead node holds what is left of a budget: that its waiting calls had the permits called back is not the reason.
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_is_in_the_pool_is_not_what_a_call_lacked() {
+    let mut world = quiet().await;
+    world.call(2, &[0], 40);
+    (0..20).for_each(|_| world.pass());
+    assert_eq!(world.nodes[2].open.len(), 1, "it has all of the budget");
+    let state = world.state().clone();
+    let of = |account: AccountKey| Need { account, end: TimestampMs(u64::MAX), amount: 1 };
+    let inner = world.nodes[0].purse.lock();
+    let told = inner.shortage(&state, NodeId(1), &[of(permits()), of(key(0))]);
+    assert!(matches!(told, Shortage::Unavailable { .. }), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tenant_without_room_for_another_account_is_told_so() {
     let world = quiet().await;
