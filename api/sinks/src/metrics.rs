@@ -1,24 +1,40 @@
 //! Counters of this node's deliveries. No tenant, webhook or address is told apart: `ctl webhook show` does that.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use only1mcp_domain::model::DutyId;
+/// Nothing waits to be done.
+const NOTHING: u64 = u64::MAX;
 
-/// What one held duty is about, while there is something to be done.
-#[derive(Clone, Copy, Default)]
-struct Standing {
-    failing: bool,
-    /// Audit index up to which all is done; `None` where nothing waits.
-    behind: Option<u64>,
+/// How one held duty stands; counted as long as its worker lives, however that ends.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    failing: AtomicBool,
+    /// Audit index up to which all is done, while something is to be done.
+    behind: AtomicU64,
+}
+
+impl Standing {
+    pub(crate) fn idle(&self) {
+        self.set(false, NOTHING);
+    }
+
+    /// Done up to `behind`, and not yet with the rest.
+    pub(crate) fn busy(&self, failing: bool, behind: u64) {
+        self.set(failing, behind);
+    }
+
+    fn set(&self, failing: bool, behind: u64) {
+        self.failing.store(failing, Ordering::Relaxed);
+        self.behind.store(behind, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
 pub(crate) struct Metrics {
     delivered: AtomicU64,
     failed: AtomicU64,
-    held: Mutex<BTreeMap<DutyId, Standing>>,
+    held: Mutex<Vec<Weak<Standing>>>,
 }
 
 /// The numbers at one moment.
@@ -43,25 +59,50 @@ impl Metrics {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn stands(&self, id: &DutyId, failing: bool, behind: Option<u64>) {
+    /// A duty more; until the standing is dropped.
+    pub(crate) fn hold(&self) -> Arc<Standing> {
+        let standing =
+            Arc::new(Standing { failing: AtomicBool::new(false), behind: AtomicU64::new(NOTHING) });
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(id.clone(), Standing { failing, behind });
-    }
-
-    pub(crate) fn forget(&self, id: &DutyId) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        held.retain(|known| known.strong_count() > 0);
+        held.push(Arc::downgrade(&standing));
+        standing
     }
 
     pub(crate) fn snapshot(&self, head: u64) -> MetricsSnapshot {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let behind = held.values().filter_map(|standing| standing.behind).min();
+        let held: Vec<Arc<Standing>> = held.iter().filter_map(Weak::upgrade).collect();
+        let behind = held.iter().map(|standing| standing.behind.load(Ordering::Relaxed)).min();
+        let failing = held.iter().filter(|standing| standing.failing.load(Ordering::Relaxed)).count();
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         MetricsSnapshot {
             delivered: self.delivered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             held: count(held.len()),
-            failing: count(held.values().filter(|standing| standing.failing).count()),
-            lag: behind.map_or(0, |behind| head.saturating_sub(behind)),
+            failing: count(failing),
+            // Nothing to be done anywhere is behind by nothing.
+            lag: head.saturating_sub(behind.unwrap_or(NOTHING)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_longer_held_counts_no_more() {
+        let metrics = Metrics::default();
+        assert_eq!(metrics.snapshot(9), MetricsSnapshot::default());
+        let (one, other) = (metrics.hold(), metrics.hold());
+        one.busy(true, 3);
+        other.busy(false, 5);
+        let told = metrics.snapshot(9);
+        assert_eq!((told.held, told.failing, told.lag), (2, 1, 6));
+        drop(one);
+        let told = metrics.snapshot(9);
+        assert_eq!((told.held, told.failing, told.lag), (1, 0, 4));
+        other.idle();
+        assert_eq!(metrics.snapshot(9).lag, 0);
     }
 }

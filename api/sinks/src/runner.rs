@@ -105,14 +105,10 @@ impl Runner {
                 }
                 old.task.abort();
             }
-            self.shared.metrics.stands(id, false, None);
             let worker = Worker::new(self.shared.clone(), id.clone(), duty, record.value.clone());
             let task = tasks.spawn(worker.run());
             running.insert(id.clone(), Running { fence, revision, task });
         }
-        for (id, old) in before {
-            old.task.abort();
-            self.shared.metrics.forget(&id);
-        }
+        before.into_values().for_each(|old| old.task.abort());
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::attempt::attempt;
 use crate::backoff::pause;
 use crate::message::{Message, message};
+use crate::metrics::Standing;
 use crate::runner::Shared;
 
 /// Events read at once.
@@ -36,6 +37,7 @@ pub(crate) struct Worker {
     tenant: TenantId,
     fence: u64,
     webhook: Webhook,
+    standing: Arc<Standing>,
     /// What the log knows.
     cursor: AuditIndex,
     /// How far this node has come; what lies between is none of the webhook's business.
@@ -47,8 +49,10 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, id: DutyId, duty: &Duty, webhook: Webhook) -> Self {
+        let standing = shared.metrics.hold();
         Self {
             shared,
+            standing,
             id,
             tenant: webhook.tenant.clone(),
             fence: duty.assigned_at,
@@ -63,14 +67,13 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         tracing::info!(duty = %self.id, fence = self.fence, cursor = self.cursor.0, "this node delivers");
         while self.catch_up().await.is_ok() && self.skip().await.is_ok() {
-            self.shared.metrics.stands(&self.id, false, None);
+            self.standing.idle();
             tokio::select! {
                 () = self.shared.signals.after(&self.tenant, self.read_to) => {}
                 () = sleep(TELL_EVERY) => {}
             }
         }
         tracing::info!(duty = %self.id, fence = self.fence, "another node delivers from now on");
-        self.shared.metrics.forget(&self.id);
     }
 
     /// Up to the head of the trail as it stands now.
@@ -82,7 +85,7 @@ impl Worker {
             self.position = self.position.max(head);
         }
         while self.position < head {
-            self.shared.metrics.stands(&self.id, false, Some(self.position.0));
+            self.standing.busy(false, self.position.0);
             let from = AuditIndex(self.position.0 + 1);
             let events = self.shared.port.events(from, READ_MAX).unwrap_or_else(|error| {
                 tracing::error!(duty = %self.id, error, "the audit trail cannot be read");
@@ -121,12 +124,12 @@ impl Worker {
             };
             let Err(why) = why else {
                 self.shared.metrics.delivered();
-                self.shared.metrics.stands(&self.id, false, Some(message.index.0));
+                self.standing.busy(false, message.index.0);
                 return self.advance(message.index).await;
             };
             failures = failures.saturating_add(1);
             self.shared.metrics.failed();
-            self.shared.metrics.stands(&self.id, true, Some(self.position.0));
+            self.standing.busy(true, self.position.0);
             tracing::warn!(duty = %self.id, index = message.index.0, failures, why, "not delivered");
             self.tell_failure(failures, &why).await?;
             sleep(pause(failures, self.shared.port.random())).await;

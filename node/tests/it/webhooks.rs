@@ -12,9 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::cluster::{Cluster, eventually};
 
-/// Requests as they came: headers and body.
+/// Headers and body.
+type Request = (BTreeMap<String, String>, String);
+
+/// Requests as they came.
 #[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Vec<(BTreeMap<String, String>, String)>>>);
+struct Receiver(Arc<Mutex<Vec<Request>>>);
 
 impl Receiver {
     fn listen(&self, listener: TcpListener) {

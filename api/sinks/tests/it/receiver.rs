@@ -32,7 +32,6 @@ pub enum Answer {
 
 #[derive(Clone, Debug)]
 pub struct Got {
-    pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
@@ -155,7 +154,7 @@ async fn read(stream: &mut TcpStream) -> Option<Got> {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
             let mut lines = head.lines();
-            let path = lines.next()?.split(' ').nth(1)?.to_owned();
+            lines.next()?;
             let headers: Vec<(String, String)> = lines
                 .filter_map(|line| line.split_once(": "))
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
@@ -166,7 +165,7 @@ async fn read(stream: &mut TcpStream) -> Option<Got> {
                 more(stream, &mut bytes).await?;
             }
             let body = String::from_utf8(bytes[end + 4..end + 4 + length].to_vec()).unwrap();
-            return Some(Got { path, headers, body });
+            return Some(Got { headers, body });
         }
         more(stream, &mut bytes).await?;
     }
