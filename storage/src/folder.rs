@@ -11,8 +11,8 @@ const FORMAT: Sealed = Sealed { kind: "data", version: 1 };
 const NODE_ID: Sealed = Sealed { kind: "node-id", version: 1 };
 const IDENTITY: Sealed = Sealed { kind: "identity", version: 1 };
 
-/// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, and the folders `log/`, `state/` and
-/// `journal/`. The lock is held until this is dropped.
+/// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, and the folders `log/`, `state/`, `journal/`
+/// and `segments/`. The lock is held until this is dropped.
 #[derive(Debug)]
 pub struct DataFolder {
     root: PathBuf,
@@ -44,7 +44,7 @@ impl DataFolder {
         if FORMAT.read(&format)?.is_none() {
             FORMAT.write(&format, b"")?;
         }
-        for part in [folder.log(), folder.state(), folder.journal()] {
+        for part in [folder.log(), folder.state(), folder.journal(), folder.segments()] {
             make_folder(&part)?;
         }
         sync_folder(&folder.root)?;
@@ -67,6 +67,11 @@ impl DataFolder {
 
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal")
+    }
+
+    /// Sealed segments of the audit trail.
+    pub fn segments(&self) -> PathBuf {
+        self.root.join("segments")
     }
 
     /// The node id this folder belongs to; `None` before the node has one.
