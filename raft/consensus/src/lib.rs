@@ -1,7 +1,8 @@
 //! Agreement: openraft over our log, rows and peer transport, behind an interface that names none of them.
 //!
-//! Owns proposals, reads, membership, snapshots and the peer service. Knows when an entry is committed, never what it
-//! means. Start at [`Consensus::start`], then [`Handle`]; `store/` is what openraft writes to, `network/` how it
+//! Owns proposals, reads, membership, snapshots, the audit trail's segments and the peer service. Knows when an entry is committed, never what it
+//! means. Start at [`Consensus::start`], then [`Handle`]; `store/` is what openraft writes to, `trail/` the
+//! audit events that are no part of the state, `network/` how it
 //! speaks, `service/` how it listens, `vote_gate.rs` why a restarted voter keeps quiet.
 //!
 //! Time is tokio's alone, and no thread is started here, so that a simulator may run many nodes in one thread. Calls
@@ -22,6 +23,7 @@ mod service;
 mod snapshot;
 mod status;
 mod store;
+mod trail;
 mod types;
 mod vote_gate;
 
@@ -40,6 +42,7 @@ pub use service::{
 };
 pub use status::{MemberStatus, Role, StateDigest, Status};
 pub use store::{LoadError, OpenError};
+pub use trail::TrailError;
 
 #[cfg(test)]
 mod suite;
