@@ -197,7 +197,7 @@ impl World {
         Stores {
             log: Arc::new(disk.log()),
             engine: Arc::new(rows.engine()),
-            segments: Arc::new(rows.segments()),
+            segments: Arc::new(disk.segments()),
         }
     }
 
