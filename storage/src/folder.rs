@@ -51,6 +51,27 @@ impl DataFolder {
         Ok(folder)
     }
 
+    /// Takes a folder that is there, for looking only: nothing is made, and nothing written.
+    /// Errors: `Locked` when a process has it, `Version`, `Corrupt` without its version, `Io`.
+    pub fn existing(root: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let root = root.as_ref().to_path_buf();
+        let path = root.join("lock");
+        let lock = File::open(&path).map_err(|e| StorageError::io("open", &path, e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StorageError::Locked { path: root.display().to_string() });
+            }
+            Err(TryLockError::Error(e)) => return Err(StorageError::io("lock", &path, e)),
+        }
+        let folder = Self { root, _lock: lock };
+        let format = folder.root.join("format");
+        match FORMAT.read(&format)? {
+            Some(_) => Ok(folder),
+            None => Err(StorageError::corrupt(&format, "missing")),
+        }
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }

@@ -23,4 +23,5 @@ pub mod signals;
 mod torn;
 pub mod wall_clock;
 
+pub(crate) use identity::Identity;
 pub use run::run;

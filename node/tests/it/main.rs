@@ -19,6 +19,7 @@ mod budgets;
 mod cluster;
 mod crash;
 mod disk;
+mod doctor;
 #[cfg(target_os = "linux")]
 mod faults;
 mod health;

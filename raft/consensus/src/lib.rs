@@ -11,6 +11,7 @@
 mod consensus;
 mod convert;
 mod handle;
+mod inspect;
 mod join;
 mod membership;
 mod network;
@@ -29,6 +30,7 @@ mod vote_gate;
 
 pub use consensus::{Consensus, StartError};
 pub use handle::Handle;
+pub use inspect::{InspectFault, Inspected, inspect};
 pub use join::ask_to_join;
 pub use membership::MembershipError;
 pub use network::{Connector, PeerIo, PeerTarget};

@@ -11,22 +11,20 @@ use only1mcp_domain::State;
 use only1mcp_domain::audit::{ChainHead, Verifier};
 use only1mcp_domain::ids::{AuditIndex, Digest};
 use only1mcp_domain::limits;
-use only1mcp_domain::row::{RowKey, RowValue, Table};
+use only1mcp_domain::row::{RowValue, Table};
 use only1mcp_proto::{codec, snapshot as wire};
 use only1mcp_storage::SegmentName;
 use prost::Message as _;
 use sha3::{Digest as _, Sha3_256};
 
 use crate::convert;
-use crate::store::rows;
+use crate::store::{BESIDE, BesideRows, is_beside, rows};
 use crate::trail::{Trail, TrailError, contiguous, segment_from_wire, segment_to_wire};
 use crate::types::SnapshotMeta;
 
 /// 2: segments are named; 1 carried every event.
 pub const FORMAT: u32 = 2;
 
-/// Audit events read at one time.
-const AUDIT_STEP: usize = 1_024;
 /// Names of segments in one frame.
 const NAMES_STEP: usize = 1_024;
 
@@ -100,10 +98,8 @@ pub fn decode(number: usize, frame: &Bytes) -> Result<wire::frame::Part, Snapsho
 
 /// The frames of a snapshot point, made one at a time.
 pub fn frames(frozen: Arc<Frozen>) -> impl Iterator<Item = Result<Bytes, SnapshotError>> + Send {
-    // In key order already; the audit events stand between the state's tables.
-    let rows = frozen.state.rows().into_iter().filter_map(|change| Some((change.key.0, change.value?)));
-    let audit = [Table::Audit.number()];
-    let (before, behind): (Vec<_>, Vec<_>) = rows.partition(|(key, _)| key.as_slice() < audit.as_slice());
+    // In key order already.
+    let state = frozen.state.rows().into_iter().filter_map(|change| Some((change.key.0, change.value?)));
     // Whatever is sealed from here on is still read, and sent, as rows.
     let segments = frozen.trail.sealed_until(frozen.state.chain.index);
     let last = segments.checked_sub(1).and_then(|place| frozen.trail.names(place, 1).pop());
@@ -111,10 +107,8 @@ pub fn frames(frozen: Arc<Frozen>) -> impl Iterator<Item = Result<Bytes, Snapsho
     Frames {
         stage: Stage::Header,
         segments: 0..segments,
-        before: before.into_iter(),
-        behind: behind.into_iter(),
-        audit: Vec::new().into_iter().peekable(),
-        next_audit: AuditIndex(sealed.0.saturating_add(1)),
+        state: state.collect::<Vec<_>>().into_iter().peekable(),
+        beside: BesideRows::new(Arc::clone(&frozen.trail), BESIDE, sealed, frozen.state.chain.index),
         digest: Sha3_256::new(),
         rows: 0,
         frozen,
@@ -133,10 +127,8 @@ struct Frames {
     stage: Stage,
     /// Places of the names still to be sent.
     segments: std::ops::Range<usize>,
-    before: std::vec::IntoIter<(Vec<u8>, RowValue)>,
-    behind: std::vec::IntoIter<(Vec<u8>, RowValue)>,
-    audit: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Vec<u8>)>>,
-    next_audit: AuditIndex,
+    state: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, RowValue)>>,
+    beside: BesideRows,
     digest: Sha3_256,
     rows: u64,
 }
@@ -155,42 +147,16 @@ impl Frames {
         }))
     }
 
-    /// The next row in key order: the state's tables, with the audit events up to the chain's head where theirs stands.
+    /// The next row in key order: the state's tables, with those beside it where theirs stand.
     fn next_row(&mut self) -> Result<Option<wire::Row>, SnapshotError> {
-        let of_state = |(key, value): (Vec<u8>, RowValue)| wire::Row {
-            key: key.into(),
-            value: codec::encode_row(&value).into(),
-        };
-        if let Some(row) = self.before.next() {
-            return Ok(Some(of_state(row)));
-        }
-        if self.audit.peek().is_none() {
-            self.read_audit()?;
-        }
-        if let Some((key, value)) = self.audit.next() {
+        let table = self.state.peek().map(|(key, _)| key.first().copied().unwrap_or_default());
+        if let Some((key, value)) = self.beside.next_before(table)? {
             return Ok(Some(wire::Row { key: key.into(), value: value.into() }));
         }
-        Ok(self.behind.next().map(of_state))
-    }
-
-    fn read_audit(&mut self) -> Result<(), SnapshotError> {
-        let head = self.frozen.state.chain.index;
-        if self.next_audit > head {
-            return Ok(());
-        }
-        let left = head.0.saturating_sub(self.next_audit.0).saturating_add(1);
-        let limit = usize::try_from(left).unwrap_or(usize::MAX).min(AUDIT_STEP);
-        let events = self.frozen.trail.events(self.next_audit, limit)?;
-        let Some(last) = events.last() else {
-            return Err(SnapshotError::Mismatch { what: "audit chain" });
-        };
-        self.next_audit = AuditIndex(last.index.0.saturating_add(1));
-        let rows = events.into_iter().map(|event| {
-            let key = RowKey::audit(event.index).0;
-            (key, codec::encode_row(&RowValue::Audit(event)))
-        });
-        self.audit = rows.collect::<Vec<_>>().into_iter().peekable();
-        Ok(())
+        Ok(self
+            .state
+            .next()
+            .map(|(key, value)| wire::Row { key: key.into(), value: codec::encode_row(&value).into() }))
     }
 
     fn segments_frame(&mut self) -> Option<Bytes> {
@@ -373,8 +339,11 @@ impl Check {
             None => return Err(problem("a row of an unknown table".into())),
             Some(Table::Audit) => self.chain.push(&rows::audit_event(&row.key, &row.value)?)?,
             Some(table) => {
-                self.values
-                    .push(codec::decode_row(table, &row.value).map_err(|error| problem(error.to_string()))?);
+                let value =
+                    codec::decode_row(table, &row.value).map_err(|error| problem(error.to_string()))?;
+                if !is_beside(table) {
+                    self.values.push(value);
+                }
             }
         }
         self.last_key = row.key.to_vec();

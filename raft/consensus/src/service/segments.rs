@@ -24,5 +24,10 @@ pub async fn chunk(trail: &Trail, request: &peer::FetchSegmentRequest) -> Result
         trail::check(files, name, here.before, SegmentCopy::Whole).await.map_err(damaged)?;
     }
     let read = files.read(&name.address, SegmentCopy::Whole, request.offset, limits::SEGMENT_CHUNK_BYTES_MAX);
-    read.map(Bytes::from).map_err(damaged)
+    let chunk = read.map_err(damaged)?;
+    if chunk.is_empty() && request.offset < name.bytes {
+        trail.damaged(&name, "it is cut off");
+        return Err(Status::data_loss("the segment is cut off here"));
+    }
+    Ok(Bytes::from(chunk))
 }

@@ -11,6 +11,7 @@ use only1mcp_proto::{codec, log};
 use only1mcp_storage::{Engine, SegmentName, StorageError};
 use prost::Message as _;
 
+use super::beside::state_ranges;
 use crate::convert;
 use crate::types::{LogId, SnapshotMeta};
 
@@ -104,9 +105,7 @@ pub fn each_row(
 /// Builds the state from its rows.
 pub fn load(engine: &dyn Engine) -> Result<Loaded, LoadError> {
     let mut values: Vec<RowValue> = Vec::new();
-    // The audit events are not part of the state; tables stand on both sides of theirs.
-    let (audit, end) = (Table::Audit.number(), u8::MAX);
-    for (from, to) in [(Table::Meta.number(), audit), (audit.saturating_add(1), end)] {
+    for (from, to) in state_ranges() {
         each_row(engine, vec![from], &[to], |key, value| {
             let table = key
                 .first()
