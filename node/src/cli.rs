@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::NodeConfig;
 use crate::serve::control::{ControlAnswer, ControlRequest};
-use crate::{audit_file, ctl, demo, dev, pki, print, serve};
+use crate::{audit_file, ctl, demo, dev, doctor, pki, print, serve};
 
 /// A clustered gateway for MCP: it knows who calls, decides by role down to the single tool, and records every call in
 /// a replicated hash chain.
@@ -39,6 +39,7 @@ enum Command {
     Ctl(Box<ctl::CtlArgs>),
     /// Check exported audit files; needs no server.
     Audit(audit_file::AuditArgs),
+    Doctor(doctor::DoctorArgs),
     /// Run the demo MCP server that `dev` puts behind the gateway.
     Demo(DemoCommand),
     /// Print the completion script of a shell.
@@ -116,6 +117,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pki(args) => pki::run(args).map(|()| ExitCode::SUCCESS),
         Command::Ctl(args) => Ok(ctl::run(*args).await),
         Command::Audit(args) => Ok(audit_file::run(args)),
+        Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Demo(args) => {
             let ended: Pin<Box<dyn Future<Output = ()> + Send>> = if args.until_stdin_closes {
                 Box::pin(serve::signals::ended_or_stdin_closed())

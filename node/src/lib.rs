@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod doctor;
 mod print;
 pub mod serve;
 mod telemetry;

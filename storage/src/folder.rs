@@ -11,8 +11,8 @@ const FORMAT: Sealed = Sealed { kind: "data", version: 1 };
 const NODE_ID: Sealed = Sealed { kind: "node-id", version: 1 };
 const IDENTITY: Sealed = Sealed { kind: "identity", version: 1 };
 
-/// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, and the folders `log/`, `state/` and
-/// `journal/`. The lock is held until this is dropped.
+/// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, and the folders `log/`, `state/`, `journal/`
+/// and `segments/`. The lock is held until this is dropped.
 #[derive(Debug)]
 pub struct DataFolder {
     root: PathBuf,
@@ -44,11 +44,32 @@ impl DataFolder {
         if FORMAT.read(&format)?.is_none() {
             FORMAT.write(&format, b"")?;
         }
-        for part in [folder.log(), folder.state(), folder.journal()] {
+        for part in [folder.log(), folder.state(), folder.journal(), folder.segments()] {
             make_folder(&part)?;
         }
         sync_folder(&folder.root)?;
         Ok(folder)
+    }
+
+    /// Takes a folder that is there, for looking only: nothing is made, and nothing written.
+    /// Errors: `Locked` when a process has it, `Version`, `Corrupt` without its version, `Io`.
+    pub fn existing(root: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let root = root.as_ref().to_path_buf();
+        let path = root.join("lock");
+        let lock = File::open(&path).map_err(|e| StorageError::io("open", &path, e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StorageError::Locked { path: root.display().to_string() });
+            }
+            Err(TryLockError::Error(e)) => return Err(StorageError::io("lock", &path, e)),
+        }
+        let folder = Self { root, _lock: lock };
+        let format = folder.root.join("format");
+        match FORMAT.read(&format)? {
+            Some(_) => Ok(folder),
+            None => Err(StorageError::corrupt(&format, "missing")),
+        }
     }
 
     pub fn root(&self) -> &Path {
@@ -67,6 +88,11 @@ impl DataFolder {
 
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal")
+    }
+
+    /// Sealed segments of the audit trail.
+    pub fn segments(&self) -> PathBuf {
+        self.root.join("segments")
     }
 
     /// The node id this folder belongs to; `None` before the node has one.

@@ -1,8 +1,8 @@
-//! Bytes on disk: rows (sled), the Raft log and vote (raft-log), the node's journal, the folder they live in, and
-//! in-memory versions of all three that keep only what was synced, for simulations.
+//! Bytes on disk: rows (sled), the Raft log and vote (raft-log), the node's journal, sealed segments of the audit trail,
+//! the folder they live in, and in-memory versions of all four that keep only what was synced, for simulations.
 //!
-//! It never decides anything and knows none of Raft's rules. Start at the three interfaces: `engine.rs`,
-//! `raft_log.rs`, `journal.rs`. Every implementation closes itself at its first failure: after that each call
+//! It never decides anything and knows none of Raft's rules. Start at the interfaces: `engine.rs`, `raft_log.rs`,
+//! `journal.rs`, `segments.rs`. Every implementation but the last one's closes itself at its first failure: after that each call
 //! answers `StorageError::Closed`, and the node has to stop.
 
 pub mod engine;
@@ -12,9 +12,11 @@ pub mod folder;
 pub mod journal;
 pub mod memory;
 pub mod raft_log;
+pub mod segments;
 
 mod file_journal;
 mod file_raft_log;
+mod file_segments;
 mod flushed;
 mod journal_files;
 mod journal_format;
@@ -23,8 +25,11 @@ mod mem_engine;
 mod mem_journal;
 mod mem_log;
 mod mem_log_content;
+mod mem_segments;
 mod raft_log_codec;
 mod raft_log_scan;
+mod segment;
+mod segment_format;
 mod sled_engine;
 mod sled_rows;
 mod sled_store;
@@ -35,13 +40,18 @@ pub use engine::{Engine, Row, Rows};
 pub use error::StorageError;
 pub use file_journal::{FileJournal, JournalOptions};
 pub use file_raft_log::{FileRaftLog, RaftLogOptions};
+pub use file_segments::FileSegments;
 pub use files::free_bytes;
 pub use folder::DataFolder;
 pub use journal::{Journal, JournalPosition};
 pub use mem_engine::MemEngine;
 pub use mem_journal::MemJournal;
 pub use mem_log::MemRaftLog;
+pub use mem_segments::MemSegments;
 pub use memory::{Fault, MemDisk, MemOptions};
 pub use raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
+pub use segment::{SegmentCheck, SegmentDraft, SegmentPlan, SegmentWriter, read_segment, segment_is_here};
+pub use segment_format::SegmentName;
+pub use segments::{SegmentCopy, Segments};
 pub use sled_engine::SledEngine;
 pub use write_behind::WriteBehind;

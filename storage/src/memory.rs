@@ -1,17 +1,20 @@
 //! A disk in memory for simulations: it keeps what was synced, fails when told to, and survives its node.
 //!
 //! No threads, no clocks, no randomness of its own: the same calls and seeds give the same outcome. A test holds the
-//! [`MemDisk`]; a node gets [`MemDisk::engine`], [`MemDisk::log`] and [`MemDisk::journal`], and gets them anew after
+//! [`MemDisk`]; a node gets [`MemDisk::engine`], [`MemDisk::log`], [`MemDisk::journal`] and [`MemDisk::segments`], and gets them anew after
 //! [`MemDisk::crash`].
 
 use std::io;
 use std::sync::{Arc, Mutex};
+
+use only1mcp_domain::ids::Digest;
 
 use crate::error::StorageError;
 use crate::flushed::{call, lock};
 use crate::mem_engine::{EngineDisk, MemEngine};
 use crate::mem_journal::{JournalDisk, MemJournal};
 use crate::mem_log::{LogDisk, MemRaftLog};
+use crate::mem_segments::{MemSegments, SegmentDisk};
 use crate::raft_log::Flushed;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +44,7 @@ pub(crate) struct Inner {
     pub engine: EngineDisk,
     pub log: LogDisk,
     pub journal: JournalDisk,
+    pub segments: SegmentDisk,
     pub options: MemOptions,
     fault: Option<(u64, Fault)>,
     /// Handles of an earlier one are dead.
@@ -56,6 +60,7 @@ impl MemDisk {
             engine: EngineDisk::default(),
             log: LogDisk::default(),
             journal: JournalDisk::default(),
+            segments: SegmentDisk::default(),
             options,
             fault: None,
             generation: 0,
@@ -77,6 +82,21 @@ impl MemDisk {
         MemJournal::new(self.handle(), cut)
     }
 
+    pub fn segments(&self) -> MemSegments {
+        MemSegments::new(self.handle())
+    }
+
+    /// Rot: one bit of a whole segment is another, at `byte` counted around its length. Nothing notices by itself.
+    pub fn rot_segment(&self, address: &Digest, byte: usize) {
+        let Ok(mut inner) = lock(&self.inner) else { return };
+        if let Some(bytes) = inner.segments.whole.get_mut(address) {
+            let at = byte.checked_rem(bytes.len()).unwrap_or(0);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1;
+            }
+        }
+    }
+
     /// The machine loses power: of what was not synced a beginning survives, whose length `seed` decides, separately
     /// for rows, log and journal. Handles given out before answer `Closed`; their waiting callbacks are never made.
     pub fn crash(&self, seed: u64) {
@@ -85,6 +105,7 @@ impl MemDisk {
         let mut random = SplitMix(seed);
         inner.engine.crash(&mut random);
         let dropped = (inner.log.crash(&mut random), inner.journal.crash(&mut random));
+        inner.segments.crash(&mut random);
         drop(inner);
         // Outside the lock: what a callback holds may use the disk when it goes.
         drop(dropped);

@@ -52,6 +52,8 @@ pub enum AdminError {
     Overloaded,
     #[error("the audit trail could not be read on this node")]
     AuditUnreadable,
+    #[error("{detail}; try again, or ask another node")]
+    AuditFetching { code: &'static str, detail: String },
     #[error("this node has stopped")]
     Stopped,
     #[error("a rule of this server does not hold: {detail}")]
@@ -85,6 +87,7 @@ impl AdminError {
             Self::PageTokenStale => "PAGE_TOKEN_STALE",
             Self::Overloaded => "OVERLOADED",
             Self::AuditUnreadable => "AUDIT_UNREADABLE",
+            Self::AuditFetching { code, .. } => code,
             Self::Stopped => "STOPPED",
             Self::Internal { .. } => "INTERNAL",
         };
@@ -97,7 +100,7 @@ impl AdminError {
             Self::Denied { .. } => Code::PermissionDenied,
             Self::Rejected(rejection) => rejection_code(rejection),
             Self::Invalid { .. } | Self::PageTokenInvalid => Code::InvalidArgument,
-            Self::Unavailable | Self::Stale | Self::Stopped => Code::Unavailable,
+            Self::Unavailable | Self::Stale | Self::Stopped | Self::AuditFetching { .. } => Code::Unavailable,
             Self::OutcomeUnknown { .. } | Self::TransferUnknown => Code::DeadlineExceeded,
             Self::MembershipRefused { .. } => Code::FailedPrecondition,
             Self::PageTokenStale => Code::Aborted,
@@ -112,6 +115,7 @@ impl AdminError {
             Self::Unavailable | Self::Stale | Self::Overloaded | Self::Stopped => {
                 Some(Duration::from_millis(500))
             }
+            Self::AuditFetching { .. } => Some(Duration::from_secs(1)),
             Self::OutcomeUnknown { .. } | Self::TransferUnknown => Some(Duration::from_millis(250)),
             Self::Unauthenticated { .. }
             | Self::NoCredentials
@@ -241,6 +245,16 @@ mod tests {
         assert_eq!(info.metadata.get("command_id").unwrap(), &"ab".repeat(16));
         assert!(details.retry_info().is_some());
         assert!(status.message().contains("same command_id"));
+    }
+
+    #[test]
+    fn events_that_are_on_their_way_are_worth_another_try() {
+        let detail = "events 1 to 9 are not on this node yet".to_owned();
+        let status = Status::from(AdminError::AuditFetching { code: "AUDIT_SEGMENT_LACKING", detail });
+        assert_eq!(status.code(), Code::Unavailable);
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "AUDIT_SEGMENT_LACKING");
+        assert!(details.retry_info().is_some());
     }
 
     #[test]

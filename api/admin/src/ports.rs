@@ -31,6 +31,15 @@ pub struct ClientIdentity {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SourceAddress(pub IpAddr);
 
+/// Why events of the audit trail could not be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TrailFailure {
+    /// They are not on this node, or no longer sound there, and being fetched from another: worth trying again.
+    Fetching { code: &'static str, detail: String },
+    /// What the log of the node should say; callers learn only that the trail could not be read.
+    Unreadable(String),
+}
+
 /// One state, the policy compiled from it, and the time to judge them at.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -137,14 +146,14 @@ pub trait ClusterPort: Send + Sync + 'static {
     fn wait_everywhere(&self, log_index: u64, deadline: Instant) -> BoxFuture<'_, bool>;
 
     /// Events `from ..= to` that this node has applied, at most `limit`, the latest first if `reverse`.
-    /// Errors: what the log of the node should say; callers learn only that the trail could not be read.
+    /// Errors: never fewer events in place of one.
     fn audit_scan(
         &self,
         from: AuditIndex,
         to: AuditIndex,
         limit: usize,
         reverse: bool,
-    ) -> BoxFuture<'_, Result<Vec<SealedEvent>, String>>;
+    ) -> BoxFuture<'_, Result<Vec<SealedEvent>, TrailFailure>>;
 
     /// Asks nobody for longer than `deadline`; works without a quorum.
     fn status(&self, deadline: Instant) -> BoxFuture<'_, ClusterStatus>;

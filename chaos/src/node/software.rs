@@ -59,7 +59,12 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
     options.seeds = seeds();
     options.snapshot_every_entries = 80;
     options.keep_entries = 20;
-    let stores = Stores { log: Arc::new(log), engine: Arc::new(site.disk.engine()) };
+    options.segment_events = 16;
+    let stores = Stores {
+        log: Arc::new(log),
+        engine: Arc::new(site.disk.engine()),
+        segments: Arc::new(site.disk.segments()),
+    };
     let connector = Arc::new(SimConnector { name: site.name.clone() });
     let consensus = Consensus::start(options, stores, connector).await.map_err(|error| text(&error))?;
     let handle = consensus.handle();

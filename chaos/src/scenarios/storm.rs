@@ -65,6 +65,7 @@ fn heal(world: &mut World) {
             .sites
             .iter()
             .filter_map(|site| site.live())
+            .filter(|live| live.handle.audit_segments().1 == 0)
             .map(|live| (live.handle.state().last_applied, live.handle.state().chain))
             .collect();
         applied.len() == 3 && applied.windows(2).all(|pair| pair.first() == pair.last())

@@ -14,7 +14,9 @@ use only1mcp_node::host::{HostClock, HostEntropy};
 use only1mcp_node::serve::cluster_port::ConsensusPort;
 use only1mcp_node::serve::journal_port::JournalFile;
 use only1mcp_node::serve::wall_clock::WallClock;
-use only1mcp_storage::{FileJournal, FileRaftLog, JournalOptions, RaftLogOptions, SledEngine, WriteBehind};
+use only1mcp_storage::{
+    FileJournal, FileRaftLog, FileSegments, JournalOptions, RaftLogOptions, SledEngine, WriteBehind,
+};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -123,6 +125,7 @@ async fn start_member(number: u8, listener: TcpListener, seeds: &[Seed], dir: &P
     let stores = Stores {
         log: Arc::new(FileRaftLog::open(dir.join("log"), RaftLogOptions::default()).unwrap()),
         engine: Arc::new(WriteBehind::new(SledEngine::open(dir.join("state")).unwrap()).unwrap()),
+        segments: Arc::new(FileSegments::open(dir.join("segments")).unwrap()),
     };
     let consensus = Consensus::start(options, stores, Arc::new(Plain(number))).await.unwrap();
     let handle = consensus.handle();

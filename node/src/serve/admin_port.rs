@@ -7,9 +7,9 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, HostPort, MemberObservation,
-    MembershipFailure, ProposeFailure, ReadFailure, UpstreamHealth, UpstreamStatus, View,
+    MembershipFailure, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus, View,
 };
-use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError};
+use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError, TrailError};
 use only1mcp_domain::activity::{AuditRead, ItemKind, Refusal};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::{Command, Entry};
@@ -181,7 +181,7 @@ impl ClusterPort for AdminCluster {
         to: AuditIndex,
         limit: usize,
         reverse: bool,
-    ) -> BoxFuture<'_, Result<Vec<SealedEvent>, String>> {
+    ) -> BoxFuture<'_, Result<Vec<SealedEvent>, TrailFailure>> {
         Box::pin(async move {
             let last = to.0.min(self.handle.state().chain.index.0);
             let first = from.0.max(1);
@@ -192,8 +192,7 @@ impl ClusterPort for AdminCluster {
             // The chain has no gaps, so the last `wanted` events begin here.
             let start = if reverse { last - wanted + 1 } else { first };
             let count = usize::try_from(wanted).unwrap_or(usize::MAX);
-            let mut events =
-                self.handle.audit_events(AuditIndex(start), count).map_err(|error| error.to_string())?;
+            let mut events = self.handle.audit_events(AuditIndex(start), count).map_err(trail_failure)?;
             events.retain(|event| event.index.0 <= last);
             if reverse {
                 events.reverse();
@@ -277,6 +276,15 @@ impl ClusterPort for AdminCluster {
             let committed = self.handle.propose(entry, deadline).await.map_err(propose_failure)?;
             Ok(Committed { log_index: committed.log_index, outcome: committed.outcome })
         })
+    }
+}
+
+fn trail_failure(error: TrailError) -> TrailFailure {
+    match &error {
+        TrailError::Rows(_) => TrailFailure::Unreadable(error.to_string()),
+        TrailError::Lacking { .. } | TrailError::Damaged { .. } => {
+            TrailFailure::Fetching { code: error.code(), detail: error.to_string() }
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_gateway::Gateway;
 use only1mcp_storage::{
-    DataFolder, Engine, FileJournal, FileRaftLog, Journal, JournalOptions, RaftLog, RaftLogOptions,
-    SledEngine, StorageError, WriteBehind, free_bytes,
+    DataFolder, Engine, FileJournal, FileRaftLog, FileSegments, Journal, JournalOptions, RaftLog,
+    RaftLogOptions, SledEngine, StorageError, WriteBehind, free_bytes,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -141,7 +141,8 @@ impl Joined {
         }
         let log_was_cut = RaftLog::cut_at_open(&*log).is_some();
         let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
-        let stores = Stores { log, engine: engine.clone() };
+        let segments = Arc::new(FileSegments::open(folder.segments())?);
+        let stores = Stores { log, engine: engine.clone(), segments };
         let consensus = start_consensus(config, identity, stores, connector).await?;
         let handle = consensus.handle();
         let doorkeeper = Arc::new(Doorkeeper { handle: OnceLock::from(handle.clone()) });

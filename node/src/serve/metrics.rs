@@ -180,6 +180,10 @@ fn real(value: u64) -> f64 {
     value as f64
 }
 
+fn tally(count: usize) -> f64 {
+    real(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
 impl Collector for Sources {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer { encoder };
@@ -259,6 +263,9 @@ impl Sources {
         writer.gauge("raft_committed_index", "Last index known committed", None, real(status.committed))?;
         writer.gauge("raft_applied_index", "Last index applied here", None, real(status.applied))?;
         writer.gauge("audit_index", "Last index of the audit chain", None, real(state.chain.index.0))?;
+        let (segments, lacking) = self.handle.audit_segments();
+        writer.gauge("audit_segments", "Sealed segments of the audit chain", None, tally(segments))?;
+        writer.gauge("audit_segments_lacking", "Those this node has to fetch", None, tally(lacking))?;
         writer.gauge(
             "policy_revision",
             "Revision that decisions are made on",

@@ -24,4 +24,5 @@ pub mod signals;
 mod torn;
 pub mod wall_clock;
 
+pub(crate) use identity::Identity;
 pub use run::run;

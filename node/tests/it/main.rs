@@ -23,6 +23,7 @@ mod cluster;
 mod crash;
 mod crowd;
 mod disk;
+mod doctor;
 #[cfg(target_os = "linux")]
 mod faults;
 mod gate;

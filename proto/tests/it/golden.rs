@@ -147,7 +147,15 @@ fn consensus() {
     let row = |n: u8| snapshot::Row { key: vec![n; 2].into(), value: vec![n; 3].into() };
     let payload = |kind| log::Payload { kind: Some(kind) }.encode_to_vec();
     let frame = |part| snapshot::Frame { part: Some(part) }.encode_length_delimited_to_vec();
+    let segment = snapshot::Segment {
+        first: 1,
+        last: 300,
+        address: vec![7; 32].into(),
+        bytes: 70_000,
+        hash: vec![8; 32].into(),
+    };
     let stored = [
+        ("frame.segments", frame(Part::Segments(snapshot::Segments { segments: vec![segment] }))),
         ("payload.blank", payload(Kind::Blank(log::Nothing {}))),
         ("payload.entry", payload(Kind::Entry(vec![1, 2, 3].into()))),
         ("payload.membership", payload(Kind::Membership(membership()))),

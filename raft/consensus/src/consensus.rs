@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use only1mcp_domain::ids::NodeId;
+use only1mcp_domain::limits;
 use only1mcp_proto::peer;
 use only1mcp_proto::peer::peer_server::PeerServer;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
@@ -19,6 +20,7 @@ use crate::reconcile;
 use crate::service::{self, Handlers, PeerService};
 use crate::snapshot::Verified;
 use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
+use crate::trail::{self, Trail};
 use crate::types::Raft;
 
 /// A snapshot, fetched or sent, takes no longer than this.
@@ -39,6 +41,8 @@ pub enum StartError {
         "this node's rows are lost, its log begins only after entry {purged}, and no member gave it a snapshot: {detail}"
     )]
     NoSnapshot { purged: u64, detail: String },
+    #[error("segments of {told} audit events: {} at most, and not none", limits::SEGMENT_EVENTS_MAX)]
+    SegmentEvents { told: usize },
     #[error("raft did not start: {detail}")]
     Raft { detail: String },
 }
@@ -66,6 +70,9 @@ impl Consensus {
         connector: Arc<dyn Connector>,
     ) -> Result<Self, StartError> {
         let config = Arc::new(config(&options)?);
+        if options.segment_events == 0 || options.segment_events > limits::SEGMENT_EVENTS_MAX {
+            return Err(StartError::SegmentEvents { told: options.segment_events });
+        }
         let mut opened = store::open(&stores, options.timing.election_ms_max, Instant::now())?;
         let links = Arc::new(Links::new(connector, options.timing));
         if let Some(purged) = opened.needs_snapshot {
@@ -76,10 +83,16 @@ impl Consensus {
 
         let published = Arc::new(Published::new());
         let directory = Arc::new(Directory::new(Arc::clone(&published), options.seeds.clone()));
-        let guard = PurgeGuard { engine: Arc::clone(&stores.engine) };
+        let trail = Arc::new(Trail::new(
+            Arc::clone(&stores.engine),
+            Arc::clone(&stores.segments),
+            options.segment_events,
+            opened.loaded.segments.clone(),
+        ));
+        let guard = PurgeGuard { trail: Arc::clone(&trail) };
         let log = LogStore::new(Arc::clone(&stores.log), opened.durable.clone(), Some(guard));
         let machine = StateMachine::new(
-            Arc::clone(&stores.engine),
+            Arc::clone(&trail),
             opened.loaded,
             Arc::clone(&published),
             Some(opened.durable),
@@ -108,9 +121,9 @@ impl Consensus {
             });
         }
         raft.run();
-        let handle =
-            Handle::new(Shared { options, raft, published, directory, links, gate, engine: stores.engine });
+        let handle = Handle::new(Shared { options, raft, published, directory, links, gate, trail });
         tokio::spawn(reconcile::run(handle.downgrade()));
+        trail::keep(handle.downgrade());
         Ok(Self { handle })
     }
 

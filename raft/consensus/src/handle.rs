@@ -6,7 +6,6 @@ use only1mcp_domain::State;
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::ids::{AuditIndex, NodeId};
 use only1mcp_proto::peer::peer_client::PeerClient;
-use only1mcp_storage::Engine;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +14,7 @@ use tonic::transport::Channel;
 use crate::network::{Directory, Lane, Links, PeerTarget};
 use crate::options::{Options, Timing};
 use crate::published::{AppliedNote, Published};
-use crate::store::LoadError;
+use crate::trail::{Trail, TrailError};
 use crate::types::{Member, Raft};
 use crate::vote_gate::VoteGate;
 
@@ -32,7 +31,7 @@ pub(crate) struct Shared {
     pub directory: Arc<Directory>,
     pub links: Arc<Links>,
     pub gate: Arc<VoteGate>,
-    pub engine: Arc<dyn Engine>,
+    pub trail: Arc<Trail>,
 }
 
 /// For what runs inside Raft or beside it, and must not keep it alive.
@@ -111,9 +110,18 @@ impl Handle {
         self.shared.published.notes()
     }
 
-    /// At most `limit` audit events from `from` on, as stored here.
-    pub fn audit_events(&self, from: AuditIndex, limit: usize) -> Result<Vec<SealedEvent>, LoadError> {
-        crate::store::rows::audit_events(&*self.shared.engine, from, limit)
+    /// Audit events from `from` on, as stored here, sealed or not: `limit` of them, or all there are.
+    pub fn audit_events(&self, from: AuditIndex, limit: usize) -> Result<Vec<SealedEvent>, TrailError> {
+        self.shared.trail.events(from, limit)
+    }
+
+    /// How many segments of the audit trail there are, and how many of them this node lacks.
+    pub fn audit_segments(&self) -> (usize, usize) {
+        self.shared.trail.counts()
+    }
+
+    pub(crate) fn trail(&self) -> Arc<Trail> {
+        Arc::clone(&self.shared.trail)
     }
 
     /// The leader this node believes in.
@@ -175,7 +183,7 @@ impl Handle {
         if let Err(error) = self.raft().shutdown().await {
             tracing::warn!(%error, "raft did not end well");
         }
-        self.shared.engine.sync()
+        self.shared.trail.engine().sync()
     }
 
     /// Takes a snapshot point now and drops the log entries behind it, but for the ones kept.

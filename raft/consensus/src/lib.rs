@@ -1,7 +1,8 @@
 //! Agreement: openraft over our log, rows and peer transport, behind an interface that names none of them.
 //!
-//! Owns proposals, reads, membership, snapshots and the peer service. Knows when an entry is committed, never what it
-//! means. Start at [`Consensus::start`], then [`Handle`]; `store/` is what openraft writes to, `network/` how it
+//! Owns proposals, reads, membership, snapshots, the audit trail's segments and the peer service. Knows when an entry is committed, never what it
+//! means. Start at [`Consensus::start`], then [`Handle`]; `store/` is what openraft writes to, `trail/` the
+//! audit events that are no part of the state, `network/` how it
 //! speaks, `service/` how it listens, `vote_gate.rs` why a restarted voter keeps quiet.
 //!
 //! Time is tokio's alone, and no thread is started here, so that a simulator may run many nodes in one thread. Calls
@@ -10,6 +11,7 @@
 mod consensus;
 mod convert;
 mod handle;
+mod inspect;
 mod join;
 mod membership;
 mod network;
@@ -22,11 +24,13 @@ mod service;
 mod snapshot;
 mod status;
 mod store;
+mod trail;
 mod types;
 mod vote_gate;
 
 pub use consensus::{Consensus, StartError};
 pub use handle::Handle;
+pub use inspect::{InspectFault, Inspected, inspect};
 pub use join::ask_to_join;
 pub use membership::MembershipError;
 pub use network::{Connector, PeerIo, PeerTarget};
@@ -40,6 +44,7 @@ pub use service::{
 };
 pub use status::{MemberStatus, Role, StateDigest, Status};
 pub use store::{LoadError, OpenError};
+pub use trail::TrailError;
 
 #[cfg(test)]
 mod suite;

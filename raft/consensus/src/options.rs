@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use only1mcp_domain::ids::NodeId;
+use only1mcp_domain::limits;
 use only1mcp_domain::model::ClusterSettings;
-use only1mcp_storage::{Engine, RaftLog};
+use only1mcp_storage::{Engine, RaftLog, Segments};
 
 /// Wall clock. Units: milliseconds since the Unix epoch. Told to other nodes and people; nothing here decides by it.
 pub trait Clock: Send + Sync + 'static {
@@ -64,6 +65,8 @@ pub struct Options {
     pub snapshot_every_entries: u64,
     /// Entries kept in the log behind a snapshot point, so that a node shortly away needs no snapshot.
     pub keep_entries: u64,
+    /// Audit events of one sealed segment: the same on every node.
+    pub segment_events: usize,
 }
 
 impl Options {
@@ -83,6 +86,7 @@ impl Options {
             seeds: Vec::new(),
             snapshot_every_entries: 20_000,
             keep_entries: 5_000,
+            segment_events: limits::SEGMENT_EVENTS,
         }
     }
 }
@@ -104,4 +108,5 @@ impl fmt::Debug for Options {
 pub struct Stores {
     pub log: Arc<dyn RaftLog>,
     pub engine: Arc<dyn Engine>,
+    pub segments: Arc<dyn Segments>,
 }

@@ -1,8 +1,8 @@
-//! A snapshot: all rows of the state at one index and every audit event up to its chain's head.
+//! A snapshot: all rows of the state at one index, the names of the sealed segments, and the audit events after them.
 //!
 //! A snapshot of this node's own is a clone of shared maps; its frames are made while they are sent. One received from
 //! another node is held in memory, within `limits::SNAPSHOT_BYTES_MAX`, checked whole, and only then replaces the rows.
-//! Content-addressed segments, of which a joiner fetches only what it lacks, are to replace the audit part.
+//! History does not make it larger: the segments themselves are fetched afterwards, and only those that are lacking.
 
 use std::sync::Arc;
 
@@ -11,20 +11,22 @@ use only1mcp_domain::State;
 use only1mcp_domain::audit::{ChainHead, Verifier};
 use only1mcp_domain::ids::{AuditIndex, Digest};
 use only1mcp_domain::limits;
-use only1mcp_domain::row::{RowKey, RowValue, Table};
+use only1mcp_domain::row::{RowValue, Table};
 use only1mcp_proto::{codec, snapshot as wire};
-use only1mcp_storage::Engine;
+use only1mcp_storage::SegmentName;
 use prost::Message as _;
 use sha3::{Digest as _, Sha3_256};
 
 use crate::convert;
-use crate::store::rows;
+use crate::store::{BESIDE, BesideRows, is_beside, rows};
+use crate::trail::{Trail, TrailError, contiguous, segment_from_wire, segment_to_wire};
 use crate::types::SnapshotMeta;
 
-pub const FORMAT: u32 = 1;
+/// 2: segments are named; 1 carried every event.
+pub const FORMAT: u32 = 2;
 
-/// Audit events read from the row store at one time.
-const AUDIT_STEP: usize = 1_024;
+/// Names of segments in one frame.
+const NAMES_STEP: usize = 1_024;
 
 /// Why bytes are no snapshot, or none could be made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -40,6 +42,8 @@ pub enum SnapshotError {
     #[error(transparent)]
     Rows(#[from] rows::LoadError),
     #[error(transparent)]
+    Trail(#[from] TrailError),
+    #[error(transparent)]
     Chain(#[from] only1mcp_domain::audit::ChainFault),
 }
 
@@ -47,7 +51,7 @@ pub enum SnapshotError {
 pub struct Frozen {
     pub state: State,
     pub meta: SnapshotMeta,
-    pub engine: Arc<dyn Engine>,
+    pub trail: Arc<Trail>,
 }
 
 /// What openraft passes around as a snapshot.
@@ -94,16 +98,17 @@ pub fn decode(number: usize, frame: &Bytes) -> Result<wire::frame::Part, Snapsho
 
 /// The frames of a snapshot point, made one at a time.
 pub fn frames(frozen: Arc<Frozen>) -> impl Iterator<Item = Result<Bytes, SnapshotError>> + Send {
-    // In key order already; the audit events stand between the state's tables.
-    let rows = frozen.state.rows().into_iter().filter_map(|change| Some((change.key.0, change.value?)));
-    let audit = [Table::Audit.number()];
-    let (before, behind): (Vec<_>, Vec<_>) = rows.partition(|(key, _)| key.as_slice() < audit.as_slice());
+    // In key order already.
+    let state = frozen.state.rows().into_iter().filter_map(|change| Some((change.key.0, change.value?)));
+    // Whatever is sealed from here on is still read, and sent, as rows.
+    let segments = frozen.trail.sealed_until(frozen.state.chain.index);
+    let last = segments.checked_sub(1).and_then(|place| frozen.trail.names(place, 1).pop());
+    let sealed = last.map_or(AuditIndex(0), |name| name.last);
     Frames {
         stage: Stage::Header,
-        before: before.into_iter(),
-        behind: behind.into_iter(),
-        audit: Vec::new().into_iter().peekable(),
-        next_audit: AuditIndex(1),
+        segments: 0..segments,
+        state: state.collect::<Vec<_>>().into_iter().peekable(),
+        beside: BesideRows::new(Arc::clone(&frozen.trail), BESIDE, sealed, frozen.state.chain.index),
         digest: Sha3_256::new(),
         rows: 0,
         frozen,
@@ -112,6 +117,7 @@ pub fn frames(frozen: Arc<Frozen>) -> impl Iterator<Item = Result<Bytes, Snapsho
 
 enum Stage {
     Header,
+    Segments,
     Rows,
     Done,
 }
@@ -119,10 +125,10 @@ enum Stage {
 struct Frames {
     frozen: Arc<Frozen>,
     stage: Stage,
-    before: std::vec::IntoIter<(Vec<u8>, RowValue)>,
-    behind: std::vec::IntoIter<(Vec<u8>, RowValue)>,
-    audit: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Vec<u8>)>>,
-    next_audit: AuditIndex,
+    /// Places of the names still to be sent.
+    segments: std::ops::Range<usize>,
+    state: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, RowValue)>>,
+    beside: BesideRows,
     digest: Sha3_256,
     rows: u64,
 }
@@ -141,42 +147,23 @@ impl Frames {
         }))
     }
 
-    /// The next row in key order: the state's tables, with the audit events up to the chain's head where theirs stands.
+    /// The next row in key order: the state's tables, with those beside it where theirs stand.
     fn next_row(&mut self) -> Result<Option<wire::Row>, SnapshotError> {
-        let of_state = |(key, value): (Vec<u8>, RowValue)| wire::Row {
-            key: key.into(),
-            value: codec::encode_row(&value).into(),
-        };
-        if let Some(row) = self.before.next() {
-            return Ok(Some(of_state(row)));
-        }
-        if self.audit.peek().is_none() {
-            self.read_audit()?;
-        }
-        if let Some((key, value)) = self.audit.next() {
+        let table = self.state.peek().map(|(key, _)| key.first().copied().unwrap_or_default());
+        if let Some((key, value)) = self.beside.next_before(table)? {
             return Ok(Some(wire::Row { key: key.into(), value: value.into() }));
         }
-        Ok(self.behind.next().map(of_state))
+        Ok(self
+            .state
+            .next()
+            .map(|(key, value)| wire::Row { key: key.into(), value: codec::encode_row(&value).into() }))
     }
 
-    fn read_audit(&mut self) -> Result<(), SnapshotError> {
-        let head = self.frozen.state.chain.index;
-        if self.next_audit > head {
-            return Ok(());
-        }
-        let end = RowKey::audit(AuditIndex(head.0.saturating_add(1))).0;
-        let page = self
-            .frozen
-            .engine
-            .scan(&RowKey::audit(self.next_audit).0, &end, AUDIT_STEP)
-            .map_err(rows::LoadError::from)?;
-        let read = u64::try_from(page.len()).unwrap_or(u64::MAX);
-        if read == 0 {
-            return Err(SnapshotError::Mismatch { what: "audit chain" });
-        }
-        self.next_audit = AuditIndex(self.next_audit.0.saturating_add(read));
-        self.audit = page.into_iter().peekable();
-        Ok(())
+    fn segments_frame(&mut self) -> Option<Bytes> {
+        let names = self.frozen.trail.names(self.segments.start, self.segments.len().min(NAMES_STEP));
+        self.segments.start = self.segments.start.saturating_add(names.len());
+        let segments: Vec<_> = names.iter().map(segment_to_wire).collect();
+        (!segments.is_empty()).then(|| encode(wire::frame::Part::Segments(wire::Segments { segments })))
     }
 
     fn rows_frame(&mut self) -> Result<Option<Bytes>, SnapshotError> {
@@ -204,13 +191,20 @@ impl Iterator for Frames {
     type Item = Result<Bytes, SnapshotError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if matches!(self.stage, Stage::Segments) {
+            if let Some(frame) = self.segments_frame() {
+                self.digest.update(&frame);
+                return Some(Ok(frame));
+            }
+            self.stage = Stage::Rows;
+        }
         let frame = match self.stage {
             Stage::Done => return None,
             Stage::Header => {
-                self.stage = Stage::Rows;
+                self.stage = Stage::Segments;
                 self.header()
             }
-            Stage::Rows => match self.rows_frame() {
+            Stage::Segments | Stage::Rows => match self.rows_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
                     self.stage = Stage::Done;
@@ -231,6 +225,8 @@ impl Iterator for Frames {
 pub struct Verified {
     pub state: State,
     pub meta: SnapshotMeta,
+    /// Those that the snapshot names, in order; it holds the events after them.
+    pub segments: Vec<SegmentName>,
     frames: Vec<Bytes>,
 }
 
@@ -242,8 +238,8 @@ impl Verified {
         for (number, frame) in frames.iter().enumerate() {
             check.take(number, frame)?;
         }
-        let (state, meta) = check.finish(frames.len())?;
-        Ok(Self { state, meta, frames })
+        let (state, meta, segments) = check.finish(frames.len())?;
+        Ok(Self { state, meta, segments, frames })
     }
 
     fn at(self, expected: &SnapshotMeta) -> Result<Self, SnapshotError> {
@@ -257,7 +253,7 @@ impl Verified {
             .enumerate()
             .flat_map(|(number, frame)| match decode(number, frame) {
                 Ok(wire::frame::Part::Rows(rows)) => rows.rows,
-                // Checked before; header and trailer hold no rows.
+                // Checked before; no other part holds rows.
                 Ok(_) | Err(_) => Vec::new(),
             })
             .map(|row| (row.key.to_vec(), row.value.to_vec()))
@@ -287,6 +283,7 @@ struct Check {
     last_key: Vec<u8>,
     rows: u64,
     values: Vec<RowValue>,
+    segments: Vec<SegmentName>,
     chain: Verifier,
     ended: bool,
 }
@@ -298,6 +295,11 @@ impl Check {
         }
         match decode(number, frame)? {
             wire::frame::Part::Header(header) if number == 0 => self.header = Some(header_parts(header)?),
+            wire::frame::Part::Segments(named) if number > 0 && self.rows == 0 => {
+                for segment in &named.segments {
+                    self.segment(number, segment)?;
+                }
+            }
             wire::frame::Part::Rows(rows) if number > 0 => {
                 for row in rows.rows {
                     self.row(number, &row)?;
@@ -316,6 +318,18 @@ impl Check {
         Ok(())
     }
 
+    fn segment(&mut self, number: usize, segment: &wire::Segment) -> Result<(), SnapshotError> {
+        let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
+        let name = segment_from_wire(segment).map_err(|error| problem(error.to_string()))?;
+        if !contiguous(self.chain.head(), &name) {
+            return Err(problem("its segments are not in a row".into()));
+        }
+        // What the segment holds is checked once it is here, against this very hash.
+        self.chain = Verifier::after(name.head());
+        self.segments.push(name);
+        Ok(())
+    }
+
     fn row(&mut self, number: usize, row: &wire::Row) -> Result<(), SnapshotError> {
         let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
         if self.rows > 0 && row.key.as_ref() <= self.last_key.as_slice() {
@@ -325,8 +339,11 @@ impl Check {
             None => return Err(problem("a row of an unknown table".into())),
             Some(Table::Audit) => self.chain.push(&rows::audit_event(&row.key, &row.value)?)?,
             Some(table) => {
-                self.values
-                    .push(codec::decode_row(table, &row.value).map_err(|error| problem(error.to_string()))?);
+                let value =
+                    codec::decode_row(table, &row.value).map_err(|error| problem(error.to_string()))?;
+                if !is_beside(table) {
+                    self.values.push(value);
+                }
             }
         }
         self.last_key = row.key.to_vec();
@@ -335,7 +352,7 @@ impl Check {
     }
 
     // INVARIANT: P3 (the chain that arrives is the chain the state names)
-    fn finish(self, frames: usize) -> Result<(State, SnapshotMeta), SnapshotError> {
+    fn finish(self, frames: usize) -> Result<(State, SnapshotMeta, Vec<SegmentName>), SnapshotError> {
         let Some((meta, state_digest)) = self.header.filter(|_| self.ended) else {
             return Err(SnapshotError::Cut { frames });
         };
@@ -348,6 +365,6 @@ impl Check {
         if head != state.chain {
             return Err(SnapshotError::Mismatch { what: "audit chain" });
         }
-        Ok((state, meta))
+        Ok((state, meta, self.segments))
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use only1mcp_storage::{
-    FileRaftLog, Flushed, LogPosition, LogRecord, LogState, MemDisk, MemOptions, RaftLog, RaftLogOptions,
-    SavedVote, SledEngine,
+    FileRaftLog, FileSegments, Flushed, LogPosition, LogRecord, LogState, MemDisk, MemOptions, RaftLog,
+    RaftLogOptions, SavedVote, SledEngine,
 };
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -12,14 +12,16 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use crate::options::Stores;
 use crate::published::Published;
 use crate::store::{LogStore, StateMachine, open};
+use crate::trail::Trail;
 use crate::types::TypeConfig;
 
 fn stores_to_adapters(stores: &Stores) -> (LogStore, StateMachine) {
     let opened = open(stores, 1_000, tokio::time::Instant::now()).unwrap();
+    let (engine, segments) = (Arc::clone(&stores.engine), Arc::clone(&stores.segments));
+    let trail = Arc::new(Trail::new(engine, segments, 100, opened.loaded.segments.clone()));
     // The suite applies entries it never appended and purges entries it never applied: no ties between the two.
     let log = LogStore::new(Arc::clone(&stores.log), opened.durable, None);
-    let machine =
-        StateMachine::new(Arc::clone(&stores.engine), opened.loaded, Arc::new(Published::new()), None);
+    let machine = StateMachine::new(trail, opened.loaded, Arc::new(Published::new()), None);
     (log, machine)
 }
 
@@ -88,6 +90,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, ()> for InMemory {
         let (log, machine) = stores_to_adapters(&Stores {
             log: BeginsLate::over(disk.log()),
             engine: Arc::new(disk.engine()),
+            segments: Arc::new(disk.segments()),
         });
         Ok(((), log, machine))
     }
@@ -100,8 +103,9 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for OnF
         let folder = tempfile::tempdir().unwrap();
         let log = FileRaftLog::open(folder.path().join("log"), RaftLogOptions::default()).unwrap();
         let engine = SledEngine::open(folder.path().join("state")).unwrap();
+        let segments = Arc::new(FileSegments::open(folder.path().join("segments")).unwrap());
         let (log, machine) =
-            stores_to_adapters(&Stores { log: BeginsLate::over(log), engine: Arc::new(engine) });
+            stores_to_adapters(&Stores { log: BeginsLate::over(log), engine: Arc::new(engine), segments });
         Ok((folder, log, machine))
     }
 }

@@ -179,6 +179,12 @@ pub const PEER_MESSAGE_BYTES_MAX: usize = 8 << 20;
 pub const SNAPSHOT_FRAME_BYTES_MAX: usize = 512 << 10;
 /// A snapshot as a joiner holds it in memory while receiving, in bytes.
 pub const SNAPSHOT_BYTES_MAX: usize = 2 << 30;
+/// Events of one sealed segment of the audit trail, by default: the same on every node, so that all make the same ones.
+pub const SEGMENT_EVENTS: usize = 16_384;
+/// Events a segment may be told to hold, or found to hold.
+pub const SEGMENT_EVENTS_MAX: usize = 65_536;
+/// Bytes of a segment that one message between members carries.
+pub const SEGMENT_CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Entries applied in one write to the row store.
 pub const APPLY_ENTRIES_MAX: usize = 64;
 /// Notes of applied entries a slow receiver may fall behind by.

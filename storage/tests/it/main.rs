@@ -17,4 +17,5 @@ mod faults;
 mod folder;
 mod journal_suite;
 mod log_suite;
+mod segments;
 mod support;

@@ -16,6 +16,7 @@ use only1mcp_domain::ids::{AuditIndex, TenantId};
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
+use crate::ports::TrailFailure;
 
 /// Events read from the trail at one time.
 const SCAN_ROWS: usize = 500;
@@ -53,8 +54,14 @@ impl Trail {
 /// Events `from ..= to`, at most `SCAN_ROWS`; contiguous from the first.
 async fn scan(core: &Core, from: u64, to: u64, reverse: bool) -> Result<Vec<SealedEvent>, AdminError> {
     let scanned = core.ports.cluster.audit_scan(AuditIndex(from), AuditIndex(to), SCAN_ROWS, reverse).await;
-    scanned.map_err(|error| {
-        tracing::error!(error, from, to, "the audit trail cannot be read");
-        AdminError::AuditUnreadable
+    scanned.map_err(|failure| match failure {
+        TrailFailure::Fetching { code, detail } => {
+            tracing::info!(code, detail, from, to, "a part of the audit trail is not here yet");
+            AdminError::AuditFetching { code, detail }
+        }
+        TrailFailure::Unreadable(error) => {
+            tracing::error!(error, from, to, "the audit trail cannot be read");
+            AdminError::AuditUnreadable
+        }
     })
 }

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, HostPort, MemberObservation,
-    MembershipFailure, ProposeFailure, ReadFailure, UpstreamHealth, UpstreamStatus, View,
+    MembershipFailure, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus, View,
 };
 use only1mcp_domain::State;
 use only1mcp_domain::activity::AuditRead;
@@ -143,7 +143,7 @@ impl ClusterPort for Memory {
         to: AuditIndex,
         limit: usize,
         reverse: bool,
-    ) -> BoxFuture<'_, Result<Vec<SealedEvent>, String>> {
+    ) -> BoxFuture<'_, Result<Vec<SealedEvent>, TrailFailure>> {
         let inner = self.inner.lock().unwrap();
         let within = inner.events.iter().filter(|event| event.index >= from && event.index <= to).cloned();
         let events = if reverse { within.rev().take(limit).collect() } else { within.take(limit).collect() };

@@ -4,6 +4,7 @@ mod authorize;
 mod handlers;
 mod peer_service;
 mod raft_calls;
+mod segments;
 
 pub use authorize::PeerIdentity;
 pub use handlers::{ForwardHandler, ForwardStream, Handlers, MembershipHandler, Vitals, VitalsSource};

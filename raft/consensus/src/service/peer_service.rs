@@ -229,6 +229,15 @@ impl Peer for PeerService {
         Ok(Response::new(parts.boxed()))
     }
 
+    async fn fetch_segment(
+        &self,
+        request: Request<peer::FetchSegmentRequest>,
+    ) -> Result<Response<peer::FetchSegmentResponse>, Status> {
+        let request = self.member(request, |r| r.from).await?;
+        let chunk = super::segments::chunk(&self.handle.trail(), &request).await?;
+        Ok(Response::new(peer::FetchSegmentResponse { chunk }))
+    }
+
     async fn status(
         &self,
         request: Request<peer::StatusRequest>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 use only1mcp_domain::limits;
-use only1mcp_storage::{Engine, LogState, RaftLog, StorageError};
+use only1mcp_storage::{LogState, RaftLog, StorageError};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, storage};
@@ -17,6 +17,7 @@ use openraft::{OptionalSend, storage};
 use super::durable::Durable;
 use super::rows;
 use crate::convert;
+use crate::trail::Trail;
 use crate::types::{LogId, RaftEntry, RaftVote, TypeConfig};
 
 /// Entries read from the log at one time.
@@ -25,20 +26,24 @@ const READ_STEP: u64 = 32;
 /// Makes sure, before log entries go, that what they did is on disk.
 #[derive(Clone)]
 pub struct PurgeGuard {
-    pub engine: Arc<dyn Engine>,
+    pub trail: Arc<Trail>,
 }
 
 impl PurgeGuard {
+    /// Whether the log may go now. Not while a segment is lacking here, unless the entries are those that a snapshot
+    /// from another member replaced: the log has to begin behind that one.
     // INVARIANT: P6
-    fn check(&self, upto: u64) -> Result<(), io::Error> {
-        self.engine.sync().map_err(io::Error::other)?;
-        let stored = rows::applied_index(&*self.engine).map_err(io::Error::other)?;
+    fn check(&self, upto: u64) -> Result<bool, io::Error> {
+        let engine = self.trail.engine();
+        engine.sync().map_err(io::Error::other)?;
+        let stored = rows::applied_index(engine).map_err(io::Error::other)?;
         if stored < Some(upto) {
             return Err(io::Error::other(format!(
                 "log entries up to {upto} may not be purged: the rows on disk stand at {stored:?}"
             )));
         }
-        Ok(())
+        let installed = rows::installed(engine).map_err(io::Error::other)?;
+        Ok(self.trail.is_whole() || installed.is_some_and(|installed| upto <= installed.index))
     }
 }
 
@@ -235,8 +240,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
-        if let Some(guard) = &self.guard {
-            guard.check(upto.index)?;
+        if let Some(guard) = &self.guard
+            && !guard.check(upto.index)?
+        {
+            // Raft counts them as gone, and the next purge takes them along.
+            tracing::info!(upto = upto.index, "the log is kept until every segment is here");
+            return Ok(());
         }
         self.log.purge(convert::position(&upto)).map_err(io::Error::other)?;
         self.durable.covered(upto.index);

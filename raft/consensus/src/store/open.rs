@@ -34,7 +34,12 @@ pub struct Opened {
 
 impl Loaded {
     fn empty() -> Self {
-        Self { state: only1mcp_domain::State::default(), meta: SnapshotMeta::default(), installed: None }
+        Self {
+            state: only1mcp_domain::State::default(),
+            meta: SnapshotMeta::default(),
+            installed: None,
+            segments: Vec::new(),
+        }
     }
 }
 
@@ -113,6 +118,7 @@ pub fn install_rows(
 ) -> Result<(), StorageError> {
     let mut own = vec![rows::applied_row(meta)];
     own.extend(meta.last_log_id.as_ref().map(rows::installed_row));
+    own.extend(verified.segments.iter().map(crate::trail::segment_row));
     own.sort();
     engine.replace_all(Box::new(own.into_iter().chain(verified.rows())))
 }

@@ -8,9 +8,10 @@ use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::ids::AuditIndex;
 use only1mcp_domain::row::{RowKey, RowValue, Table};
 use only1mcp_proto::{codec, log};
-use only1mcp_storage::{Engine, StorageError};
+use only1mcp_storage::{Engine, SegmentName, StorageError};
 use prost::Message as _;
 
+use super::beside::state_ranges;
 use crate::convert;
 use crate::types::{LogId, SnapshotMeta};
 
@@ -33,7 +34,7 @@ pub enum LoadError {
     State { problem: String },
 }
 
-fn bad_row(key: &[u8], problem: impl ToString) -> LoadError {
+pub fn bad_row(key: &[u8], problem: impl ToString) -> LoadError {
     let key = key.iter().take(24).map(|byte| format!("{byte:02x}")).collect();
     LoadError::Row { key, problem: problem.to_string() }
 }
@@ -44,6 +45,8 @@ pub struct Loaded {
     pub state: State,
     pub meta: SnapshotMeta,
     pub installed: Option<LogId>,
+    /// Names of the sealed segments, in order.
+    pub segments: Vec<SegmentName>,
 }
 
 pub fn applied_row(meta: &SnapshotMeta) -> (Vec<u8>, Vec<u8>) {
@@ -65,6 +68,13 @@ fn read_meta(engine: &dyn Engine) -> Result<SnapshotMeta, LoadError> {
 /// Index up to which the rows have been applied.
 pub fn applied_index(engine: &dyn Engine) -> Result<Option<u64>, LoadError> {
     Ok(read_meta(engine)?.last_log_id.map(|id| id.index))
+}
+
+/// Position of the last snapshot installed from another node.
+pub fn installed(engine: &dyn Engine) -> Result<Option<LogId>, LoadError> {
+    let found = engine.get(INSTALLED_KEY)?.map(|bytes| log::LogId::decode(Bytes::from(bytes)));
+    let found = found.transpose().map_err(|error| bad_row(INSTALLED_KEY, error))?;
+    Ok(found.map(convert::log_id_from_wire))
 }
 
 /// Calls `each` with every row in `from..to`.
@@ -95,9 +105,7 @@ pub fn each_row(
 /// Builds the state from its rows.
 pub fn load(engine: &dyn Engine) -> Result<Loaded, LoadError> {
     let mut values: Vec<RowValue> = Vec::new();
-    // The audit events are not part of the state; tables stand on both sides of theirs.
-    let (audit, end) = (Table::Audit.number(), u8::MAX);
-    for (from, to) in [(Table::Meta.number(), audit), (audit.saturating_add(1), end)] {
+    for (from, to) in state_ranges() {
         each_row(engine, vec![from], &[to], |key, value| {
             let table = key
                 .first()
@@ -109,11 +117,7 @@ pub fn load(engine: &dyn Engine) -> Result<Loaded, LoadError> {
         })?;
     }
     let state = State::from_rows(values).map_err(|fault| LoadError::State { problem: fault.to_string() })?;
-    let installed = engine
-        .get(INSTALLED_KEY)?
-        .map(|bytes| log::LogId::decode(Bytes::from(bytes)).map_err(|error| bad_row(INSTALLED_KEY, error)))
-        .transpose()?
-        .map(convert::log_id_from_wire);
+    let installed = installed(engine)?;
     let meta = read_meta(engine)?;
     let applied = meta.last_log_id.as_ref().map_or(0, |id| id.index);
     if state.last_applied > applied {
@@ -121,10 +125,18 @@ pub fn load(engine: &dyn Engine) -> Result<Loaded, LoadError> {
             problem: format!("the state stands at {}, its log position at {applied}", state.last_applied),
         });
     }
-    Ok(Loaded { state, meta, installed })
+    let segments = crate::trail::segments(engine)?;
+    if let Some(last) = segments.last()
+        && last.last > state.chain.index
+    {
+        return Err(LoadError::State {
+            problem: format!("segments reach {}, the chain {}", last.last, state.chain.index),
+        });
+    }
+    Ok(Loaded { state, meta, installed, segments })
 }
 
-/// At most `limit` audit events from `from` on.
+/// At most `limit` audit events from `from` on, of those that are rows.
 pub fn audit_events(
     engine: &dyn Engine,
     from: AuditIndex,

@@ -14,22 +14,23 @@ use only1mcp_domain::command::{Command, Entry};
 use only1mcp_domain::limits;
 use only1mcp_domain::row::{RowKey, RowValue};
 use only1mcp_proto::codec;
-use only1mcp_storage::{Engine, Rows};
+use only1mcp_storage::Rows;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 
 use super::durable::Durable;
-use super::open::install_rows;
 use super::rows;
 use crate::published::{AppliedNote, BatchNote, Published};
 use crate::snapshot::{Frozen, SnapshotData};
+use crate::trail::Trail;
 use crate::types::{LogId, RaftEntry, RaftSnapshot, Reply, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Bytes of rows written at one time, roughly: a batch ends once it holds more.
 const BATCH_BYTES: usize = 4 << 20;
 
 pub struct StateMachine {
-    engine: Arc<dyn Engine>,
+    /// And, through it, the row store.
+    trail: Arc<Trail>,
     state: State,
     meta: SnapshotMeta,
     published: Arc<Published>,
@@ -51,13 +52,13 @@ struct Pending {
 
 impl StateMachine {
     pub fn new(
-        engine: Arc<dyn Engine>,
+        trail: Arc<Trail>,
         loaded: rows::Loaded,
         published: Arc<Published>,
         durable: Option<Durable>,
     ) -> Self {
         let rows::Loaded { state, meta, .. } = loaded;
-        let mut machine = Self { engine, state, meta, published, durable, current: None };
+        let mut machine = Self { trail, state, meta, published, durable, current: None };
         machine.freeze();
         machine.published.publish(&machine.state, machine.index(), Vec::new());
         machine
@@ -72,7 +73,7 @@ impl StateMachine {
         let frozen = Arc::new(Frozen {
             state: self.state.clone(),
             meta: self.meta.clone(),
-            engine: Arc::clone(&self.engine),
+            trail: Arc::clone(&self.trail),
         });
         if frozen.meta.last_log_id.is_some() {
             self.current = Some(Arc::clone(&frozen));
@@ -94,7 +95,7 @@ impl StateMachine {
         let (key, value) = rows::applied_row(&meta);
         rows.insert(key, Some(value));
         let rows: Rows = rows.into_iter().collect();
-        self.engine.write(rows, false).map_err(io::Error::other)?;
+        self.trail.engine().write(rows, false).map_err(io::Error::other)?;
         self.state = state;
         self.meta = meta;
         self.published.publish(&self.state, last.index, notes);
@@ -128,7 +129,7 @@ impl StateMachine {
 
     async fn install(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let verified = data.verify(meta).map_err(io::Error::other)?;
-        install_rows(&*self.engine, meta, &verified).map_err(io::Error::other)?;
+        self.trail.install(meta, &verified).map_err(io::Error::other)?;
         self.state = verified.state;
         self.meta = meta.clone();
         self.freeze();

@@ -11,4 +11,5 @@
 mod cluster;
 mod faults;
 mod peers;
+mod segments;
 mod world;

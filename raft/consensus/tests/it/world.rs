@@ -157,6 +157,7 @@ pub struct World {
     pub running: BTreeMap<u64, Running>,
     pub snapshot_every: u64,
     pub keep: u64,
+    pub segment_events: usize,
     commands: u8,
 }
 
@@ -178,6 +179,7 @@ impl World {
             running: BTreeMap::new(),
             snapshot_every: 20_000,
             keep: 5_000,
+            segment_events: 7,
             commands: 0,
         };
         for id in 1..=nodes {
@@ -192,7 +194,11 @@ impl World {
     pub fn stores(&self, id: u64) -> Stores {
         let disk = &self.disks[&id];
         let rows = self.row_disks.get(&id).unwrap_or(disk);
-        Stores { log: Arc::new(disk.log()), engine: Arc::new(rows.engine()) }
+        Stores {
+            log: Arc::new(disk.log()),
+            engine: Arc::new(rows.engine()),
+            segments: Arc::new(disk.segments()),
+        }
     }
 
     pub fn options(&self, id: u64) -> Options {
@@ -201,6 +207,7 @@ impl World {
         options.timing = timing();
         options.snapshot_every_entries = self.snapshot_every;
         options.keep_entries = self.keep;
+        options.segment_events = self.segment_events;
         // A joiner is told of those already there.
         options.seeds = self.seeds.iter().filter(|seed| seed.node.0 < id).cloned().collect();
         options

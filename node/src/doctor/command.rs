@@ -1,0 +1,63 @@
+//! The command line of `doctor`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::examine::examine;
+use crate::print;
+
+/// Looks through the data folder of a node that does not run, and says what is wrong with it.
+///
+/// Checked are: the folder's version, node id and identity; every record of Raft's log, the vote, and the journal;
+/// every row; every sealed segment of the audit trail against its name; and the audit chain, recomputed from its events
+/// to the head that the state names.
+///
+/// The folder is only read. Log, journal and rows are looked at in a copy, since opening them would write: it needs as
+/// much room as they take, in the system's folder for temporary files or in --scratch, and is removed at the end.
+///
+/// Exit codes: 0 all is sound, 1 damage was found, 2 the folder could not be looked at (a node runs on it, it is no data
+/// folder, there is no room for the copy).
+///
+/// A node with a damaged log must not be started again under its id: remove it with `only1mcp ctl cluster remove` and
+/// have it join anew with an empty folder. Rows and segments a node makes or fetches again by itself.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  only1mcp doctor /var/lib/only1mcp --output json | jq '.findings[] | select(.verdict == \"damaged\")'"
+)]
+pub struct DoctorArgs {
+    /// The data folder: `data_dir` of the node's configuration.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Where to put the copy of log, journal and rows while they are looked at.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Output {
+    #[default]
+    Table,
+    Json,
+}
+
+/// 0: sound, 1: damaged, 2: could not look.
+pub fn run(args: &DoctorArgs) -> ExitCode {
+    let scratch = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    match examine(&args.folder, &scratch) {
+        Ok(report) => {
+            match args.output {
+                Output::Table => println!("{}", report.in_words()),
+                Output::Json => println!("{:#}", report.as_json()),
+            }
+            if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(error) => {
+            print::failure(&error);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The audit trail of this node: sealed segments, then rows. Readers see one chain.
+//!
+//! `whole.rs` knows which segments there are and which of them this node lacks; `seal.rs` moves rows into segments;
+//! `fetch.rs` gets what is lacking from other members; `names.rs` is how segments are named in rows and snapshots.
+//!
+//! Boundaries follow from the chain alone, every so many events, so every node makes the same segments, whatever it
+//! was doing meanwhile.
+
+mod fetch;
+mod names;
+mod seal;
+mod whole;
+
+pub use names::{contiguous, segment_from_wire, segment_row, segment_to_wire, segments};
+pub use whole::{Trail, TrailError};
+
+use only1mcp_storage::{SegmentCheck, SegmentCopy, SegmentName, Segments, StorageError};
+
+use crate::handle::WeakHandle;
+
+/// Starts what keeps the trail: both tasks end with the node.
+pub fn keep(weak: WeakHandle) {
+    tokio::spawn(seal::run(weak.clone()));
+    tokio::spawn(fetch::run(weak));
+}
+
+/// Checks a copy whole, giving way to others in between.
+pub async fn check(
+    files: &dyn Segments,
+    name: SegmentName,
+    before: only1mcp_domain::ids::Digest,
+    copy: SegmentCopy,
+) -> Result<(), StorageError> {
+    let mut check = SegmentCheck::of(name, before, copy);
+    while check.step(files)?.is_none() {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
