@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 57] = [
+static AUTHORITY: [(&str, Need); 75] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -80,6 +80,25 @@ static AUTHORITY: [(&str, Need); 57] = [
     ("Budgets/DeleteBudget", InTenant(CostBudgetSet)),
     ("Budgets/ListAccounts", InTenant(CostView)),
     ("Budgets/ForceClose", InSystem(GlobalAdmin)),
+    ("Prices/PutPrice", InTenant(CostBudgetSet)),
+    ("Prices/GetPrice", InTenant(CostView)),
+    ("Prices/ListPrices", InTenant(CostView)),
+    ("Prices/DeletePrice", InTenant(CostBudgetSet)),
+    ("Prices/PutMetering", InTenant(CostBudgetSet)),
+    ("Prices/GetMetering", InTenant(CostView)),
+    ("Prices/ListMeterings", InTenant(CostView)),
+    ("Prices/DeleteMetering", InTenant(CostBudgetSet)),
+    ("Prices/PutDiscount", InTenant(CostBudgetSet)),
+    ("Prices/GetDiscount", InTenant(CostView)),
+    ("Prices/ListDiscounts", InTenant(CostView)),
+    ("Prices/DeleteDiscount", InTenant(CostBudgetSet)),
+    // Rates hold for all tenants.
+    ("Prices/PutExchangeRate", InSystem(CostBudgetSet)),
+    ("Prices/ListExchangeRates", InTenant(CostView)),
+    ("Prices/DeleteExchangeRate", InSystem(CostBudgetSet)),
+    ("Costs/ReportCosts", InTenant(CostView)),
+    ("Costs/ExportCosts", InTenant(CostView)),
+    ("Costs/CorrectCost", InTenant(CostBudgetSet)),
     ("Audit/QueryAudit", InTenant(AuditView)),
     ("Audit/VerifyAudit", InTenant(AuditView)),
     ("Audit/ExportAudit", InTenant(AuditExport)),

@@ -143,7 +143,9 @@ impl AdminError {
                 vec![("expected_revision", expected.to_string()), ("found_revision", found.to_string())]
             }
             Self::Rejected(Rejection::SecretNotRecoverable { id }) => vec![("id", id.clone())],
-            Self::Invalid { field, .. } => vec![("field", field.clone())],
+            Self::Invalid { field, .. } | Self::Rejected(Rejection::Invalid { field, .. }) => {
+                vec![("field", field.clone())]
+            }
             _ => Vec::new(),
         }
     }

@@ -6,7 +6,9 @@ use only1mcp_proto::DESCRIPTORS;
 use only1mcp_proto::admin::audit_server::AuditServer;
 use only1mcp_proto::admin::budgets_server::BudgetsServer;
 use only1mcp_proto::admin::cluster_server::ClusterServer;
+use only1mcp_proto::admin::costs_server::CostsServer;
 use only1mcp_proto::admin::decisions_server::DecisionsServer;
+use only1mcp_proto::admin::prices_server::PricesServer;
 use only1mcp_proto::admin::principals_server::PrincipalsServer;
 use only1mcp_proto::admin::roles_server::RolesServer;
 use only1mcp_proto::admin::tenants_server::TenantsServer;
@@ -18,17 +20,19 @@ use crate::audit::AuditService;
 use crate::budgets::BudgetsService;
 use crate::cluster::ClusterService;
 use crate::core::Core;
+use crate::costs::CostsService;
 use crate::decisions::DecisionsService;
 use crate::guard::Guarded;
 use crate::health::HealthService;
 use crate::ports::Ports;
+use crate::prices::PricesService;
 use crate::principals::PrincipalsService;
 use crate::roles::RolesService;
 use crate::tenants::TenantsService;
 use crate::upstreams::UpstreamsService;
 
 /// Full names of the services, as health and reflection tell them.
-pub const SERVICES: [&str; 8] = [
+pub const SERVICES: [&str; 10] = [
     "only1mcp.admin.v1.Cluster",
     "only1mcp.admin.v1.Tenants",
     "only1mcp.admin.v1.Principals",
@@ -36,6 +40,8 @@ pub const SERVICES: [&str; 8] = [
     "only1mcp.admin.v1.Decisions",
     "only1mcp.admin.v1.Upstreams",
     "only1mcp.admin.v1.Budgets",
+    "only1mcp.admin.v1.Prices",
+    "only1mcp.admin.v1.Costs",
     "only1mcp.admin.v1.Audit",
 ];
 
@@ -63,6 +69,8 @@ pub fn routes(ports: Ports) -> Result<Routes, tonic_reflection::server::Error> {
         .add_service(DecisionsServer::new(DecisionsService(core.clone())))
         .add_service(UpstreamsServer::new(UpstreamsService(core.clone())))
         .add_service(BudgetsServer::new(BudgetsService(core.clone())))
+        .add_service(PricesServer::new(PricesService(core.clone())))
+        .add_service(CostsServer::new(CostsService(core.clone())))
         .add_service(AuditServer::new(AuditService(core)))
         .add_service(HealthServer::new(health))
         .add_service(reflection)

@@ -75,6 +75,15 @@ writes! {
     PutBudgetRequest true;
     DeleteBudgetRequest false;
     ForceCloseRequest false;
+    PutPriceRequest true;
+    DeletePriceRequest false;
+    PutMeteringRequest true;
+    DeleteMeteringRequest false;
+    PutDiscountRequest true;
+    DeleteDiscountRequest false;
+    PutExchangeRateRequest true;
+    DeleteExchangeRateRequest false;
+    CorrectCostRequest false;
     PutUpstreamRequest true;
     DeleteUpstreamRequest false;
     SetUpstreamEnabledRequest false;

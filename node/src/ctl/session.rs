@@ -11,7 +11,9 @@ use only1mcp_proto::admin as pb;
 use only1mcp_proto::admin::audit_client::AuditClient;
 use only1mcp_proto::admin::budgets_client::BudgetsClient;
 use only1mcp_proto::admin::cluster_client::ClusterClient;
+use only1mcp_proto::admin::costs_client::CostsClient;
 use only1mcp_proto::admin::decisions_client::DecisionsClient;
+use only1mcp_proto::admin::prices_client::PricesClient;
 use only1mcp_proto::admin::principals_client::PrincipalsClient;
 use only1mcp_proto::admin::roles_client::RolesClient;
 use only1mcp_proto::admin::tenants_client::TenantsClient;
@@ -123,6 +125,8 @@ clients! {
     decisions DecisionsClient;
     upstreams UpstreamsClient;
     budgets BudgetsClient;
+    prices PricesClient;
+    costs CostsClient;
     audit AuditClient;
 }
 

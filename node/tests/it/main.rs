@@ -17,6 +17,7 @@ mod audit;
 mod bad_input;
 mod budgets;
 mod cluster;
+mod costs;
 mod crash;
 mod disk;
 #[cfg(target_os = "linux")]
