@@ -167,6 +167,7 @@ impl Admitted {
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             observed_at: TimestampMs(self.enforcer.parts.clock.now_ms()),
             charges: self.held.lock().unwrap_or_else(PoisonError::into_inner).charge(),
+            cost: None,
         })
     }
 }

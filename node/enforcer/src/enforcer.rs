@@ -237,6 +237,7 @@ impl Enforcer {
             mode: evidence.seal_mode,
             observed_at: self.now(),
             holds: Vec::new(),
+            quote: None,
         }
     }
 

@@ -172,6 +172,7 @@ impl Found {
                     duration_ms: 0,
                     observed_at: now,
                     charges,
+                    cost: None,
                 })
             })
             .collect();
