@@ -52,6 +52,10 @@ pub enum AdminError {
     Overloaded,
     #[error("the audit trail could not be read on this node")]
     AuditUnreadable,
+    #[error("the cost records could not be read on this node")]
+    CostsUnreadable,
+    #[error("the period holds more records than one report can read: ask for a shorter one")]
+    PeriodTooLong,
     #[error("this node has stopped")]
     Stopped,
     #[error("a rule of this server does not hold: {detail}")]
@@ -85,6 +89,8 @@ impl AdminError {
             Self::PageTokenStale => "PAGE_TOKEN_STALE",
             Self::Overloaded => "OVERLOADED",
             Self::AuditUnreadable => "AUDIT_UNREADABLE",
+            Self::CostsUnreadable => "COSTS_UNREADABLE",
+            Self::PeriodTooLong => "PERIOD_TOO_LONG",
             Self::Stopped => "STOPPED",
             Self::Internal { .. } => "INTERNAL",
         };
@@ -101,8 +107,8 @@ impl AdminError {
             Self::OutcomeUnknown { .. } | Self::TransferUnknown => Code::DeadlineExceeded,
             Self::MembershipRefused { .. } => Code::FailedPrecondition,
             Self::PageTokenStale => Code::Aborted,
-            Self::Overloaded => Code::ResourceExhausted,
-            Self::AuditUnreadable | Self::Internal { .. } => Code::Internal,
+            Self::Overloaded | Self::PeriodTooLong => Code::ResourceExhausted,
+            Self::AuditUnreadable | Self::CostsUnreadable | Self::Internal { .. } => Code::Internal,
         }
     }
 
@@ -122,6 +128,8 @@ impl AdminError {
             | Self::PageTokenInvalid
             | Self::PageTokenStale
             | Self::AuditUnreadable
+            | Self::CostsUnreadable
+            | Self::PeriodTooLong
             | Self::Internal { .. } => None,
         }
     }

@@ -81,7 +81,7 @@ writes! {
     DeleteMeteringRequest false;
     PutDiscountRequest true;
     DeleteDiscountRequest false;
-    PutExchangeRateRequest true;
+    PutExchangeRateRequest false;
     DeleteExchangeRateRequest false;
     CorrectCostRequest false;
     PutUpstreamRequest true;

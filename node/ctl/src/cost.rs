@@ -13,11 +13,12 @@ use super::write::WriteArgs;
 
 const CORRECT_EXAMPLE: &str = "Examples:
   A call that failed at the provider and was charged all the same (`cost export` names the records):
-    only1mcp ctl cost correct 253d10834f6b2a80c2b9e8a1f04c7d55 --full --reason 'provider refunded it, case 4711'
+    only1mcp ctl cost correct 1796047413083-97 --full --reason 'provider refunded it, case 4711'
   A part of it:
-    only1mcp ctl cost correct 253d10834f6b2a80c2b9e8a1f04c7d55 --refund 0.02 --reason 'cached input'
+    only1mcp ctl cost correct 1796047413083-97 --refund 0.02 --reason 'cached input'
 
-The record stays as it is; the correction stands beside it, and every account that was charged gets its part back.";
+The record stays as it is; the correction stands beside it, and every account that was charged gets its part back. A
+record is corrected once.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {

@@ -23,11 +23,12 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 The file takes its name only when it is complete: as many records, and as much money, as the server told of.";
 
-const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 20] = [
     ("ID", "id"),
     ("TIME", "time"),
     ("KIND", "kind"),
     ("TENANT", "tenant"),
+    ("CALLER TENANT", "caller_tenant"),
     ("PRINCIPAL", "principal"),
     ("PROJECT", "project"),
     ("COST CENTER", "cost_center"),
@@ -35,10 +36,14 @@ const COLUMNS: [Column; 15] = [
     ("UPSTREAM", "upstream"),
     ("PROVIDER", "provider"),
     ("MODEL", "model"),
+    ("UNITS", "units"),
     ("TOKENS", "token_usd"),
     ("COMPUTE", "compute_usd"),
     ("NETWORK", "network_usd"),
     ("COST", "cost_usd"),
+    ("AT HOLD", "at_hold"),
+    ("CORRECTS", "corrects"),
+    ("CALL", "call"),
 ];
 
 #[derive(Args, Debug)]
@@ -58,7 +63,7 @@ pub(super) struct ExportArgs {
 
 pub(super) async fn run(session: &Session, args: ExportArgs) -> anyhow::Result<()> {
     let zone = zone(&args.zone).map_err(|problem| anyhow!(problem))?;
-    let now_ms = crate::host::HostClock.now_ms();
+    let now_ms = only1mcp_tls::host::HostClock.now_ms();
     let Range { from_ms, to_ms } = range(&args.period, &zone, now_ms).map_err(|problem| anyhow!(problem))?;
     let request = pb::ExportCostsRequest { tenant: args.tenant, from_ms, to_ms };
     let Some(file) = args.file else {
@@ -133,20 +138,32 @@ async fn write(
 }
 
 fn shown(record: &pb::CostRecord) -> Value {
-    let lines = record.lines.iter();
-    let lines = lines.map(|line| json!({"meter": line.meter, "units": line.units, "cost_usd": line.cost}));
+    let lines = record.lines.iter().map(|line| {
+        json!({
+            "meter": line.meter, "units": line.units, "cost_usd": line.cost, "price": line.price,
+            "price_version": line.price_version, "exchange_version": line.exchange_version,
+        })
+    });
     let charges = record.charges.iter().map(|charge| {
         json!({
             "limit": charge.limit, "subject": charge.subject, "period_start_ms": charge.period_start_ms,
-            "amount": charge.amount,
+            "measure": charge.measure, "amount": charge.amount,
         })
     });
+    let discounts =
+        record.discounts.iter().map(|taken| json!({"id": taken.discount, "version": taken.version}));
+    let units = record.lines.iter().map(|line| format!("{} {}", line.meter, line.units));
     json!({
         "id": record.id,
         "time": parse::time_text(record.at_ms),
         "at_ms": record.at_ms,
+        "audit_index": record.audit_index,
         "kind": record.kind,
+        "node": record.node,
+        "call": record.call,
+        "observed_at_ms": record.observed_at_ms,
         "tenant": record.tenant,
+        "caller_tenant": record.caller_tenant,
         "principal": record.principal,
         "project": record.project,
         "cost_center": record.cost_center,
@@ -154,11 +171,18 @@ fn shown(record: &pb::CostRecord) -> Value {
         "upstream": record.upstream,
         "provider": record.provider,
         "model": record.model,
+        "model_answered": record.model_answered,
+        "metering": record.metering,
+        "units": units.collect::<Vec<_>>().join(" "),
         "lines": lines.collect::<Vec<_>>(),
-        "charges": charges.collect::<Vec<_>>(),
+        "discounts": discounts.collect::<Vec<_>>(),
         "token_usd": record.token_cost,
         "compute_usd": record.compute_cost,
         "network_usd": record.network_cost,
         "cost_usd": record.cost,
+        "held_usd": record.held,
+        "at_hold": record.at_hold,
+        "charges": charges.collect::<Vec<_>>(),
+        "corrects": record.corrects,
     })
 }

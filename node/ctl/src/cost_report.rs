@@ -23,11 +23,13 @@ pub(super) const EXAMPLE: &str = "Examples:
     only1mcp ctl cost report --by principal
   Last month by cost center, by Berlin's calendar, for a spreadsheet:
     only1mcp ctl cost report --by cost-center --period last-month --zone Europe/Berlin --output csv
+  What a budget counted:
+    only1mcp ctl cost report --by principal --charged-to budget/monthly
   Day by day:
     only1mcp ctl cost report --by day --period 2026-11-01..2026-11-15
 
-Tables round half to even, and their columns add up; JSON and CSV are exact. A period that is not over, or in which a
-node may still have an open call, is provisional.";
+Tables round half to even, and their columns add up; JSON and CSV are exact. A record belongs to the moment it was
+posted, when its call ended. A period that is not over, or in which a node may still have an open call, is provisional.";
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum By {
@@ -54,9 +56,12 @@ pub(super) struct ReportArgs {
     /// Whose calendar periods, days and months follow, as Europe/Berlin.
     #[arg(long, default_value = "UTC")]
     zone: String,
+    /// Only what was posted on the accounts of this limit, as budget/ID.
+    #[arg(long, value_name = "LIMIT", default_value = "")]
+    charged_to: String,
     /// Groups told one by one; all others are summed up.
     #[arg(long, default_value_t = 100)]
-    limit: u32,
+    groups: u32,
     /// Decimals of amounts in a table.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=12))]
     places: u8,
@@ -119,7 +124,7 @@ struct Row {
 
 pub(super) async fn run(session: &Session, args: ReportArgs) -> anyhow::Result<()> {
     let zone = zone(&args.zone).map_err(|problem| anyhow!(problem))?;
-    let now_ms = crate::host::HostClock.now_ms();
+    let now_ms = only1mcp_tls::host::HostClock.now_ms();
     let Range { from_ms, to_ms } = range(&args.period, &zone, now_ms).map_err(|problem| anyhow!(problem))?;
     let mut request = tonic::Request::new(pb::ReportCostsRequest {
         consistency: session.consistency(),
@@ -128,7 +133,8 @@ pub(super) async fn run(session: &Session, args: ReportArgs) -> anyhow::Result<(
         to_ms,
         by: args.by.wire().into(),
         zone: args.zone.clone(),
-        groups_max: args.limit,
+        groups_max: args.groups,
+        limit: args.charged_to.clone(),
     });
     // A year's records take longer than one of them.
     request.set_timeout(session.timeout.max(audit::WALK));

@@ -159,7 +159,7 @@ fn change(wanted: &pb::Price, known: Option<&pb::PriceRecord>) -> Change {
 
 /// Under the revision it was compared at: a price that somebody else changes meanwhile is told, not overwritten.
 fn request(price: pb::Price, if_revision: u64) -> pb::PutPriceRequest {
-    let command_id = crate::host::HostEntropy.bytes::<16>().to_vec().into();
+    let command_id = only1mcp_tls::host::HostEntropy.bytes::<16>().to_vec().into();
     let options = pb::WriteOptions { command_id, if_revision: Some(if_revision), wait: false };
     pb::PutPriceRequest { options: Some(options), price: Some(price) }
 }

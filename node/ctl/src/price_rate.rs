@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::parse;
 use super::price_text::decimal;
 use super::session::Session;
-use super::write::{ConditionalArgs, WriteArgs};
+use super::write::WriteArgs;
 
 const SET_EXAMPLE: &str = "Examples:
   What a euro is worth from now on:
@@ -36,7 +36,7 @@ pub(super) enum Command {
         #[arg(long, value_parser = parse::time_ms)]
         valid_from: Option<u64>,
         #[command(flatten)]
-        write: ConditionalArgs,
+        write: WriteArgs,
     },
     /// All rates, past and future ones too.
     #[command(after_help = LIST_EXAMPLE)]

@@ -10,10 +10,10 @@ use only1mcp_proto::admin as pb;
 const HELD_MAX: usize = 50_000;
 
 /// What a report adds up of one record.
-pub(super) struct Item<'a> {
+pub(super) struct Item {
     pub(super) cost: PicoUsd,
     pub(super) is_correction: bool,
-    pub(super) units: &'a mut dyn Iterator<Item = (Meter, u64)>,
+    pub(super) units: Vec<(Meter, u64)>,
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -36,7 +36,7 @@ impl Sums {
         Ok(())
     }
 
-    fn of(item: Item<'_>) -> Result<Self, Overflow> {
+    fn of(item: Item) -> Result<Self, Overflow> {
         let mut sums = Self { records: 1, cost: item.cost, ..Self::default() };
         if item.is_correction {
             sums.corrected = item.cost;
@@ -50,7 +50,8 @@ impl Sums {
 
     pub(super) fn shown(&self, key: String) -> pb::CostGroup {
         let units = self.units.iter();
-        let units = units.map(|(meter, units)| pb::CostUnits { meter: meter.code().to_owned(), units: *units });
+        let units =
+            units.map(|(meter, units)| pb::CostUnits { meter: meter.code().to_owned(), units: *units });
         pb::CostGroup {
             key,
             records: self.records,
@@ -79,7 +80,7 @@ pub(super) struct Told {
 }
 
 impl Groups {
-    pub(super) fn add(&mut self, key: &str, item: Item<'_>) -> Result<(), Overflow> {
+    pub(super) fn add(&mut self, key: &str, item: Item) -> Result<(), Overflow> {
         let sums = Sums::of(item)?;
         self.total.add(&sums)?;
         if let Some(group) = self.held.get_mut(key) {
@@ -122,8 +123,8 @@ mod tests {
     use super::*;
 
     fn add(groups: &mut Groups, key: &str, pico: i128) {
-        let mut units = [(Meter::Call, 1), (Meter::Byte, 2)].into_iter();
-        let item = Item { cost: PicoUsd(pico), is_correction: pico < 0, units: &mut units };
+        let units = vec![(Meter::Call, 1), (Meter::Byte, 2)];
+        let item = Item { cost: PicoUsd(pico), is_correction: pico < 0, units };
         groups.add(key, item).unwrap();
     }
 
@@ -181,7 +182,7 @@ mod tests {
     fn a_sum_beyond_counting_is_an_error_and_no_wrong_number() {
         let mut groups = Groups::default();
         add(&mut groups, "a", i128::MAX);
-        let item = Item { cost: PicoUsd(1), is_correction: false, units: &mut std::iter::empty() };
+        let item = Item { cost: PicoUsd(1), is_correction: false, units: Vec::new() };
         assert_eq!(groups.add("b", item), Err(Overflow));
     }
 }

@@ -1,5 +1,7 @@
 //! Discounts: put, get, list, delete.
 
+use std::sync::Arc;
+
 use only1mcp_domain::command::Command;
 use only1mcp_domain::limits::TIERS_MAX;
 use only1mcp_domain::price::{
@@ -63,7 +65,7 @@ pub(super) async fn put(
     Ok(pb::PutDiscountResponse { result: write.await? })
 }
 
-fn shown(record: &Versioned<Discount>) -> pb::DiscountRecord {
+fn shown(record: &Versioned<Arc<Discount>>) -> pb::DiscountRecord {
     let discount = &record.value;
     let kind = match &discount.kind {
         DiscountKind::Cache(CacheDiscount { share_above, factor }) => Kind::Cache(pb::CacheDiscount {

@@ -1,5 +1,7 @@
 //! Prices themselves: put, get, list, delete.
 
+use std::sync::Arc;
+
 use only1mcp_domain::command::Command;
 use only1mcp_domain::limits::PRICE_LINES_MAX;
 use only1mcp_domain::model::Glob;
@@ -68,7 +70,7 @@ pub(super) async fn put(
     Ok(pb::PutPriceResponse { result: write.await? })
 }
 
-fn shown(record: &Versioned<PriceEntry>) -> pb::PriceRecord {
+fn shown(record: &Versioned<Arc<PriceEntry>>) -> pb::PriceRecord {
     let price = &record.value;
     let subject = match &price.subject {
         PriceSubject::Model { provider, model } => {

@@ -1,5 +1,7 @@
 //! How usage is measured: put, get, list, delete.
 
+use std::sync::Arc;
+
 use only1mcp_domain::command::Command;
 use only1mcp_domain::limits::POINTERS_MAX;
 use only1mcp_domain::model::Glob;
@@ -70,7 +72,7 @@ pub(super) async fn put(
     Ok(pb::PutMeteringResponse { result: write.await? })
 }
 
-fn shown(record: &Versioned<Metering>) -> pb::MeteringRecord {
+fn shown(record: &Versioned<Arc<Metering>>) -> pb::MeteringRecord {
     let metering = &record.value;
     let usage = metering.usage.iter().map(|(meter, source)| pb::MeterSource {
         meter: meter.code().to_owned(),

@@ -39,7 +39,7 @@ pub(super) async fn put(
     let valid_from = message.rate.as_ref().and_then(|rate| rate.valid_from_ms);
     let write = core.write(call, &message, TenantId::system(), |draft, _| {
         rate.valid_from = values::valid_from(valid_from, draft);
-        Ok(Command::PutExchangeRate { rate, if_revision: draft.if_revision })
+        Ok(Command::PutExchangeRate(rate))
     });
     Ok(pb::PutExchangeRateResponse { result: write.await? })
 }
@@ -72,7 +72,7 @@ pub(super) async fn list(
         (None, Some(currency)) => Bound::Included((currency, TimestampMs(0))),
         (None, None) => Bound::Unbounded,
     };
-    let rates = &list.view.state.exchange_rates;
+    let rates = &list.view.state.rates;
     let within = |(currency, _): &(Currency, TimestampMs)| only.is_none_or(|only| only == *currency);
     let place = |(currency, from): &(Currency, TimestampMs)| format!("{currency} {}", from.0);
     let (rows, next_page_token) = list.take(&core.pins, rates, start, within, |_| true, place);

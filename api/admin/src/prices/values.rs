@@ -53,7 +53,9 @@ mod tests {
 
     #[test]
     fn each_value_is_refused_by_its_field() {
-        for bad in ["", "-1", "NaN", "inf", "1,5", "0x10", "1e999", " 1", "٣", "1.0000000000000000000000000000001"] {
+        for bad in
+            ["", "-1", "NaN", "inf", "1,5", "0x10", "1e999", " 1", "٣", "1.0000000000000000000000000000001"]
+        {
             let error = exact("price.lines[0].price", bad).unwrap_err();
             assert_eq!(error.code(), "INVALID", "{bad}");
             assert!(error.to_string().starts_with("price.lines[0].price: "), "{error}");

@@ -146,7 +146,8 @@ async fn meterings_are_read_as_they_were_put_and_refused_by_field() {
         let source = Some(Source::Difference(pb::PointerDifference { of: "/a".into(), minus }));
         vec![pb::MeterSource { meter: "output".into(), source }]
     };
-    let counted = |counted| vec![pb::MeterSource { meter: "output".into(), source: Some(Source::Counted(counted)) }];
+    let counted =
+        |counted| vec![pb::MeterSource { meter: "output".into(), source: Some(Source::Counted(counted)) }];
     let usage = |usage| pb::Metering { usage, ..metering("acme", "m") };
     let bounds = |bounds: &[(&str, u64)]| {
         let bounds = bounds.iter();
@@ -167,7 +168,7 @@ async fn meterings_are_read_as_they_were_put_and_refused_by_field() {
         ("usage[0].source", usage(counted(true))),
         ("usage[0].source", usage(counted(false))),
         ("usage[1].meter", usage(twice)),
-        ("usage", usage([pointing("/a"); 9].concat())),
+        ("usage", usage(vec![pointing("/a"); 9].concat())),
         ("bounds[0].meter", bounds(&[("tokens", 1)])),
         ("bounds[1].meter", bounds(&[("output", 1), ("output", 2)])),
         ("bounds.output", bounds(&[("output", u64::MAX)])),
@@ -265,6 +266,7 @@ async fn who_may_see_prices_may_not_set_them() {
     get(&world, &developer, "p").await.unwrap();
     let refused = world.prices(&developer).put_price(put(price("acme", "p"))).await.unwrap_err();
     assert_eq!(code(&refused), "NO_PERMISSION");
-    let shared = world.prices(world.key("acme/admin")).put_price(put(price("system", "p"))).await.unwrap_err();
+    let shared =
+        world.prices(world.key("acme/admin")).put_price(put(price("system", "p"))).await.unwrap_err();
     assert_eq!(shared.code(), Code::PermissionDenied, "what holds for everybody is the operators'");
 }

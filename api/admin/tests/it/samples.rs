@@ -164,7 +164,7 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         "Costs/ExportCosts" => pb::ExportCostsRequest { tenant: t(), ..Default::default() },
         "Costs/CorrectCost" => pb::CorrectCostRequest {
             tenant: t(),
-            record: "00".repeat(16),
+            record: "5-6".into(),
             refund: Some(pb::correct_cost_request::Refund::Full(true)),
             reason: "refunded".into(),
             ..Default::default()
