@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 61] = [
+static AUTHORITY: [(&str, Need); 79] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -84,6 +84,25 @@ static AUTHORITY: [(&str, Need); 61] = [
     ("Webhooks/GetWebhook", InTenant(CostView)),
     ("Webhooks/ListWebhooks", InTenant(CostView)),
     ("Webhooks/DeleteWebhook", InTenant(CostBudgetSet)),
+    ("Prices/PutPrice", InTenant(CostBudgetSet)),
+    ("Prices/GetPrice", InTenant(CostView)),
+    ("Prices/ListPrices", InTenant(CostView)),
+    ("Prices/DeletePrice", InTenant(CostBudgetSet)),
+    ("Prices/PutMetering", InTenant(CostBudgetSet)),
+    ("Prices/GetMetering", InTenant(CostView)),
+    ("Prices/ListMeterings", InTenant(CostView)),
+    ("Prices/DeleteMetering", InTenant(CostBudgetSet)),
+    ("Prices/PutDiscount", InTenant(CostBudgetSet)),
+    ("Prices/GetDiscount", InTenant(CostView)),
+    ("Prices/ListDiscounts", InTenant(CostView)),
+    ("Prices/DeleteDiscount", InTenant(CostBudgetSet)),
+    // Rates hold for all tenants.
+    ("Prices/PutExchangeRate", InSystem(CostBudgetSet)),
+    ("Prices/ListExchangeRates", InTenant(CostView)),
+    ("Prices/DeleteExchangeRate", InSystem(CostBudgetSet)),
+    ("Costs/ReportCosts", InTenant(CostView)),
+    ("Costs/ExportCosts", InTenant(CostView)),
+    ("Costs/CorrectCost", InTenant(CostBudgetSet)),
     ("Audit/QueryAudit", InTenant(AuditView)),
     ("Audit/VerifyAudit", InTenant(AuditView)),
     ("Audit/ExportAudit", InTenant(AuditExport)),

@@ -54,6 +54,10 @@ pub enum AdminError {
     AuditUnreadable,
     #[error("{detail}; try again, or ask another node")]
     AuditFetching { code: &'static str, detail: String },
+    #[error("the cost records could not be read on this node")]
+    CostsUnreadable,
+    #[error("the period holds more records than one report can read: ask for a shorter one")]
+    PeriodTooLong,
     #[error("this node has stopped")]
     Stopped,
     #[error("a rule of this server does not hold: {detail}")]
@@ -88,6 +92,8 @@ impl AdminError {
             Self::Overloaded => "OVERLOADED",
             Self::AuditUnreadable => "AUDIT_UNREADABLE",
             Self::AuditFetching { code, .. } => code,
+            Self::CostsUnreadable => "COSTS_UNREADABLE",
+            Self::PeriodTooLong => "PERIOD_TOO_LONG",
             Self::Stopped => "STOPPED",
             Self::Internal { .. } => "INTERNAL",
         };
@@ -104,8 +110,8 @@ impl AdminError {
             Self::OutcomeUnknown { .. } | Self::TransferUnknown => Code::DeadlineExceeded,
             Self::MembershipRefused { .. } => Code::FailedPrecondition,
             Self::PageTokenStale => Code::Aborted,
-            Self::Overloaded => Code::ResourceExhausted,
-            Self::AuditUnreadable | Self::Internal { .. } => Code::Internal,
+            Self::Overloaded | Self::PeriodTooLong => Code::ResourceExhausted,
+            Self::AuditUnreadable | Self::CostsUnreadable | Self::Internal { .. } => Code::Internal,
         }
     }
 
@@ -126,6 +132,8 @@ impl AdminError {
             | Self::PageTokenInvalid
             | Self::PageTokenStale
             | Self::AuditUnreadable
+            | Self::CostsUnreadable
+            | Self::PeriodTooLong
             | Self::Internal { .. } => None,
         }
     }
@@ -147,7 +155,9 @@ impl AdminError {
                 vec![("expected_revision", expected.to_string()), ("found_revision", found.to_string())]
             }
             Self::Rejected(Rejection::SecretNotRecoverable { id }) => vec![("id", id.clone())],
-            Self::Invalid { field, .. } => vec![("field", field.clone())],
+            Self::Invalid { field, .. } | Self::Rejected(Rejection::Invalid { field, .. }) => {
+                vec![("field", field.clone())]
+            }
             _ => Vec::new(),
         }
     }

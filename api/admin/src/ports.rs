@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use only1mcp_domain::activity::{AuditRead, Caller};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::Entry;
+use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::decide::{CompiledPolicy, Reason};
 use only1mcp_domain::ids::{
     ApiKeyId, AuditIndex, DecisionId, NodeId, PrincipalId, Revision, TenantId, UpstreamId,
@@ -123,6 +124,28 @@ pub struct MemberObservation {
     pub reachable: Option<bool>,
 }
 
+/// Where a cost record stands among those of its tenant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct CostPlace {
+    pub at: TimestampMs,
+    pub index: AuditIndex,
+    pub part: u32,
+}
+
+impl CostPlace {
+    pub fn of(record: &CostRecord) -> Self {
+        Self { at: record.log_time, index: record.audit_index, part: record.part }
+    }
+
+    /// The least place behind this one.
+    pub fn following(self) -> Self {
+        match self.part.checked_add(1) {
+            Some(part) => Self { part, ..self },
+            None => Self { index: AuditIndex(self.index.0.saturating_add(1)), part: 0, ..self },
+        }
+    }
+}
+
 /// The replicated state machine and the cluster around it.
 pub trait ClusterPort: Send + Sync + 'static {
     fn node(&self) -> NodeId;
@@ -154,6 +177,17 @@ pub trait ClusterPort: Send + Sync + 'static {
         limit: usize,
         reverse: bool,
     ) -> BoxFuture<'_, Result<Vec<SealedEvent>, TrailFailure>>;
+
+    /// Cost records of `tenant` that this node has applied, from `from` on and posted before `to`, at most `limit`, in the
+    /// order of their places.
+    /// Errors: as `audit_scan`.
+    fn cost_scan(
+        &self,
+        tenant: &TenantId,
+        from: CostPlace,
+        to: TimestampMs,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<CostRecord>, String>>;
 
     /// Asks nobody for longer than `deadline`; works without a quorum.
     fn status(&self, deadline: Instant) -> BoxFuture<'_, ClusterStatus>;

@@ -6,7 +6,9 @@ use only1mcp_proto::DESCRIPTORS;
 use only1mcp_proto::admin::audit_server::AuditServer;
 use only1mcp_proto::admin::budgets_server::BudgetsServer;
 use only1mcp_proto::admin::cluster_server::ClusterServer;
+use only1mcp_proto::admin::costs_server::CostsServer;
 use only1mcp_proto::admin::decisions_server::DecisionsServer;
+use only1mcp_proto::admin::prices_server::PricesServer;
 use only1mcp_proto::admin::principals_server::PrincipalsServer;
 use only1mcp_proto::admin::roles_server::RolesServer;
 use only1mcp_proto::admin::tenants_server::TenantsServer;
@@ -19,10 +21,12 @@ use crate::audit::AuditService;
 use crate::budgets::BudgetsService;
 use crate::cluster::ClusterService;
 use crate::core::Core;
+use crate::costs::CostsService;
 use crate::decisions::DecisionsService;
 use crate::guard::Guarded;
 use crate::health::HealthService;
 use crate::ports::Ports;
+use crate::prices::PricesService;
 use crate::principals::PrincipalsService;
 use crate::roles::RolesService;
 use crate::tenants::TenantsService;
@@ -30,7 +34,7 @@ use crate::upstreams::UpstreamsService;
 use crate::webhooks::WebhooksService;
 
 /// Full names of the services, as health and reflection tell them.
-pub const SERVICES: [&str; 9] = [
+pub const SERVICES: [&str; 11] = [
     "only1mcp.admin.v1.Cluster",
     "only1mcp.admin.v1.Tenants",
     "only1mcp.admin.v1.Principals",
@@ -39,6 +43,8 @@ pub const SERVICES: [&str; 9] = [
     "only1mcp.admin.v1.Upstreams",
     "only1mcp.admin.v1.Budgets",
     "only1mcp.admin.v1.Webhooks",
+    "only1mcp.admin.v1.Prices",
+    "only1mcp.admin.v1.Costs",
     "only1mcp.admin.v1.Audit",
 ];
 
@@ -67,6 +73,8 @@ pub fn routes(ports: Ports) -> Result<Routes, tonic_reflection::server::Error> {
         .add_service(UpstreamsServer::new(UpstreamsService(core.clone())))
         .add_service(BudgetsServer::new(BudgetsService(core.clone())))
         .add_service(WebhooksServer::new(WebhooksService(core.clone())))
+        .add_service(PricesServer::new(PricesService(core.clone())))
+        .add_service(CostsServer::new(CostsService(core.clone())))
         .add_service(AuditServer::new(AuditService(core)))
         .add_service(HealthServer::new(health))
         .add_service(reflection)

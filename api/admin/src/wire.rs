@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::ops::Bound;
 
 use only1mcp_domain::ids::{
-    ApiKeyId, BudgetId, GrantId, IdError, PrincipalId, ProjectId, RoleId, RuleId, TenantId, UpstreamId,
-    WebhookId,
+    ApiKeyId, BudgetId, DiscountId, GrantId, IdError, MeteringId, PriceId, PrincipalId, ProjectId, RoleId,
+    RuleId, TenantId, UpstreamId, WebhookId,
 };
 use only1mcp_domain::model::{Constraints, SealMode};
 use only1mcp_domain::time::Zones;
@@ -29,7 +29,9 @@ macro_rules! text_ids {
     )*};
 }
 
-text_ids! { ApiKeyId BudgetId GrantId PrincipalId ProjectId RoleId RuleId TenantId UpstreamId WebhookId }
+text_ids! {
+    ApiKeyId BudgetId DiscountId GrantId MeteringId PriceId PrincipalId ProjectId RoleId RuleId TenantId UpstreamId WebhookId
+}
 
 pub(crate) fn id<T: TextId>(field: &str, text: &str) -> Result<T, AdminError> {
     T::parse(text).map_err(|error| AdminError::invalid(field, error))

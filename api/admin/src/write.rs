@@ -77,6 +77,15 @@ writes! {
     ForceCloseRequest false;
     PutWebhookRequest true;
     DeleteWebhookRequest false;
+    PutPriceRequest true;
+    DeletePriceRequest false;
+    PutMeteringRequest true;
+    DeleteMeteringRequest false;
+    PutDiscountRequest true;
+    DeleteDiscountRequest false;
+    PutExchangeRateRequest false;
+    DeleteExchangeRateRequest false;
+    CorrectCostRequest false;
     PutUpstreamRequest true;
     DeleteUpstreamRequest false;
     SetUpstreamEnabledRequest false;

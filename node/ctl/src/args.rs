@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use super::output::Output;
 use super::session::{Connection, Session};
 use super::{
-    audit, budget, cluster, decide, deny, error, grant, key, principal, restriction, role, tenant, upstream,
-    webhook, whoami,
+    audit, budget, cluster, cost, decide, deny, error, grant, key, price, principal, restriction, role,
+    tenant, upstream, webhook, whoami,
 };
 
 /// Administer a cluster.
@@ -56,6 +56,12 @@ enum Command {
     /// Addresses that are told what happens to budgets.
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// What calls cost: prices, metering, discounts, exchange rates.
+    #[command(subcommand)]
+    Price(price::Command),
+    /// What was charged: reports, records, corrections.
+    #[command(subcommand)]
+    Cost(Box<cost::Command>),
     /// MCP servers behind the gateway.
     #[command(subcommand)]
     Upstream(upstream::Command),
@@ -96,6 +102,8 @@ async fn dispatch(args: CtlArgs) -> anyhow::Result<()> {
         Command::Deny(command) => deny::run(&session, command).await,
         Command::Budget(command) => Box::pin(budget::run(&session, command)).await,
         Command::Webhook(command) => Box::pin(webhook::run(&session, command)).await,
+        Command::Price(command) => Box::pin(price::run(&session, command)).await,
+        Command::Cost(command) => Box::pin(cost::run(&session, *command)).await,
         Command::Upstream(command) => Box::pin(upstream::run(&session, command)).await,
         Command::Decide(command) => decide::run(&session, command).await,
         Command::Audit(command) => audit::run(&session, command).await,

@@ -18,6 +18,8 @@ use crate::audit_file::{FORMAT, Head, Header, Line, hex, readable};
 
 /// Streams live as long as this command does.
 const STREAM: Duration = Duration::from_secs(3_600 * 24 * 30);
+/// A walk over all records takes longer than one of them; the server takes no longer than two minutes.
+pub(super) const WALK: Duration = Duration::from_secs(110);
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
@@ -177,8 +179,7 @@ async fn query(session: &Session, args: QueryArgs) -> anyhow::Result<()> {
 
 async fn verify(session: &Session, from_index: u64, to_index: u64) -> anyhow::Result<()> {
     let mut request = tonic::Request::new(pb::VerifyAuditRequest { from_index, to_index });
-    // The whole chain takes longer than one record.
-    request.set_timeout(session.timeout.max(Duration::from_secs(110)));
+    request.set_timeout(session.timeout.max(WALK));
     let answer = session.audit().verify_audit(request).await?.into_inner();
     let record = json!({
         "valid": answer.valid, "events": answer.events, "from_index": answer.from_index, "to_index": answer.to_index,

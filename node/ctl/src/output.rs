@@ -1,5 +1,5 @@
-//! How results are shown: as a table for people, as JSON or YAML for programs. Each record is JSON first; a table
-//! shows some of its fields.
+//! How results are shown: as a table for people, as JSON or YAML for programs, as CSV for spreadsheets. Each record is
+//! JSON first; a table and CSV show some of its fields.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -13,6 +13,7 @@ pub enum Output {
     Table,
     Json,
     Yaml,
+    Csv,
 }
 
 pub(super) struct Printer {
@@ -31,8 +32,16 @@ impl Printer {
         self.output == Output::Table
     }
 
+    pub(super) fn is_csv(&self) -> bool {
+        self.output == Output::Csv
+    }
+
     /// Many records: a line each, or an array.
     pub(super) fn list(&self, columns: &[Column], records: Vec<Value>) -> anyhow::Result<()> {
+        if self.is_csv() {
+            let rows = records.iter().map(|record| csv_row(columns, record));
+            return line(&std::iter::once(csv_head(columns)).chain(rows).collect::<Vec<_>>().join("\n"));
+        }
         if self.output != Output::Table {
             return self.structured(&Value::Array(records));
         }
@@ -49,12 +58,16 @@ impl Printer {
 
     /// One record: a line each field, or an object.
     pub(super) fn record(&self, record: &Value) -> anyhow::Result<()> {
-        if self.output != Output::Table {
+        if !matches!(self.output, Output::Table | Output::Csv) {
             return self.structured(record);
         }
         let mut table = new_table();
         let mut rows = Vec::new();
         flatten("", record, &mut rows);
+        if self.is_csv() {
+            let rows = rows.iter().map(|(name, value)| format!("{},{}", csv_text(name), csv_text(value)));
+            return line(&rows.collect::<Vec<_>>().join("\n"));
+        }
         for (name, value) in rows {
             table.add_row([name, value]);
         }
@@ -65,7 +78,7 @@ impl Printer {
     pub(super) fn event(&self, text: impl FnOnce() -> String, record: &Value) -> anyhow::Result<()> {
         match self.output {
             Output::Table => line(&text()),
-            Output::Json => line(&record.to_string()),
+            Output::Json | Output::Csv => line(&record.to_string()),
             Output::Yaml => line(&format!("---\n{}", serde_norway::to_string(record)?.trim_end())),
         }
     }
@@ -78,6 +91,7 @@ impl Printer {
     fn structured(&self, value: &Value) -> anyhow::Result<()> {
         match self.output {
             Output::Yaml => line(serde_norway::to_string(value)?.trim_end()),
+            Output::Csv => self.record(value),
             Output::Json | Output::Table => line(&serde_json::to_string_pretty(value)?),
         }
     }
@@ -100,6 +114,29 @@ pub(super) fn line(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Source: RFC 4180, but for line ends, which are those of every other output.
+pub(super) fn csv_head(columns: &[Column]) -> String {
+    columns.iter().map(|(_, field)| csv_text(field)).collect::<Vec<_>>().join(",")
+}
+
+pub(super) fn csv_row(columns: &[Column], record: &Value) -> String {
+    let cell = |(_, field): &Column| match record.get(*field) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => csv_text(text),
+        Some(Value::Array(items)) if items.is_empty() => String::new(),
+        Some(other) => csv_text(&cell(other)),
+    };
+    columns.iter().map(cell).collect::<Vec<_>>().join(",")
+}
+
+/// A text that a spreadsheet would take for a formula gets an apostrophe before it; a number is left as it is.
+fn csv_text(text: &str) -> String {
+    let number = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
+    let formula = !number && text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 fn cell(value: &Value) -> String {
@@ -152,6 +189,16 @@ mod tests {
         flatten("", &json!({"a": {"b": 1, "c": ["x", "y"]}, "d": [{"e": true}], "f": null}), &mut rows);
         let rows: Vec<String> = rows.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(rows, ["a.b=1", "a.c=x, y", "d[0].e=yes", "f=-"]);
+    }
+
+    #[test]
+    fn csv_is_quoted_and_starts_no_formula() {
+        let columns = [("A", "a"), ("B", "b"), ("C", "c"), ("D", "d")];
+        assert_eq!(csv_head(&columns), "a,b,c,d");
+        let row = csv_row(&columns, &json!({"a": "x, \"y\"", "b": "-0.5", "c": null, "d": 7}));
+        assert_eq!(row, r#""x, ""y""",-0.5,,7"#);
+        let row = csv_row(&columns, &json!({"a": "=1+1", "b": "@x", "c": "-x", "d": true}));
+        assert_eq!(row, "'=1+1,'@x,'-x,yes");
     }
 
     #[test]

@@ -11,7 +11,9 @@ use only1mcp_proto::admin as pb;
 use only1mcp_proto::admin::audit_client::AuditClient;
 use only1mcp_proto::admin::budgets_client::BudgetsClient;
 use only1mcp_proto::admin::cluster_client::ClusterClient;
+use only1mcp_proto::admin::costs_client::CostsClient;
 use only1mcp_proto::admin::decisions_client::DecisionsClient;
+use only1mcp_proto::admin::prices_client::PricesClient;
 use only1mcp_proto::admin::principals_client::PrincipalsClient;
 use only1mcp_proto::admin::roles_client::RolesClient;
 use only1mcp_proto::admin::tenants_client::TenantsClient;
@@ -125,6 +127,8 @@ clients! {
     upstreams UpstreamsClient;
     budgets BudgetsClient;
     webhooks WebhooksClient;
+    prices PricesClient;
+    costs CostsClient;
     audit AuditClient;
 }
 

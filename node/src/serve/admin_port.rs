@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 use only1mcp_admin::ports::{
-    AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, HostPort, MemberObservation,
+    AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
     MembershipFailure, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus, View,
 };
 use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError, TrailError};
 use only1mcp_domain::activity::{AuditRead, ItemKind, Refusal};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::{Command, Entry};
+use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::ids::{ApiKeyId, AuditIndex, NodeId, TenantId, UpstreamId};
 use only1mcp_domain::model::NodeRole;
+use only1mcp_domain::row::RowKey;
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_enforcer::Enforcer;
 use only1mcp_gateway::{Gateway, Health};
@@ -199,6 +201,20 @@ impl ClusterPort for AdminCluster {
             }
             Ok(events)
         })
+    }
+
+    fn cost_scan(
+        &self,
+        tenant: &TenantId,
+        from: CostPlace,
+        to: TimestampMs,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<CostRecord>, String>> {
+        let first = RowKey::cost(tenant, from.at, from.index, from.part);
+        let end = RowKey::cost(tenant, to, AuditIndex(0), 0);
+        Box::pin(
+            async move { self.handle.cost_records(&first, &end, limit).map_err(|error| error.to_string()) },
+        )
     }
 
     fn status(&self, deadline: Instant) -> BoxFuture<'_, ClusterStatus> {

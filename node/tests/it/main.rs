@@ -20,6 +20,7 @@ mod budget_leaks;
 mod budget_refusals;
 mod budgets;
 mod cluster;
+mod costs;
 mod crash;
 mod crowd;
 mod disk;

@@ -4,7 +4,9 @@ use std::sync::{Arc, Weak};
 
 use only1mcp_domain::State;
 use only1mcp_domain::audit::SealedEvent;
+use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::ids::{AuditIndex, NodeId};
+use only1mcp_domain::row::RowKey;
 use only1mcp_proto::peer::peer_client::PeerClient;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::{broadcast, watch};
@@ -122,6 +124,16 @@ impl Handle {
 
     pub(crate) fn trail(&self) -> Arc<Trail> {
         Arc::clone(&self.shared.trail)
+    }
+
+    /// At most `limit` cost records with keys in `from..to`, as stored here.
+    pub fn cost_records(
+        &self,
+        from: &RowKey,
+        to: &RowKey,
+        limit: usize,
+    ) -> Result<Vec<CostRecord>, LoadError> {
+        crate::store::rows::cost_records(&*self.shared.engine, from, to, limit)
     }
 
     /// The leader this node believes in.

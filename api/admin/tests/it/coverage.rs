@@ -16,8 +16,9 @@ const OPEN: [&str; 4] =
     ["Tenants/ListTemplates", "Principals/WhoAmI", "Decisions/Check", "Decisions/Explain"];
 /// What a viewer may besides: it has ServerView.
 const VIEWER: [&str; 2] = ["Upstreams/GetUpstream", "Upstreams/ListUpstreams"];
-/// What a tenant's administrator may that names no tenant: the chain's head and soundness concern everybody.
-const ANY_TENANTS: [&str; 2] = ["Audit/VerifyAudit", "Audit/GetAuditHead"];
+/// What a tenant's administrator may that names no tenant: the chain's head and soundness, and the worth of currencies,
+/// concern everybody.
+const ANY_TENANTS: [&str; 3] = ["Audit/VerifyAudit", "Audit/GetAuditHead", "Prices/ListExchangeRates"];
 
 /// `Service/Method` of every RPC of the administrative package.
 fn methods() -> Vec<String> {
@@ -41,7 +42,7 @@ fn the_authority_table_has_a_line_for_every_rpc_and_no_other() {
     let mut table: BTreeSet<String> = authority::methods().map(|(name, _)| name.to_owned()).collect();
     assert!(table.remove("Reflection/ServerReflectionInfo"));
     assert_eq!(described, table);
-    assert_eq!(described.len(), 60);
+    assert_eq!(described.len(), 78);
 }
 
 #[tokio::test]

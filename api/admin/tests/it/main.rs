@@ -10,11 +10,13 @@
 
 mod audit;
 mod budgets;
+mod costs;
 mod coverage;
 mod errors;
 mod keys;
 mod memory;
 mod pages;
+mod prices;
 mod raw;
 mod samples;
 mod upstreams;

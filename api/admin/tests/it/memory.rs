@@ -1,5 +1,6 @@
 //! A cluster of one in memory: entries are applied at once to a real domain state.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,15 +8,19 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use only1mcp_admin::ports::{
-    AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, HostPort, MemberObservation,
+    AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
     MembershipFailure, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus, View,
 };
 use only1mcp_domain::State;
 use only1mcp_domain::activity::AuditRead;
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::Entry;
+use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::decide::CompiledPolicy;
 use only1mcp_domain::ids::{ApiKeyId, AuditIndex, NodeId, TenantId, UpstreamId};
+use only1mcp_domain::ledger::Period;
+use only1mcp_domain::model::PeriodKind;
+use only1mcp_domain::row::RowValue;
 use only1mcp_domain::time::{LocalTime, TimestampMs, Zones};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -44,6 +49,7 @@ pub struct Memory {
 struct Inner {
     state: Arc<State>,
     events: Vec<SealedEvent>,
+    costs: BTreeMap<(TenantId, CostPlace), CostRecord>,
 }
 
 impl Memory {
@@ -69,6 +75,11 @@ impl Memory {
         let log_index = state.last_applied + 1;
         let applied = state.apply(log_index, entry);
         inner.events.extend(applied.audit);
+        for row in applied.rows {
+            if let Some(RowValue::Cost(record)) = row.value {
+                inner.costs.insert((record.tenant.clone(), CostPlace::of(&record)), *record);
+            }
+        }
         inner.state = Arc::new(state);
         drop(inner);
         self.applied.send_replace(log_index);
@@ -77,6 +88,12 @@ impl Memory {
 
     pub fn state(&self) -> Arc<State> {
         self.inner.lock().unwrap().state.clone()
+    }
+
+    /// A record as if some call had been settled.
+    pub fn put_cost(&self, record: CostRecord) {
+        let place = CostPlace::of(&record);
+        self.inner.lock().unwrap().costs.insert((record.tenant.clone(), place), record);
     }
 
     /// Changes an event on disk, as an intruder would.
@@ -148,6 +165,20 @@ impl ClusterPort for Memory {
         let within = inner.events.iter().filter(|event| event.index >= from && event.index <= to).cloned();
         let events = if reverse { within.rev().take(limit).collect() } else { within.take(limit).collect() };
         async move { Ok(events) }.boxed()
+    }
+
+    fn cost_scan(
+        &self,
+        tenant: &TenantId,
+        from: CostPlace,
+        to: TimestampMs,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<CostRecord>, String>> {
+        let inner = self.inner.lock().unwrap();
+        let end = CostPlace { at: to, index: AuditIndex(0), part: 0 };
+        let within = inner.costs.range((tenant.clone(), from)..(tenant.clone(), end.max(from)));
+        let records = within.take(limit).map(|(_, record)| record.clone()).collect();
+        async move { Ok(records) }.boxed()
     }
 
     fn status(&self, _: Instant) -> BoxFuture<'_, ClusterStatus> {
@@ -238,5 +269,16 @@ impl Zones for TwoZones {
     fn local(&self, zone: &str, at: TimestampMs) -> Option<LocalTime> {
         let minute_of_day = u16::try_from(at.0 / 60_000 % 1_440).unwrap();
         matches!(zone, "UTC" | "Europe/Berlin").then_some(LocalTime { weekday: 1, minute_of_day })
+    }
+
+    /// Days alone, and those of UTC everywhere.
+    fn period(&self, zone: &str, kind: PeriodKind, at: TimestampMs) -> Option<Period> {
+        const DAY_MS: u64 = 86_400_000;
+        if kind != PeriodKind::Day {
+            return Period::without_calendar(kind, at);
+        }
+        self.local(zone, at)?;
+        let start = TimestampMs(at.0 - at.0 % DAY_MS);
+        Some(Period { start, end: start.plus_ms(DAY_MS) })
     }
 }

@@ -149,6 +149,34 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         "Webhooks/DeleteWebhook" => pb::DeleteWebhookRequest {
             tenant: t(), webhook: "w1".into(), ..Default::default()
         },
+        "Prices/PutPrice" => pb::PutPriceRequest { price: Some(price(&tenant, "p1")), ..Default::default() },
+        "Prices/GetPrice" => pb::GetPriceRequest { tenant: t(), price: "p1".into(), ..Default::default() },
+        "Prices/ListPrices" => pb::ListPricesRequest { tenant: t(), ..Default::default() },
+        "Prices/DeletePrice" => pb::DeletePriceRequest { tenant: t(), price: "p1".into(), ..Default::default() },
+        "Prices/PutMetering" => pb::PutMeteringRequest { metering: Some(metering(&tenant, "p1")), ..Default::default() },
+        "Prices/GetMetering" => pb::GetMeteringRequest { tenant: t(), metering: "p1".into(), ..Default::default() },
+        "Prices/ListMeterings" => pb::ListMeteringsRequest { tenant: t(), ..Default::default() },
+        "Prices/DeleteMetering" => pb::DeleteMeteringRequest { tenant: t(), metering: "p1".into(), ..Default::default() },
+        "Prices/PutDiscount" => pb::PutDiscountRequest { discount: Some(discount(&tenant, "p1")), ..Default::default() },
+        "Prices/GetDiscount" => pb::GetDiscountRequest { tenant: t(), discount: "p1".into(), ..Default::default() },
+        "Prices/ListDiscounts" => pb::ListDiscountsRequest { tenant: t(), ..Default::default() },
+        "Prices/DeleteDiscount" => pb::DeleteDiscountRequest { tenant: t(), discount: "p1".into(), ..Default::default() },
+        "Prices/PutExchangeRate" => pb::PutExchangeRateRequest { rate: Some(rate("EUR")), ..Default::default() },
+        "Prices/ListExchangeRates" => pb::ListExchangeRatesRequest::default(),
+        "Prices/DeleteExchangeRate" => pb::DeleteExchangeRateRequest {
+            currency: "EUR".into(), ..Default::default()
+        },
+        "Costs/ReportCosts" => pb::ReportCostsRequest {
+            tenant: t(), to_ms: 1_000, ..Default::default()
+        },
+        "Costs/ExportCosts" => pb::ExportCostsRequest { tenant: t(), ..Default::default() },
+        "Costs/CorrectCost" => pb::CorrectCostRequest {
+            tenant: t(),
+            record: "5-6".into(),
+            refund: Some(pb::correct_cost_request::Refund::Full(true)),
+            reason: "refunded".into(),
+            ..Default::default()
+        },
         "Audit/QueryAudit" => pb::QueryAuditRequest {
             filter: Some(pb::AuditFilter { tenant: t(), ..Default::default() }), ..Default::default()
         },
@@ -190,4 +218,52 @@ pub fn budget(tenant: &str, id: &str) -> pb::Budget {
         amount: "1000".into(),
         ..Default::default()
     }
+}
+
+/// Two cents a call.
+pub fn price(tenant: &str, id: &str) -> pb::Price {
+    pb::Price {
+        tenant: tenant.into(),
+        id: id.into(),
+        subject: Some(pb::price::Subject::Tools("files__*".into())),
+        lines: vec![pb::PriceLine { meter: "call".into(), price: "0.02".into(), ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+pub fn metering(tenant: &str, id: &str) -> pb::Metering {
+    use pb::meter_source::Source;
+    let minus = vec!["/usage/cached".to_owned()];
+    let difference = pb::PointerDifference { of: "/usage/input".into(), minus };
+    let usage = [
+        ("uncached_input", Source::Difference(difference)),
+        ("output", Source::Pointer("/usage/output".into())),
+        ("call", Source::Counted(true)),
+    ];
+    let usage = usage.map(|(meter, source)| pb::MeterSource { meter: meter.into(), source: Some(source) });
+    pb::Metering {
+        tenant: tenant.into(),
+        id: id.into(),
+        tools: "files__*".into(),
+        provider: "maker".into(),
+        model: "big/1".into(),
+        model_pointer: Some("/model".into()),
+        total_pointer: None,
+        usage: usage.into(),
+        bounds: vec![pb::MeterUnits { meter: "output".into(), units: 4_000 }],
+    }
+}
+
+pub fn discount(tenant: &str, id: &str) -> pb::Discount {
+    let commitment = pb::CommitmentDiscount { factor: "0.9".into() };
+    pb::Discount {
+        tenant: tenant.into(),
+        id: id.into(),
+        kind: Some(pb::discount::Kind::Commitment(commitment)),
+        ..Default::default()
+    }
+}
+
+pub fn rate(currency: &str) -> pb::ExchangeRate {
+    pb::ExchangeRate { currency: currency.into(), usd_per_unit: "1.0837".into(), ..Default::default() }
 }

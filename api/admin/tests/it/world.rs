@@ -14,7 +14,9 @@ use only1mcp_proto::model as m;
 use pb::audit_client::AuditClient;
 use pb::budgets_client::BudgetsClient;
 use pb::cluster_client::ClusterClient;
+use pb::costs_client::CostsClient;
 use pb::decisions_client::DecisionsClient;
+use pb::prices_client::PricesClient;
 use pb::principals_client::PrincipalsClient;
 use pb::roles_client::RolesClient;
 use pb::tenants_client::TenantsClient;
@@ -72,6 +74,8 @@ clients! {
     upstreams UpstreamsClient;
     budgets BudgetsClient;
     webhooks WebhooksClient;
+    prices PricesClient;
+    costs CostsClient;
     audit AuditClient;
 }
 

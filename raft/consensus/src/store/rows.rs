@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use only1mcp_domain::State;
 use only1mcp_domain::audit::SealedEvent;
+use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::ids::AuditIndex;
 use only1mcp_domain::row::{RowKey, RowValue, Table};
 use only1mcp_proto::{codec, log};
@@ -145,6 +146,27 @@ pub fn audit_events(
     let end = [Table::Audit.number().saturating_add(1)];
     let page = engine.scan(&RowKey::audit(from).0, &end, limit)?;
     page.into_iter().map(|(key, value)| audit_event(&key, &value)).collect()
+}
+
+/// At most `limit` cost records of `tenant` with keys in `from..to`.
+pub fn cost_records(
+    engine: &dyn Engine,
+    from: &RowKey,
+    to: &RowKey,
+    limit: usize,
+) -> Result<Vec<CostRecord>, LoadError> {
+    let page = engine.scan(&from.0, &to.0, limit)?;
+    page.into_iter()
+        .map(|(key, value)| match codec::decode_row(Table::Costs, &value) {
+            Ok(RowValue::Cost(record)) if key == cost_key(&record).0 => Ok(*record),
+            Ok(_) => Err(bad_row(&key, "not the cost record its key names")),
+            Err(error) => Err(bad_row(&key, error)),
+        })
+        .collect()
+}
+
+fn cost_key(record: &CostRecord) -> RowKey {
+    RowKey::cost(&record.tenant, record.log_time, record.audit_index, record.part)
 }
 
 pub fn audit_event(key: &[u8], value: &[u8]) -> Result<SealedEvent, LoadError> {
