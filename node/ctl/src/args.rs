@@ -77,7 +77,7 @@ enum Command {
 
 /// Runs one command; success only when it did what was asked. Boxed: code of a future is made where its type is known to
 /// the runtime, here and once instead of in the binary and for each kind of runtime.
-pub fn run(args: CtlArgs) -> Pin<Box<dyn Future<Output = ExitCode> + Send>> {
+pub fn run(args: CtlArgs) -> Pin<Box<dyn Future<Output = ExitCode>>> {
     Box::pin(async move {
         match dispatch(args).await {
             Ok(()) => ExitCode::SUCCESS,

@@ -132,8 +132,8 @@ impl Handle {
         from: &RowKey,
         to: &RowKey,
         limit: usize,
-    ) -> Result<Vec<CostRecord>, LoadError> {
-        crate::store::rows::cost_records(&*self.shared.engine, from, to, limit)
+    ) -> Result<Vec<CostRecord>, crate::store::rows::LoadError> {
+        crate::store::rows::cost_records(self.shared.trail.engine(), from, to, limit)
     }
 
     /// The leader this node believes in.

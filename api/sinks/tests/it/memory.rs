@@ -264,6 +264,7 @@ impl Memory {
             duration_ms: 0,
             observed_at: TimestampMs(NOW_MS),
             charges: vec![charge],
+            cost: None,
         };
         let mut digest = [1; 32];
         digest[..8].copy_from_slice(&sequence.to_be_bytes());

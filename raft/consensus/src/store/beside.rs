@@ -13,7 +13,7 @@ use super::rows::LoadError;
 use crate::trail::{Trail, TrailError};
 
 /// Ascending.
-pub const BESIDE: &[Table] = &[Table::Audit];
+pub const BESIDE: &[Table] = &[Table::Audit, Table::Costs];
 
 /// Rows read at one time.
 const STEP: usize = 1_024;

@@ -60,7 +60,7 @@ pub(super) fn post(change: &mut Change<'_>, batch: &Batch) -> Result<Report, Rej
         return Err(Rejection::Gap { expected, found: batch.sequence });
     }
     ensure(!activity.journal_sealed, "batch", "comes after the journal was sealed")?;
-    check(batch)?;
+    check(batch, change.now())?;
 
     let first_index = AuditIndex(change.state.chain.index.0.saturating_add(1));
     note(change, batch, activity, first_index);
@@ -108,7 +108,7 @@ fn note(change: &mut Change<'_>, batch: &Batch, mut activity: NodeActivity, firs
 }
 
 /// All of a batch or none of it.
-fn check(batch: &Batch) -> Check {
+fn check(batch: &Batch, now: TimestampMs) -> Check {
     list_of("records", batch.records.len(), limits::BATCH_RECORDS_MAX)?;
     batch.records.iter().try_for_each(|record| match record {
         Record::Admission(admission) => {
@@ -126,7 +126,7 @@ fn check(batch: &Batch) -> Check {
         }
         Record::Completion(completion) => {
             list_of("charges", completion.charges.len(), limits::CALL_ACCOUNTS_MAX)?;
-            cost::check(completion)
+            cost::check(completion, now)
         }
         Record::Ask(ask) => list_of("parts", ask.parts.len(), limits::ASK_PARTS_MAX),
         Record::Return(parts) => list_of("parts", parts.len(), limits::ASK_PARTS_MAX),
@@ -140,7 +140,7 @@ fn check(batch: &Batch) -> Check {
     })
 }
 
-fn item(item: &str) -> Check {
+pub(super) fn item(item: &str) -> Check {
     if item.len() <= ITEM_BYTES_MAX {
         return Ok(());
     }

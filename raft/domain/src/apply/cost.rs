@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::activity::Completion;
+use crate::apply::activity::item;
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
 use crate::apply::price::positive;
@@ -19,11 +20,18 @@ use crate::model::Measure;
 use crate::outcome::Rejection;
 use crate::price::{Amounts, Meter};
 use crate::state::State;
+use crate::time::TimestampMs;
+
+/// A node's clock may be this far ahead at the end of a month.
+const MONTH_AHEAD_MS: u64 = 24 * 3_600 * 1_000;
 
 /// Errors: a cost that is not well formed; its numbers are the node's word.
-pub(super) fn check(completion: &Completion) -> Check {
+pub(super) fn check(completion: &Completion, now: TimestampMs) -> Check {
     let Some(cost) = &completion.cost else { return Ok(()) };
     list_of("cost.lines", cost.lines.len(), Meter::ALL.len())?;
+    item(&cost.item)?;
+    let near = cost.month.0 <= now.0.saturating_add(MONTH_AHEAD_MS);
+    ensure(near, "cost.month", "has not begun")?;
     cost.fault().map_or(Ok(()), |fault| Err(invalid("cost", fault)))
 }
 
@@ -46,11 +54,17 @@ pub(super) fn count(change: &mut Change<'_>, completion: &Completion) -> Vec<(Me
 }
 
 /// What one call of the tool can use as far as it is known: as declared, or as much as was seen of this tenant's calls.
+/// Where the tenant and `system` have one of that id, the smaller: which of them measured the call is not told, and to
+/// raise what is high enough already changes nothing.
 fn bounds(state: &State, tenant: &TenantId, id: &MeteringId) -> Option<Amounts> {
-    let own = state.meterings.get(&(tenant.clone(), id.clone()));
-    let metering = own.or_else(|| state.meterings.get(&(TenantId::system(), id.clone())))?;
+    let declared = |of: TenantId| Some(state.meterings.get(&(of, id.clone()))?.value.bounds);
     let raised = state.raised.get(&(tenant.clone(), id.clone())).copied().unwrap_or_default();
-    Some(metering.value.bounds.larger_of(&raised))
+    let bounds = match (declared(tenant.clone()), declared(TenantId::system())) {
+        (Some(own), Some(shared)) => own.smaller_of(&shared),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => return None,
+    };
+    Some(bounds.larger_of(&raised))
 }
 
 /// The record of a call whose completion stands at `audit_index`.
@@ -137,7 +151,15 @@ pub(super) fn correct(change: &mut Change<'_>, correction: &CorrectCost) -> Resu
     let mut told = Vec::new();
     for (position, (account, amount)) in charges.iter().enumerate() {
         positive(&format!("charges[{position}].amount"), *amount)?;
-        ensure(account.tenant == *tenant, &format!("charges[{position}].account"), "is another tenant's")?;
+        let field = format!("charges[{position}].account");
+        ensure(account.tenant == *tenant, &field, "is another tenant's")?;
+        // What is not told in records is not corrected by one either.
+        let counts = matches!(
+            amount_of(change.state, account).map(|limit| limit.measure),
+            Some(Measure::Cost | Measure::Tokens)
+        );
+        let gone = !change.state.ledger.accounts.contains_key(account);
+        ensure(counts || gone, &field, "counts neither money nor tokens")?;
         let twice = charges.iter().take(position).any(|(other, _)| other == account);
         ensure(!twice, &format!("charges[{position}].account"), "is named twice")?;
         // An account that is forgotten has nothing to give back.
@@ -153,9 +175,11 @@ pub(super) fn correct(change: &mut Change<'_>, correction: &CorrectCost) -> Resu
     let audit_index = change.next_audit_index();
     let report = Report::changed(None, None)
         .detail("record", record.1.0.to_string())
-        .detail("accounts", told.len().to_string())
         .detail("reason", reason.as_str())
         .severity(Severity::Warning);
+    let report = told.iter().fold(report, |report, charge| {
+        report.detail(&format!("taken_back {}", charge.account), (-charge.amount).to_string())
+    });
     change.put_cost(CostRecord {
         tenant: tenant.clone(),
         log_time: change.now(),

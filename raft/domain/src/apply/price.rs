@@ -29,13 +29,13 @@ impl From<Fault> for Rejection {
 /// has a hard limit on cost, under which a call without a price is refused; without this record every developer would
 /// be, until somebody priced every tool. It is a record like any other: listed, audited, and deleted by who wants an
 /// unpriced tool refused.
-pub(super) fn free_calls(at: TimestampMs, version: u64) -> Option<PriceEntry> {
+pub(super) fn free_calls(version: u64) -> Option<PriceEntry> {
     Some(PriceEntry {
         id: PriceId::new("free-calls").ok()?,
         tenant: TenantId::system(),
         subject: PriceSubject::Tool(Glob::new("*").ok()?),
         currency: Currency::USD,
-        valid_from: TimestampMs(at.0.min(1)),
+        valid_from: TimestampMs(0),
         version,
         lines: Vec::new(),
         free: vec![Meter::Call],

@@ -102,6 +102,13 @@ impl Amounts {
         self
     }
 
+    /// Of each meter the smaller number; of what only one has, that.
+    pub fn smaller_of(&self, other: &Self) -> Self {
+        self.iter().fold(*other, |all, (meter, units)| {
+            all.with(meter, units.min(other.get(meter).unwrap_or(u64::MAX)))
+        })
+    }
+
     /// Of each meter the larger number, where either has one and the meter is `self`'s.
     pub fn larger_of(&self, other: &Self) -> Self {
         self.iter().fold(Self::default(), |all, (meter, units)| {

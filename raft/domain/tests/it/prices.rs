@@ -343,6 +343,8 @@ fn a_malformed_cost_is_refused_whole() {
     assert!(bad(&|cost| cost.lines.push(cost.lines[0].clone())));
     assert!(bad(&|cost| cost.lines[0].pico_usd = PicoUsd(-1)));
     assert!(bad(&|cost| cost.held = PicoUsd(-1)));
+    assert!(bad(&|cost| cost.item = "x".repeat(70_000)));
+    assert!(bad(&|cost| cost.month = TimestampMs(START_MS * 2)));
     assert!(bad(&|cost| cost.model_answered = "x".repeat(NAME_BYTES_MAX + 1)));
     assert!(bad(&|cost| {
         let more =
@@ -374,6 +376,16 @@ fn a_record_is_corrected_once_and_never_below_nothing() {
     ] {
         assert!(matches!(world.refused(bad), Rejection::Invalid { .. }));
     }
+    let counts = Charge {
+        account: AccountKey { limit: LimitId::QuotaRequests, ..account("b") },
+        ..charge("b", 9, false)
+    };
+    life.post(&mut world, vec![completion(2, vec![counts.clone()], None)]);
+    let record = (TimestampMs(START_MS), AuditIndex(5));
+    let (tenant, reason) = (tenant_id("acme"), "r".to_owned());
+    let count = CorrectCost { tenant, record, charges: vec![(counts.account, 1)], reason };
+    let refused = world.refused(Command::CorrectCost(Box::new(count)));
+    assert!(matches!(refused, Rejection::Invalid { .. }), "counts of calls are not corrected: {refused}");
     world.must(correct(5, &[("b", 30)]));
     assert_eq!(posted(&world), 40);
     assert_eq!(world.last_event().action, "cost.correct");
