@@ -9,13 +9,13 @@ use only1mcp_domain::decide::{Evidence, Reason};
 use only1mcp_domain::ids::{CallId, UpstreamId};
 use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitUse, uses};
 use only1mcp_domain::limits;
-use only1mcp_domain::model::Measure;
+use only1mcp_domain::price::{Amounts, QuoteFault};
 use only1mcp_domain::time::TimestampMs;
 use tokio::time::Instant;
 
 use crate::enforcer::{CallFacts, Enforcer};
+use crate::priced::{Priced, Taken, Touched};
 use crate::purse::{InLine, Need, Purse, Shortage};
-use crate::recover::charges_of;
 
 /// How long a call waits, at most, for what is lent elsewhere.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -25,18 +25,17 @@ pub(crate) struct Held {
     purse: Arc<Purse>,
     call: CallId,
     pub(crate) holds: Vec<Hold>,
-    /// Counted without being held: soft limits.
-    soft: Vec<Charge>,
+    pub(crate) priced: Priced,
+    touched: Vec<Touched>,
     charged: bool,
 }
 
 impl Held {
-    /// What the call cost: everything that was held.
-    pub(crate) fn charge(&mut self) -> Vec<Charge> {
+    /// What the call cost its accounts, by what it used.
+    pub(crate) fn charge(&mut self, used: &Amounts) -> (Vec<Charge>, Taken) {
         self.charged = true;
-        let mut charges = charges_of(&self.holds);
-        charges.append(&mut self.soft);
-        charges
+        let taken = self.priced.taken(used);
+        (taken.charges(&self.touched), taken)
     }
 
     /// The admission is on its way to the disk: from now on only a completion ends what is held.
@@ -48,7 +47,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.charged {
-            self.purse.release(self.call, &self.holds);
+            self.purse.release(self.call);
         }
     }
 }
@@ -58,18 +57,26 @@ pub(crate) struct NotHeld {
     pub(crate) reason: Reason,
     /// The limit and when its next period begins.
     pub(crate) limit: Option<(AccountKey, TimestampMs)>,
+    /// What the call's price lacks.
+    pub(crate) fault: Option<QuoteFault>,
+}
+
+impl From<Reason> for NotHeld {
+    fn from(reason: Reason) -> Self {
+        Self { reason, limit: None, fault: None }
+    }
 }
 
 impl From<Shortage> for NotHeld {
     fn from(shortage: Shortage) -> Self {
         match shortage {
             Shortage::Exceeded { account, end } => {
-                Self { reason: Reason::BudgetExceeded, limit: Some((account, end)) }
+                Self { limit: Some((account, end)), ..Reason::BudgetExceeded.into() }
             }
             Shortage::Unavailable { account, end } => {
-                Self { reason: Reason::BudgetUnavailable, limit: Some((account, end)) }
+                Self { limit: Some((account, end)), ..Reason::BudgetUnavailable.into() }
             }
-            Shortage::Overloaded => Self { reason: Reason::Overloaded, limit: None },
+            Shortage::Overloaded => Reason::Overloaded.into(),
         }
     }
 }
@@ -87,7 +94,9 @@ impl Enforcer {
     ) -> Result<Held, NotHeld> {
         let state = self.parts.cluster.state();
         let cost_center = state.tenants.get(&facts.tenant).map_or("", |tenant| &tenant.value.cost_center);
-        let touched = uses(
+        let view = self.view();
+        let metering = view.prices.metering(&facts.tenant, item).cloned();
+        let found = uses(
             &state,
             &CallUse {
                 tenant: &facts.tenant,
@@ -96,34 +105,30 @@ impl Enforcer {
                 project: facts.project.as_ref(),
                 item,
                 upstream,
-                model: "",
+                model: metering.as_ref().map_or("", |metering| &metering.model),
                 cost_center,
                 path: &evidence.path,
             },
         );
         let now = self.purse.enter(call, self.view().now());
         let entered = scopeguard(&self.purse, call);
-        let (mut needs, mut soft) = (Vec::new(), Vec::new());
-        for LimitUse { account, limit } in touched {
-            let amount = match limit.measure {
-                Measure::Calls => 1,
-                // An item without a price costs nothing and uses no tokens.
-                Measure::Cost | Measure::Tokens => continue,
-            };
+        let used_before = (&used_this_month(&state, &facts.tenant, now), now);
+        let priced = Priced::of(&view.prices, (&facts.tenant, item), metering, &found, used_before)?;
+        let mut touched = Vec::new();
+        for LimitUse { account, limit } in found {
+            let Some(amount) = priced.most(limit.measure)? else { continue };
             let (account, end) = self.account_at(&state, account, &limit, now)?;
-            if limit.hard {
-                needs.push(Need { account, end, amount });
-            } else {
-                soft.push(Charge { account, end, amount, held: false });
-            }
+            let hold = Hold { account, end, amount };
+            touched.push(Touched { hold, measure: limit.measure, hard: limit.hard });
         }
-        if needs.len() + soft.len() > limits::CALL_ACCOUNTS_MAX {
-            return Err(NotHeld { reason: Reason::BrokenRule, limit: None });
+        if touched.len() > limits::CALL_ACCOUNTS_MAX {
+            return Err(Reason::BrokenRule.into());
         }
+        let needs = needs_of(&touched);
         let (purse, charged) = (self.purse.clone(), false);
         if needs.is_empty() {
             entered.done();
-            return Ok(Held { purse, call, holds: Vec::new(), soft, charged });
+            return Ok(Held { purse, call, holds: Vec::new(), priced, touched, charged });
         }
         let wait = deadline.saturating_duration_since(Instant::now()).min(WAIT_MAX);
         let until = Instant::now() + wait;
@@ -133,7 +138,7 @@ impl Enforcer {
         records.into_iter().for_each(|record| self.intake.owe(record, true));
         entered.done();
         match InLine::new(purse.clone(), call, answer).wait(until).await {
-            Some(Ok(holds)) => Ok(Held { purse, call, holds, soft, charged }),
+            Some(Ok(holds)) => Ok(Held { purse, call, holds, priced, touched, charged }),
             Some(Err(shortage)) => Err(shortage.into()),
             None => Err(late.into()),
         }
@@ -151,9 +156,20 @@ impl Enforcer {
             return Ok((open.clone(), found.end));
         }
         let period = self.parts.zones.period(&limit.zone, limit.period, now);
-        let period = period.ok_or(NotHeld { reason: Reason::BrokenRule, limit: None })?;
+        let period = period.ok_or(Reason::BrokenRule)?;
         Ok((AccountKey { start: period.start, ..account }, period.end))
     }
+}
+
+/// What must be in hand before the call is sent. What can cost nothing needs no slice, of whatever account.
+fn needs_of(touched: &[Touched]) -> Vec<Need> {
+    let held = touched.iter().filter(|touched| touched.hard && touched.hold.amount > 0);
+    let need = |Hold { account, end, amount }: Hold| Need { account, end, amount };
+    held.map(|touched| need(touched.hold.clone())).collect()
+}
+
+fn used_this_month(_: &State, _: &only1mcp_domain::ids::TenantId, _: TimestampMs) -> Amounts {
+    Amounts::default()
 }
 
 /// Takes the call out of the purse again where it does not come to wait.
