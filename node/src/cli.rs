@@ -1,6 +1,7 @@
 //! What can be run: `only1mcp <command>`.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -89,7 +90,9 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return print::failure(&anyhow::anyhow!("no runtime: {error}")),
     };
-    let done = runtime.block_on(run(cli.command));
+    // Boxed: the runtime makes several copies of the code of what it is given.
+    let command: Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>> = Box::pin(run(cli.command));
+    let done = runtime.block_on(command);
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done.unwrap_or_else(|error| print::failure(&error))
 }
@@ -114,12 +117,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ctl(args) => Ok(ctl::run(*args).await),
         Command::Audit(args) => Ok(audit_file::run(args)),
         Command::Demo(args) => {
-            if args.until_stdin_closes {
-                demo::run(args.demo, serve::signals::ended_or_stdin_closed()).await?;
+            let ended: Pin<Box<dyn Future<Output = ()> + Send>> = if args.until_stdin_closes {
+                Box::pin(serve::signals::ended_or_stdin_closed())
             } else {
-                demo::run(args.demo, serve::signals::ended()).await?;
-            }
-            Ok(ExitCode::SUCCESS)
+                Box::pin(serve::signals::ended())
+            };
+            demo::run(args.demo, ended).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "only1mcp", &mut std::io::stdout());

@@ -2,15 +2,13 @@
 //!
 //! No rule lives here. Start at `cli.rs` (what can be run) and `serve/` (how a node is put together).
 
-pub mod audit_file;
 pub mod cli;
 pub mod config;
-pub mod ctl;
-pub mod demo;
 pub mod dev;
-pub mod host;
-pub mod pki;
 mod print;
 pub mod serve;
 mod telemetry;
-pub mod tls;
+
+pub use only1mcp_ctl::{self as ctl, audit_file};
+pub use only1mcp_demo as demo;
+pub use only1mcp_tls::{host, pki, tls};

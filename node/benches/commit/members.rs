@@ -13,6 +13,7 @@ use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_node::host::{HostClock, HostEntropy};
 use only1mcp_node::serve::cluster_port::ConsensusPort;
 use only1mcp_node::serve::journal_port::JournalFile;
+use only1mcp_node::serve::wall_clock::WallClock;
 use only1mcp_storage::{FileJournal, FileRaftLog, JournalOptions, RaftLogOptions, SledEngine, WriteBehind};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -116,7 +117,7 @@ impl Members {
 
 async fn start_member(number: u8, listener: TcpListener, seeds: &[Seed], dir: &Path) -> Handle {
     let address = listener.local_addr().unwrap().to_string();
-    let mut options = Options::new(NodeId(u64::from(number)), name(number), address, Arc::new(HostClock));
+    let mut options = Options::new(NodeId(u64::from(number)), name(number), address, Arc::new(WallClock));
     // A joiner is told of those already there.
     options.seeds = seeds.iter().take(usize::from(number) - 1).cloned().collect();
     let stores = Stores {

@@ -191,7 +191,9 @@ impl Admitted {
         result_bytes: u64,
         used: &Used,
     ) -> Record {
-        let (charges, taken) = self.held.lock().unwrap_or_else(PoisonError::into_inner).charge(&used.amounts);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (charges, cost) = held.charge(&self.admission, used);
+        drop(held);
         Record::Completion(Completion {
             call: self.admission.call,
             tenant: self.admission.tenant.clone(),
@@ -201,6 +203,7 @@ impl Admitted {
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             observed_at: TimestampMs(self.enforcer.parts.clock.now_ms()),
             charges,
+            cost,
         })
     }
 }

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use only1mcp_domain::State;
-use only1mcp_domain::activity::Hold;
+use only1mcp_domain::activity::{Admission, Hold};
+use only1mcp_domain::cost::Cost;
 use only1mcp_domain::decide::{Evidence, Reason};
 use only1mcp_domain::ids::{CallId, UpstreamId};
 use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitUse, uses};
 use only1mcp_domain::limits;
-use only1mcp_domain::price::{Amounts, QuoteFault};
+use only1mcp_domain::model::PeriodKind;
+use only1mcp_domain::price::QuoteFault;
 use only1mcp_domain::time::TimestampMs;
 use tokio::time::Instant;
 
 use crate::enforcer::{CallFacts, Enforcer};
-use crate::priced::{Priced, Taken, Touched};
+use crate::priced::{Priced, PricedCall, Touched, UTC, Used};
 use crate::purse::{InLine, Need, Purse, Shortage};
 
 /// How long a call waits, at most, for what is lent elsewhere.
@@ -31,11 +33,10 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// What the call cost its accounts, by what it used.
-    pub(crate) fn charge(&mut self, used: &Amounts) -> (Vec<Charge>, Taken) {
+    /// What the call cost its accounts by what it used, and the record of that.
+    pub(crate) fn charge(&mut self, admission: &Admission, used: &Used) -> (Vec<Charge>, Option<Box<Cost>>) {
         self.charged = true;
-        let taken = self.priced.taken(used);
-        (taken.charges(&self.touched), taken)
+        (self.priced.taken(&used.amounts).charges(&self.touched), self.priced.cost(admission, used))
     }
 
     /// The admission is on its way to the disk: from now on only a completion ends what is held.
@@ -110,10 +111,22 @@ impl Enforcer {
                 path: &evidence.path,
             },
         );
-        let now = self.purse.enter(call, self.view().now());
+        let now = self.purse.enter(call, view.now());
         let entered = scopeguard(&self.purse, call);
-        let used_before = (&used_this_month(&state, &facts.tenant, now), now);
-        let priced = Priced::of(&view.prices, (&facts.tenant, item), metering, &found, used_before)?;
+        let month = self.parts.zones.period(UTC, PeriodKind::Month, now).ok_or(Reason::BrokenRule)?;
+        let priced = Priced::of(
+            PricedCall {
+                state: &state,
+                book: &view.prices,
+                tenant: &facts.tenant,
+                item,
+                cost_center,
+                month: month.start,
+                at: now,
+            },
+            metering,
+            &found,
+        )?;
         let mut touched = Vec::new();
         for LimitUse { account, limit } in found {
             let Some(amount) = priced.most(limit.measure)? else { continue };
@@ -166,10 +179,6 @@ fn needs_of(touched: &[Touched]) -> Vec<Need> {
     let held = touched.iter().filter(|touched| touched.hard && touched.hold.amount > 0);
     let need = |Hold { account, end, amount }: Hold| Need { account, end, amount };
     held.map(|touched| need(touched.hold.clone())).collect()
-}
-
-fn used_this_month(_: &State, _: &only1mcp_domain::ids::TenantId, _: TimestampMs) -> Amounts {
-    Amounts::default()
 }
 
 /// Takes the call out of the purse again where it does not come to wait.

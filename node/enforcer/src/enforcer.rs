@@ -218,6 +218,7 @@ impl Enforcer {
         };
         let mut admission = self.admission(call, facts, kind, item, upstream, argument_digest, &evidence);
         admission.holds.clone_from(&held.holds);
+        admission.quote.clone_from(&held.priced.quote);
         let record = Record::Admission(Box::new(admission.clone()));
         let Ok(mut progress) = self.intake.follow(record, true) else {
             return Err(self.refuse(facts, kind, item, Reason::Overloaded, None));
@@ -258,6 +259,7 @@ impl Enforcer {
             mode: evidence.seal_mode,
             observed_at: self.now(),
             holds: Vec::new(),
+            quote: None,
         }
     }
 

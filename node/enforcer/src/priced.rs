@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use only1mcp_domain::activity::Hold;
+use only1mcp_domain::State;
+use only1mcp_domain::activity::{Admission, Hold};
+use only1mcp_domain::cost::{Cost, CostSource};
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::ledger::{Charge, LimitUse};
+use only1mcp_domain::limits::NAME_BYTES_MAX;
 use only1mcp_domain::model::Measure;
 use only1mcp_domain::price::{
-    Amounts, CostError, Costed, Metering, PriceBook, Quote, QuoteFault, QuoteLine, QuoteRequest,
+    Amounts, CostError, Metering, PriceBook, Quote, QuoteFault, QuoteLine, QuoteRequest,
 };
 use only1mcp_domain::time::TimestampMs;
 
@@ -22,27 +25,51 @@ pub struct Used {
     pub model: Option<String>,
 }
 
+/// Months of usage are the calendar's, in this zone.
+pub(crate) const UTC: &str = "UTC";
+
+/// A call to be priced, on one state.
+pub(crate) struct PricedCall<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) book: &'a PriceBook,
+    /// Who pays.
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) item: &'a str,
+    pub(crate) cost_center: &'a str,
+    /// Beginning of the month that holds `at`.
+    pub(crate) month: TimestampMs,
+    pub(crate) at: TimestampMs,
+}
+
 /// The price of one call and how its use is measured.
 #[derive(Debug, Default)]
 pub(crate) struct Priced {
     pub(crate) metering: Option<Arc<Metering>>,
     /// `None`: whatever the call uses costs nothing, and there is nothing to tell of it.
     pub(crate) quote: Option<Box<Quote>>,
+    cost_center: String,
+    month: TimestampMs,
 }
 
 impl Priced {
     /// Errors: `no_price` or `no_bound`, where one of `touched` is a hard limit that cannot be held for without.
     pub(crate) fn of(
-        book: &PriceBook,
-        (tenant, item): (&TenantId, &str),
+        call: PricedCall<'_>,
         metering: Option<Arc<Metering>>,
         touched: &[LimitUse],
-        (used_before, at): (&Amounts, TimestampMs),
     ) -> Result<Self, QuoteFault> {
+        let PricedCall { state, book, tenant, item, cost_center, month, at } = call;
+        let raised = metering.as_ref().and_then(|of| state.raised.get(&(tenant.clone(), of.id.clone())));
         let touches =
             |measure| touched.iter().any(|found| found.limit.hard && found.limit.measure == measure);
-        let request = QuoteRequest { tenant, tool: item, used_before, at, hard: touches(Measure::Cost) };
-        let quote = book.quote(&request)?;
+        let quote = book.quote(&QuoteRequest {
+            tenant,
+            tool: item,
+            used_before: &state.month_usage.of(tenant, month),
+            raised: &raised.copied().unwrap_or_default(),
+            at,
+            hard: touches(Measure::Cost),
+        })?;
         // A limit on tokens needs no prices.
         if touches(Measure::Tokens)
             && let Some(line) = tokens_of(&quote).find(|line| line.bound.is_none())
@@ -50,10 +77,10 @@ impl Priced {
             return Err(QuoteFault::NoBound { meter: line.meter });
         }
         // A call that is free by its price, as every one is where nothing was priced, and of which nothing else is
-        // measured is not worth the bytes of a quote and a cost record. One without a price is: someone may ask why.
+        // measured is not worth the bytes of a quote and a cost record.
         let plain = metering.is_none() && quote.lines.iter().all(is_free);
         let quote = (!plain).then(|| Box::new(quote));
-        Ok(Self { metering, quote })
+        Ok(Self { metering, quote, cost_center: cost_center.to_owned(), month })
     }
 
     /// The most that the call may take of a limit; `None` where it has nothing to do with it.
@@ -70,10 +97,29 @@ impl Priced {
     /// What the call took in the end.
     pub(crate) fn taken(&self, used: &Amounts) -> Taken {
         let Some(quote) = &self.quote else { return Taken::default() };
-        // The numbers of an answer can be too large to be multiplied: then they are not believed.
-        let costed = quote.cost(used).or_else(|_| quote.cost(&Amounts::default())).unwrap_or_default();
-        Taken { cost: costed.total.0, tokens: tokens(quote, used, costed.at_hold), costed }
+        let used = &believable(quote, used);
+        let costed = quote.cost(used).unwrap_or_default();
+        Taken { cost: costed.total.0, tokens: tokens(quote, used, costed.at_hold) }
     }
+
+    /// The record of what the call took.
+    pub(crate) fn cost(&self, admission: &Admission, used: &Used) -> Option<Box<Cost>> {
+        let quote = self.quote.as_ref()?;
+        let source = CostSource {
+            admission,
+            quote,
+            metering: self.metering.as_deref(),
+            cost_center: &self.cost_center,
+            model_answered: used.model.as_deref().unwrap_or_default(),
+            month: self.month,
+        };
+        Cost::of(source, &believable(quote, &used.amounts)).ok().map(Box::new)
+    }
+}
+
+/// The numbers of an answer can be too large to be multiplied: then nothing of them is known.
+fn believable(quote: &Quote, used: &Amounts) -> Amounts {
+    if quote.cost(used).is_ok() { *used } else { Amounts::default() }
 }
 
 /// Amounts by measure.
@@ -81,7 +127,6 @@ impl Priced {
 pub(crate) struct Taken {
     cost: i128,
     tokens: i128,
-    pub(crate) costed: Costed,
 }
 
 impl Taken {
@@ -130,6 +175,25 @@ fn tokens(quote: &Quote, used: &Amounts, at_hold: bool) -> i128 {
 
 fn is_free(line: &QuoteLine) -> bool {
     line.rate.as_ref().is_some_and(|rate| rate.steps.is_empty())
+}
+
+/// Numbers and an id, encoded.
+const LINE_BYTES: usize = NAME_BYTES_MAX + 128;
+const STEP_BYTES: usize = 64;
+
+/// An upper bound of the encoded size.
+pub(crate) fn quote_bytes(quote: &Quote) -> usize {
+    let steps = quote.lines.iter().filter_map(|line| Some(line.rate.as_ref()?.steps.len())).sum::<usize>();
+    let tiers = quote.discounts.volume.as_ref().map_or(0, |taken| taken.terms.tiers.len());
+    // Three discounts, and what was used before.
+    (quote.lines.len() + 4) * LINE_BYTES + (steps + tiers) * STEP_BYTES
+}
+
+/// An upper bound of the encoded size.
+pub(crate) fn cost_bytes(cost: &Cost) -> usize {
+    let names = cost.cost_center.len() + cost.item.len() + cost.provider.len();
+    let names = names + cost.model.len() + cost.model_answered.len() + 6 * NAME_BYTES_MAX;
+    (cost.lines.len() + cost.discounts.len() + 1) * LINE_BYTES + names
 }
 
 impl From<QuoteFault> for NotHeld {

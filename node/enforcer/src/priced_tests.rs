@@ -69,8 +69,25 @@ fn touch(measure: Measure, hard: bool) -> LimitUse {
 }
 
 fn priced(book: &PriceBook, touched: &[LimitUse]) -> Result<Priced, QuoteFault> {
-    let metering = book.metering(&acme(), "t").cloned();
-    Priced::of(book, (&acme(), "t"), metering, touched, (&Amounts::default(), NOW))
+    priced_on(&State::default(), book, touched)
+}
+
+fn priced_on(state: &State, book: &PriceBook, touched: &[LimitUse]) -> Result<Priced, QuoteFault> {
+    let (tenant, month) = (&acme(), TimestampMs(0));
+    let call = PricedCall { state, book, tenant, item: "t", cost_center: "cc", month, at: NOW };
+    Priced::of(call, book.metering(tenant, "t").cloned(), touched)
+}
+
+/// What was seen of the tenant's calls holds, where it is more than what was declared.
+#[test]
+fn a_bound_that_was_passed_is_held_higher() {
+    let book = book(Some(model_price()), Some(metering(bounds())));
+    let mut state = State::default();
+    let id = MeteringId::new("m").unwrap();
+    state.raised.insert((acme(), id), Amounts::default().with(Meter::Output, 14));
+    let priced = priced_on(&state, &book, &[touch(Measure::Cost, true)]).unwrap();
+    assert_eq!(priced.most(Measure::Cost), Ok(Some(54 * USD)));
+    assert_eq!(priced.most(Measure::Tokens), Ok(Some(34)));
 }
 
 fn bounds() -> Amounts {

@@ -448,6 +448,7 @@ fn completion(call: CallId, charges: Vec<only1mcp_domain::ledger::Charge>) -> Re
         duration_ms: 0,
         observed_at: START,
         charges,
+        cost: None,
     })
 }
 

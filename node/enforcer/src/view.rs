@@ -78,7 +78,7 @@ impl ViewCell {
         let state = cluster.state();
         let view = View {
             policy: Arc::new(CompiledPolicy::build(&state)),
-            prices: Arc::new(book_of(&state)),
+            prices: Arc::new(PriceBook::of(&state)),
             applied,
             clock: LogClock::new(state.log_time),
             state,
@@ -119,20 +119,15 @@ impl ViewCell {
         } else {
             Arc::new(old.policy.rebuild(&state, changed_tenants(&old.state, &state).as_deref()))
         };
-        let prices =
-            if same_prices(&old.state, &state) { old.prices.clone() } else { Arc::new(book_of(&state)) };
+        let prices = if PriceBook::is_current(&old.state, &state) {
+            old.prices.clone()
+        } else {
+            Arc::new(PriceBook::of(&state))
+        };
         let clock = old.clock.seen(state.log_time);
         self.current.store(Arc::new(View { state, policy, prices, applied, clock }));
         self.moved.send_replace(applied);
     }
-}
-
-fn book_of(_: &State) -> PriceBook {
-    PriceBook::default()
-}
-
-fn same_prices(_: &State, _: &State) -> bool {
-    true
 }
 
 /// The tenants whose part of the policy differs; `None` when all may (the operators' own tenant reaches every other).

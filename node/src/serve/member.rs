@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use only1mcp_admin::ports::{ClientIdentity, Ports, SourceAddress};
 use only1mcp_consensus::{
-    Clock, Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, StartError,
-    Stores, Vitals, VitalsSource,
+    Connector, Consensus, Handle, Handlers, Options, PeerIdentity, PeerIo, PeerTarget, StartError, Stores,
+    Vitals, VitalsSource,
 };
 use only1mcp_domain::command::Command;
 use only1mcp_domain::ids::NodeId;
@@ -40,6 +40,7 @@ use crate::serve::journal_port::JournalFile;
 use crate::serve::metrics;
 use crate::serve::readiness::Readiness;
 use crate::serve::torn;
+use crate::serve::wall_clock::WallClock;
 use crate::tls::{
     self, AcceptLimits, ClientCertificate, ConnectionInfo, Expect, Keeper, NodeConnector, ServerTls,
 };
@@ -51,12 +52,6 @@ const OWN_ENTRY: Duration = Duration::from_secs(5);
 const HAND_OVER: Duration = Duration::from_millis(1_500);
 const PROMOTE_AGAIN: Duration = Duration::from_millis(100);
 const STREAMS_MAX: u32 = 1_024;
-
-impl Clock for HostClock {
-    fn now_ms(&self) -> u64 {
-        (*self).now_ms()
-    }
-}
 
 /// Peer connections under mutual TLS.
 pub struct TlsConnector(pub NodeConnector);
@@ -345,7 +340,7 @@ async fn start_consensus(
     connector: Arc<dyn Connector>,
 ) -> anyhow::Result<Consensus> {
     let mut options =
-        Options::new(NodeId(identity.node), config.name.clone(), config.peer_address(), Arc::new(HostClock));
+        Options::new(NodeId(identity.node), config.name.clone(), config.peer_address(), Arc::new(WallClock));
     options.cluster_name = identity.cluster_name.clone();
     options.timing = identity.timing();
     options.seeds = identity.seeds();

@@ -21,5 +21,6 @@ mod readiness;
 mod run;
 pub mod signals;
 mod torn;
+pub mod wall_clock;
 
 pub use run::run;

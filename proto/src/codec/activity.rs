@@ -183,6 +183,7 @@ impl From<&Admission> for log::Admission {
             observed_at_ms: admission.observed_at.0,
             tenant: admission.tenant.written(),
             holds: admission.holds.iter().map(Into::into).collect(),
+            quote: admission.quote.as_deref().map(Into::into),
         }
     }
 }
@@ -206,6 +207,7 @@ impl TryFrom<log::Admission> for Admission {
             mode: enumeration::<model::SealMode, _>("Admission.mode", wire.mode)?,
             observed_at: TimestampMs(wire.observed_at_ms),
             holds: wire.holds.into_iter().map(TryInto::try_into).collect::<Decoded<_>>()?,
+            quote: wire.quote.map(TryInto::try_into).transpose()?.map(Box::new),
         })
     }
 }
@@ -221,6 +223,7 @@ impl From<&Completion> for log::Completion {
             duration_ms: completion.duration_ms,
             observed_at_ms: completion.observed_at.0,
             charges: completion.charges.iter().map(Into::into).collect(),
+            cost: completion.cost.as_deref().map(Into::into),
         }
     }
 }
@@ -238,6 +241,7 @@ impl TryFrom<log::Completion> for Completion {
             duration_ms: wire.duration_ms,
             observed_at: TimestampMs(wire.observed_at_ms),
             charges: wire.charges.into_iter().map(TryInto::try_into).collect::<Decoded<_>>()?,
+            cost: wire.cost.map(TryInto::try_into).transpose()?.map(Box::new),
         })
     }
 }

@@ -6,6 +6,7 @@ use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::time::TimestampMs;
 
 use super::error::DecodeError;
+use super::model::price::{boxed, currency};
 use super::parts::{Raw as _, Text as _, enumeration, raw, record, required, text};
 use crate::log::command::Kind;
 use crate::{log, model};
@@ -139,6 +140,34 @@ fn write(command: &Command) -> Kind {
         Command::DeleteBudget { tenant, budget } => {
             Kind::DeleteBudget(log::DeleteBudget { tenant: tenant.written(), budget: budget.written() })
         }
+        Command::PutPrice { price, if_revision } => {
+            Kind::PutPrice(log::PutPrice { price: Some((&**price).into()), if_revision: *if_revision })
+        }
+        Command::DeletePrice { tenant, price } => {
+            Kind::DeletePrice(log::DeletePriceRecord { tenant: tenant.written(), id: price.written() })
+        }
+        Command::PutMetering { metering, if_revision } => Kind::PutMetering(log::PutMetering {
+            metering: Some((&**metering).into()),
+            if_revision: *if_revision,
+        }),
+        Command::DeleteMetering { tenant, metering } => {
+            Kind::DeleteMetering(log::DeletePriceRecord { tenant: tenant.written(), id: metering.written() })
+        }
+        Command::PutDiscount { discount, if_revision } => Kind::PutDiscount(log::PutDiscount {
+            discount: Some((&**discount).into()),
+            if_revision: *if_revision,
+        }),
+        Command::DeleteDiscount { tenant, discount } => {
+            Kind::DeleteDiscount(log::DeletePriceRecord { tenant: tenant.written(), id: discount.written() })
+        }
+        Command::PutExchangeRate(rate) => Kind::PutExchangeRate(rate.into()),
+        Command::DeleteExchangeRate { currency, valid_from } => {
+            Kind::DeleteExchangeRate(log::DeleteExchangeRate {
+                currency: currency.to_string(),
+                valid_from_ms: valid_from.0,
+            })
+        }
+        Command::CorrectCost(correction) => Kind::CorrectCost((&**correction).into()),
         Command::ForceClose { node, account } => {
             Kind::ForceClose(log::ForceClose { node: node.0, account: account.as_ref().map(Into::into) })
         }
@@ -159,6 +188,35 @@ impl TryFrom<log::Command> for Command {
                 tenant: text("DeleteBudget.tenant", &c.tenant)?,
                 budget: text("DeleteBudget.budget", &c.budget)?,
             },
+            Kind::PutPrice(c) => {
+                Self::PutPrice { price: boxed("PutPrice.price", c.price)?, if_revision: c.if_revision }
+            }
+            Kind::DeletePrice(c) => Self::DeletePrice {
+                tenant: text("DeletePriceRecord.tenant", &c.tenant)?,
+                price: text("DeletePriceRecord.id", &c.id)?,
+            },
+            Kind::PutMetering(c) => Self::PutMetering {
+                metering: boxed("PutMetering.metering", c.metering)?,
+                if_revision: c.if_revision,
+            },
+            Kind::DeleteMetering(c) => Self::DeleteMetering {
+                tenant: text("DeletePriceRecord.tenant", &c.tenant)?,
+                metering: text("DeletePriceRecord.id", &c.id)?,
+            },
+            Kind::PutDiscount(c) => Self::PutDiscount {
+                discount: boxed("PutDiscount.discount", c.discount)?,
+                if_revision: c.if_revision,
+            },
+            Kind::DeleteDiscount(c) => Self::DeleteDiscount {
+                tenant: text("DeletePriceRecord.tenant", &c.tenant)?,
+                discount: text("DeletePriceRecord.id", &c.id)?,
+            },
+            Kind::PutExchangeRate(c) => Self::PutExchangeRate(c.try_into()?),
+            Kind::DeleteExchangeRate(c) => Self::DeleteExchangeRate {
+                currency: currency("DeleteExchangeRate.currency", &c.currency)?,
+                valid_from: TimestampMs(c.valid_from_ms),
+            },
+            Kind::CorrectCost(c) => Self::CorrectCost(Box::new(c.try_into()?)),
             Kind::ForceClose(c) => Self::ForceClose {
                 node: NodeId(c.node),
                 account: c.account.map(TryInto::try_into).transpose()?,

@@ -8,6 +8,7 @@
 mod activity;
 mod audit_read;
 mod command;
+mod cost;
 mod entry;
 mod error;
 mod form;

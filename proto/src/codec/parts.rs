@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use only1mcp_domain::ids::{
-    ApiKeyId, BudgetId, CallId, CommandId, DecisionId, Digest, GrantId, McpSessionId, PrincipalId, ProjectId,
-    RoleId, RuleId, TenantId, UpstreamId,
+    ApiKeyId, BudgetId, CallId, CommandId, DecisionId, Digest, DiscountId, GrantId, McpSessionId, MeteringId,
+    PriceId, PrincipalId, ProjectId, RoleId, RuleId, TenantId, UpstreamId,
 };
 use only1mcp_domain::model::Glob;
 use prost::Message;
@@ -60,7 +60,21 @@ macro_rules! texts {
     };
 }
 
-texts!(TenantId, PrincipalId, RoleId, GrantId, ApiKeyId, RuleId, UpstreamId, ProjectId, BudgetId, Glob);
+texts!(
+    TenantId,
+    PrincipalId,
+    RoleId,
+    GrantId,
+    ApiKeyId,
+    RuleId,
+    UpstreamId,
+    ProjectId,
+    BudgetId,
+    PriceId,
+    MeteringId,
+    DiscountId,
+    Glob
+);
 
 pub(crate) fn text<T: Text>(what: &'static str, text: &str) -> Decoded<T> {
     T::read(text).map_err(|detail| DecodeError::invalid(what, detail))

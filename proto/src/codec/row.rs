@@ -8,11 +8,13 @@ use only1mcp_domain::state::{BatchSeen, CommandSeen, Versioned};
 use only1mcp_domain::time::TimestampMs;
 use prost::Message as _;
 
+use super::cost;
 use super::error::{DecodeError, Problem};
 use super::form::write_secret;
 use super::ledger;
+use super::model::price::write_amounts;
 use super::outcome;
-use super::parts::{Decoded, Raw as _, fixed, message, raw, record, required};
+use super::parts::{Decoded, Raw as _, Text as _, fixed, message, raw, record, required, text};
 use crate::log::row::Kind;
 use crate::{log, model};
 
@@ -51,6 +53,14 @@ fn table_of(row: &RowValue) -> Table {
         RowValue::Account { .. } => Table::Accounts,
         RowValue::Waiter { .. } => Table::Waiters,
         RowValue::Settled { .. } => Table::Settled,
+        RowValue::Price(_) => Table::Prices,
+        RowValue::Metering(_) => Table::Meterings,
+        RowValue::Discount(_) => Table::Discounts,
+        RowValue::Rate(_) => Table::Rates,
+        RowValue::MonthUsage { .. } => Table::MonthUsage,
+        RowValue::Corrected { .. } => Table::Corrected,
+        RowValue::Cost(_) => Table::Costs,
+        RowValue::Raised { .. } => Table::Raised,
     }
 }
 
@@ -120,6 +130,22 @@ fn write(row: &RowValue) -> Kind {
         RowValue::Account { key, account } => Kind::Account(ledger::write_account(key, account)),
         RowValue::Waiter { place, waiter } => Kind::Waiter(ledger::write_waiter(*place, waiter)),
         RowValue::Settled { node, at } => Kind::Settled(log::ClockRow { node: node.0, at_ms: at.0 }),
+        RowValue::Price(v) => Kind::Price(versioned!(PriceRow, v)),
+        RowValue::Metering(v) => Kind::Metering(versioned!(MeteringRow, v)),
+        RowValue::Discount(v) => Kind::Discount(versioned!(DiscountRow, v)),
+        RowValue::Rate(v) => Kind::Rate(versioned!(RateRow, v)),
+        RowValue::MonthUsage { tenant, month, used } => {
+            Kind::MonthUsage(cost::write_month(tenant.written(), *month, used))
+        }
+        RowValue::Corrected { tenant, record } => {
+            Kind::Corrected(log::CorrectedRow { tenant: tenant.written(), audit_index: record.0 })
+        }
+        RowValue::Cost(record) => Kind::Cost((&**record).into()),
+        RowValue::Raised { tenant, metering, bounds } => Kind::Raised(log::RaisedRow {
+            tenant: tenant.written(),
+            metering: metering.written(),
+            bounds: write_amounts(bounds),
+        }),
     }
 }
 
@@ -186,6 +212,17 @@ fn read(kind: Kind) -> Decoded<RowValue> {
         Kind::Account(r) => ledger::read_account(r)?,
         Kind::Waiter(r) => ledger::read_waiter(r)?,
         Kind::Settled(r) => RowValue::Settled { node: NodeId(r.node), at: TimestampMs(r.at_ms) },
+        Kind::Price(r) => RowValue::Price(versioned("PriceRow.value", r.revision, r.value)?),
+        Kind::Metering(r) => RowValue::Metering(versioned("MeteringRow.value", r.revision, r.value)?),
+        Kind::Discount(r) => RowValue::Discount(versioned("DiscountRow.value", r.revision, r.value)?),
+        Kind::Rate(r) => RowValue::Rate(versioned("RateRow.value", r.revision, r.value)?),
+        Kind::MonthUsage(r) => cost::read_month(&r)?,
+        Kind::Corrected(r) => RowValue::Corrected {
+            tenant: text("CorrectedRow.tenant", &r.tenant)?,
+            record: AuditIndex(r.audit_index),
+        },
+        Kind::Cost(r) => cost::read_record(r)?,
+        Kind::Raised(r) => cost::read_raised(&r)?,
     })
 }
 

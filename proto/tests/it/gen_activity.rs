@@ -56,6 +56,7 @@ impl Gen {
             mode: self.seal_mode(),
             observed_at: self.time(),
             holds: Vec::new(),
+            quote: None,
         }
     }
 
@@ -78,6 +79,7 @@ impl Gen {
             duration_ms: self.number(),
             observed_at: self.time(),
             charges: Vec::new(),
+            cost: None,
         }
     }
 

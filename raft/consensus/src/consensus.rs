@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use only1mcp_domain::ids::NodeId;
 use only1mcp_proto::peer;
 use only1mcp_proto::peer::peer_server::PeerServer;
@@ -50,7 +51,16 @@ pub struct Consensus {
 impl Consensus {
     /// Opens the stores, makes the rows again where they cannot be trusted, and starts Raft. Does not wait for a
     /// leader. Serve [`Consensus::peer_service`] on the peer port.
-    pub async fn start(
+    pub fn start(
+        options: Options,
+        stores: Stores,
+        connector: Arc<dyn Connector>,
+    ) -> BoxFuture<'static, Result<Self, StartError>> {
+        // Boxed, so that all of Raft is compiled in this package and not once more in each that starts a member.
+        Box::pin(Self::start_here(options, stores, connector))
+    }
+
+    async fn start_here(
         options: Options,
         stores: Stores,
         connector: Arc<dyn Connector>,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::cost::Cost;
 use crate::decide::Reason;
 use crate::ids::{
     ApiKeyId, AuditIndex, CallId, DecisionId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
@@ -9,6 +10,7 @@ use crate::ids::{
 };
 use crate::ledger::{AccountKey, Ask, Charge};
 use crate::model::SealMode;
+use crate::price::Quote;
 use crate::state::State;
 use crate::time::TimestampMs;
 
@@ -112,6 +114,8 @@ pub struct Admission {
     pub observed_at: TimestampMs,
     /// What is held for the call, on every account it touches that has a hard limit.
     pub holds: Vec<Hold>,
+    /// Its price, fixed before it is sent; where it has one.
+    pub quote: Option<Box<Quote>>,
 }
 
 /// The most that a call may cost one of its accounts. INVARIANT: P1
@@ -162,6 +166,8 @@ pub struct Completion {
     pub observed_at: TimestampMs,
     /// What it cost its accounts.
     pub charges: Vec<Charge>,
+    /// What it cost and why, where it had a price.
+    pub cost: Option<Box<Cost>>,
 }
 
 /// Refusals of one (tenant, principal, reason): one by one, or folded within a second.

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 
 use crate::activity::Batch;
 use crate::ids::{
-    ApiKeyId, BudgetId, CommandId, Digest, GrantId, McpSessionId, NodeId, PrincipalId, RoleId, RuleId,
-    TenantId, UpstreamId,
+    ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, DiscountId, GrantId, McpSessionId, MeteringId, NodeId,
+    PriceId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
 };
 use crate::ledger::AccountKey;
 use crate::model::{
     ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRole, Principal, Role, Tenant,
     TenantStatus, ToolRestriction, Upstream,
 };
+use crate::price::{Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::time::TimestampMs;
 
 /// How an actor proved who it is.
@@ -191,6 +192,40 @@ pub enum Command {
         account: Option<AccountKey>,
     },
 
+    // apply/price.rs
+    PutPrice {
+        price: Box<PriceEntry>,
+        if_revision: Option<u64>,
+    },
+    DeletePrice {
+        tenant: TenantId,
+        price: PriceId,
+    },
+    PutMetering {
+        metering: Box<Metering>,
+        if_revision: Option<u64>,
+    },
+    DeleteMetering {
+        tenant: TenantId,
+        metering: MeteringId,
+    },
+    PutDiscount {
+        discount: Box<Discount>,
+        if_revision: Option<u64>,
+    },
+    DeleteDiscount {
+        tenant: TenantId,
+        discount: DiscountId,
+    },
+    PutExchangeRate(ExchangeRate),
+    DeleteExchangeRate {
+        currency: Currency,
+        valid_from: TimestampMs,
+    },
+    // apply/cost.rs
+    /// Takes back what a cost record posted, once for each record.
+    CorrectCost(Box<CorrectCost>),
+
     // apply/upstream.rs
     PutUpstream {
         upstream: Box<Upstream>,
@@ -218,6 +253,17 @@ pub enum Command {
         session: McpSessionId,
         expires_at: TimestampMs,
     },
+}
+
+/// What to take back of what one record posted; the proposer has read the record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CorrectCost {
+    pub tenant: TenantId,
+    /// The record: its log time and audit index.
+    pub record: (TimestampMs, AuditIndex),
+    /// Units: those of each account's measure.
+    pub charges: Vec<(AccountKey, i128)>,
+    pub reason: String,
 }
 
 /// The first entry of a cluster.

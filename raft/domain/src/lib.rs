@@ -11,6 +11,7 @@ pub mod activity;
 pub mod apply;
 pub mod audit;
 pub mod command;
+pub mod cost;
 pub mod decide;
 pub mod ids;
 pub mod ledger;

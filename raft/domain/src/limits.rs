@@ -188,6 +188,16 @@ pub const PRICE_MAX: u64 = 1_000_000_000;
 pub const EXCHANGE_RATE_MAX: u64 = 1_000_000;
 /// Units of one meter in one call, and where the last tier may begin.
 pub const UNITS_MAX: u64 = 1_000_000_000_000_000;
+/// Prices of one tenant: `system` holds a whole imported list.
+pub const PRICES_PER_TENANT_MAX: usize = 10_000;
+/// Meterings of one tenant.
+pub const METERINGS_PER_TENANT_MAX: usize = 1_000;
+/// Exchange rates, of all currencies together.
+pub const RATES_MAX: usize = 1_000;
+/// Cost records of one tenant that were corrected.
+pub const CORRECTIONS_PER_TENANT_MAX: usize = 10_000;
+/// Charges in one cost record.
+pub const COST_CHARGES_MAX: usize = 64;
 /// Discounts of one tenant.
 pub const DISCOUNTS_PER_TENANT_MAX: usize = 32;
 /// A JSON pointer to a number of usage, in bytes.

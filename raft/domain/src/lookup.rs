@@ -24,6 +24,8 @@ pub struct Lookup {
     pub(crate) denies_in: OrdMap<TenantId, usize>,
     pub(crate) upstreams_in: OrdMap<TenantId, usize>,
     pub(crate) budgets_in: OrdMap<TenantId, usize>,
+    pub(crate) prices_in: OrdMap<TenantId, usize>,
+    pub(crate) meterings_in: OrdMap<TenantId, usize>,
     /// Tool restrictions that limit a rate.
     pub(crate) rated: OrdSet<(TenantId, RuleId)>,
 }

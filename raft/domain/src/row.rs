@@ -1,16 +1,20 @@
 //! The durable form of the state: which table, which key, which record. Encoded by `only1mcp-proto`.
 
+use std::sync::Arc;
+
 use crate::audit::SealedEvent;
 use crate::command::Secret32;
+use crate::cost::CostRecord;
 use crate::ids::{
-    ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
-    PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
+    ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, DiscountId, GrantId, Incarnation, McpSessionId,
+    MeteringId, NodeId, PriceId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
 };
 use crate::ledger::{Account, AccountKey, Waiter};
 use crate::model::{
     ApiKey, Budget, ClusterSettings, DenyRule, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
     ToolRestriction, Upstream,
 };
+use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::state::{BatchSeen, CommandSeen, Versioned};
 use crate::time::TimestampMs;
 
@@ -40,10 +44,19 @@ pub enum Table {
     Accounts = 19,
     Waiters = 20,
     Settled = 21,
+    Prices = 22,
+    Meterings = 23,
+    Discounts = 24,
+    Rates = 25,
+    MonthUsage = 26,
+    Corrected = 27,
+    /// Cost records, by tenant and time: in the engine only, as audit events are.
+    Costs = 28,
+    Raised = 29,
 }
 
 impl Table {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 29] = [
         Self::Meta,
         Self::Tenants,
         Self::Principals,
@@ -65,6 +78,14 @@ impl Table {
         Self::Accounts,
         Self::Waiters,
         Self::Settled,
+        Self::Prices,
+        Self::Meterings,
+        Self::Discounts,
+        Self::Rates,
+        Self::MonthUsage,
+        Self::Corrected,
+        Self::Costs,
+        Self::Raised,
     ];
 
     /// The first byte of the table's keys.
@@ -196,6 +217,39 @@ impl RowKey {
         Self::of(Table::Settled).number(node.0)
     }
 
+    pub fn price(tenant: &TenantId, id: &PriceId) -> Self {
+        Self::of(Table::Prices).text(tenant).text(id)
+    }
+
+    pub fn metering(tenant: &TenantId, id: &MeteringId) -> Self {
+        Self::of(Table::Meterings).text(tenant).text(id)
+    }
+
+    pub fn discount(tenant: &TenantId, id: &DiscountId) -> Self {
+        Self::of(Table::Discounts).text(tenant).text(id)
+    }
+
+    pub fn rate(currency: Currency, valid_from: TimestampMs) -> Self {
+        Self::of(Table::Rates).text(currency.to_string()).number(valid_from.0)
+    }
+
+    pub fn month_usage(tenant: &TenantId, month: TimestampMs) -> Self {
+        Self::of(Table::MonthUsage).text(tenant).number(month.0)
+    }
+
+    pub fn corrected(tenant: &TenantId, record: AuditIndex) -> Self {
+        Self::of(Table::Corrected).text(tenant).number(record.0)
+    }
+
+    /// Ascending with time; the least key of `tenant` at or after `at` has index 0.
+    pub fn cost(tenant: &TenantId, at: TimestampMs, index: AuditIndex, part: u32) -> Self {
+        Self::of(Table::Costs).text(tenant).number(at.0).number(index.0).number(part.into())
+    }
+
+    pub fn raised(tenant: &TenantId, metering: &MeteringId) -> Self {
+        Self::of(Table::Raised).text(tenant).text(metering)
+    }
+
     fn of(table: Table) -> Self {
         Self(vec![table.number()])
     }
@@ -271,6 +325,14 @@ pub enum RowValue {
     Account { key: AccountKey, account: Account },
     Waiter { place: (u64, u32), waiter: Waiter },
     Settled { node: NodeId, at: TimestampMs },
+    Price(Versioned<Arc<PriceEntry>>),
+    Metering(Versioned<Arc<Metering>>),
+    Discount(Versioned<Arc<Discount>>),
+    Rate(Versioned<ExchangeRate>),
+    MonthUsage { tenant: TenantId, month: TimestampMs, used: Amounts },
+    Corrected { tenant: TenantId, record: AuditIndex },
+    Cost(Box<CostRecord>),
+    Raised { tenant: TenantId, metering: MeteringId, bounds: Amounts },
 }
 
 impl RowValue {
@@ -299,6 +361,16 @@ impl RowValue {
             Self::Account { key, .. } => RowKey::account(key),
             Self::Waiter { place, .. } => RowKey::waiter(*place),
             Self::Settled { node, .. } => RowKey::settled(*node),
+            Self::Price(row) => RowKey::price(&row.value.tenant, &row.value.id),
+            Self::Metering(row) => RowKey::metering(&row.value.tenant, &row.value.id),
+            Self::Discount(row) => RowKey::discount(&row.value.tenant, &row.value.id),
+            Self::Rate(row) => RowKey::rate(row.value.currency, row.value.valid_from),
+            Self::MonthUsage { tenant, month, .. } => RowKey::month_usage(tenant, *month),
+            Self::Corrected { tenant, record } => RowKey::corrected(tenant, *record),
+            Self::Raised { tenant, metering, .. } => RowKey::raised(tenant, metering),
+            Self::Cost(record) => {
+                RowKey::cost(&record.tenant, record.log_time, record.audit_index, record.part)
+            }
         }
     }
 }
@@ -329,7 +401,7 @@ mod tests {
         }
         assert_eq!(RowKey(Vec::new()).table(), None);
         assert_eq!(RowKey(vec![0]).table(), None);
-        assert_eq!(RowKey(vec![22]).table(), None);
+        assert_eq!(RowKey(vec![30]).table(), None);
     }
 
     #[test]

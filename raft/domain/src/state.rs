@@ -1,12 +1,15 @@
 //! The replicated state: structurally shared ordered maps, so that a clone costs a few pointers.
 
+use std::sync::Arc;
+
 use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::audit::ChainHead;
 use crate::command::Secret32;
+use crate::cost::MonthUsage;
 use crate::ids::{
-    ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, GrantId, Incarnation, McpSessionId, NodeId,
-    PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId,
+    ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, DiscountId, GrantId, Incarnation, McpSessionId,
+    MeteringId, NodeId, PriceId, PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId,
 };
 use crate::ledger::Ledger;
 use crate::lookup::Lookup;
@@ -15,6 +18,7 @@ use crate::model::{
     ToolRestriction, Upstream,
 };
 use crate::outcome::Outcome;
+use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::time::TimestampMs;
 
 /// A record with the log index of its last change.
@@ -72,6 +76,18 @@ pub struct State {
     pub activity: OrdMap<NodeId, NodeActivity>,
     pub budgets: OrdMap<(TenantId, BudgetId), Versioned<Budget>>,
     pub ledger: Ledger,
+    /// Shared with the price book that is built of them.
+    pub prices: OrdMap<(TenantId, PriceId), Versioned<Arc<PriceEntry>>>,
+    pub meterings: OrdMap<(TenantId, MeteringId), Versioned<Arc<Metering>>>,
+    pub discounts: OrdMap<(TenantId, DiscountId), Versioned<Arc<Discount>>>,
+    /// By currency and the moment from which they hold.
+    pub rates: OrdMap<(Currency, TimestampMs), Versioned<ExchangeRate>>,
+    /// Where usage went over what a metering declares: per paying tenant, what was seen, so that the next call is held
+    /// higher. INVARIANT: P1, P7
+    pub raised: OrdMap<(TenantId, MeteringId), Amounts>,
+    pub month_usage: MonthUsage,
+    /// Cost records that were corrected, by tenant and audit index.
+    pub corrected: OrdSet<(TenantId, AuditIndex)>,
     pub commands_seen: OrdMap<CommandId, CommandSeen>,
     /// `commands_seen` by age, for forgetting the oldest.
     pub commands_by_index: OrdSet<(u64, CommandId)>,

@@ -10,4 +10,5 @@
 )]
 
 mod fallback;
+mod money;
 mod world;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use only1mcp_domain::State;
 use only1mcp_domain::activity::{CallOutcome, Record};
+use only1mcp_domain::cost::Cost;
 use only1mcp_domain::decide::Reason;
-use only1mcp_domain::ids::{Digest, MeteringId, PriceId};
+use only1mcp_domain::ids::{Digest, MeteringId, PriceId, TenantId};
 use only1mcp_domain::model::{Constraints, Glob, Measure};
 use only1mcp_domain::money::Exact;
 use only1mcp_domain::price::{
@@ -14,7 +15,7 @@ use only1mcp_domain::price::{
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_enforcer::{Admitted, Used};
 
-use crate::world::{World, acme, budget, grant, only_account, put_metering, put_price};
+use crate::world::{TOOL, World, acme, budget, grant, only_account, put_metering, put_price};
 
 const USD: i128 = 1_000_000_000_000;
 
@@ -110,6 +111,71 @@ async fn a_call_is_charged_what_it_used() {
     let admitted = world.admit().await.unwrap();
     end(&admitted, CallOutcome::Success, &output(25)).await;
     settled(&world, 28, 28, 2).await;
+    let costs = costs(&world);
+    assert_eq!(costs.len(), 2);
+    let cost = &costs[0];
+    assert_eq!((cost.total().unwrap().0, cost.held.0, cost.at_hold), (3 * USD, 10 * USD, false));
+    assert_eq!((cost.provider.as_str(), cost.model.as_str()), ("maker", "m1"));
+    assert_eq!((cost.model_answered.as_str(), cost.cost_center.as_str()), ("m1-x", "cc1"));
+    assert_eq!((cost.principal.as_str(), cost.item.as_str(), cost.upstream.as_str()), ("ann", TOOL, "demo"));
+    // The bound was passed: the next call is held for as much as was seen.
+    let admitted = world.admit().await.unwrap();
+    assert!(world.enforcer.held().values().any(|amount| *amount == 25 * USD), "{:?}", world.enforcer.held());
+    end(&admitted, CallOutcome::Success, &output(1)).await;
+    settled(&world, 29, 29, 3).await;
+}
+
+/// What completions told, in order.
+fn costs(world: &World) -> Vec<Cost> {
+    let records = world.cluster.records.lock().unwrap();
+    let cost = |record: &Record| match record {
+        Record::Completion(completion) => completion.cost.as_deref().cloned(),
+        _ => None,
+    };
+    records.iter().filter_map(cost).collect()
+}
+
+#[tokio::test]
+async fn a_cost_is_told_without_any_budget_and_a_free_call_is_not_worth_it() {
+    let world = World::new(|state| {
+        grant(state, "a", Constraints::default());
+        price(state, "1");
+        metering(state, None);
+    })
+    .await;
+    let admitted = world.admit().await.unwrap();
+    end(&admitted, CallOutcome::Success, &output(3)).await;
+    world.until("it is applied", |_| !costs(&world).is_empty()).await;
+    assert_eq!(costs(&world)[0].total().unwrap().0, 3 * USD);
+    let free = World::new(|state| {
+        grant(state, "a", Constraints { cost_limit_daily_pico_usd: Some(1), ..Constraints::default() });
+        free_calls(state);
+    })
+    .await;
+    let admitted = free.admit().await.unwrap();
+    end(&admitted, CallOutcome::Success, &output(3)).await;
+    let ended = |record: &Record| matches!(record, Record::Completion(_));
+    free.until("it is applied", |_| free.cluster.records.lock().unwrap().iter().any(ended)).await;
+    assert!(costs(&free).is_empty());
+    let records = free.cluster.records.lock().unwrap();
+    assert!(records.iter().all(|record| !matches!(record, Record::Admission(a) if a.quote.is_some())));
+}
+
+/// As a cluster begins.
+fn free_calls(state: &mut State) {
+    put_price(
+        state,
+        PriceEntry {
+            id: PriceId::new("free-calls").unwrap(),
+            tenant: TenantId::system(),
+            subject: PriceSubject::Tool(Glob::new("*").unwrap()),
+            currency: Currency::USD,
+            valid_from: TimestampMs(0),
+            version: 1,
+            lines: Vec::new(),
+            free: vec![Meter::Call],
+        },
+    );
 }
 
 #[tokio::test]
@@ -209,13 +275,15 @@ async fn a_call_found_open_after_a_crash_costs_its_hold() {
             (posted("budget/money"), posted("budget/tokens")) == (Some(10 * USD), Some(10))
         })
         .await;
-    let unknown = |record: &Record| matches!(record, Record::Completion(c) if c.outcome == CallOutcome::Unknown);
+    let unknown =
+        |record: &Record| matches!(record, Record::Completion(c) if c.outcome == CallOutcome::Unknown);
     let records = world.cluster.records.lock().unwrap();
     let Some(Record::Completion(completion)) = records.iter().find(|record| unknown(record)) else {
         panic!("no record of its end: {records:#?}")
     };
     let cost = completion.cost.as_ref().expect("a cost record");
-    assert_eq!(cost.total.0, 10 * USD);
+    assert_eq!((cost.total().unwrap().0, cost.at_hold), (10 * USD, true));
+    assert_eq!((cost.model.as_str(), cost.cost_center.as_str()), ("m1", "cc1"));
     drop(records);
     drop(Arc::new(admitted));
 }

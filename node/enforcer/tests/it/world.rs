@@ -14,6 +14,7 @@ use only1mcp_domain::ids::*;
 use only1mcp_domain::ledger::AccountKey;
 use only1mcp_domain::model::*;
 use only1mcp_domain::outcome::{Outcome, Rejection};
+use only1mcp_domain::price::{Metering, PriceEntry};
 use only1mcp_domain::state::{Cluster as ClusterRecord, Versioned};
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_enforcer::*;
@@ -386,4 +387,12 @@ pub fn budget(state: &mut State, id: &str, measure: Measure, amount: i128, hard:
         created_by: "test".to_owned(),
     };
     state.budgets.insert((acme(), budget_id), versioned(budget));
+}
+
+pub fn put_price(state: &mut State, price: PriceEntry) {
+    state.prices.insert((acme(), price.id.clone()), versioned(Arc::new(price)));
+}
+
+pub fn put_metering(state: &mut State, metering: Metering) {
+    state.meterings.insert((acme(), metering.id.clone()), versioned(Arc::new(metering)));
 }

@@ -6,6 +6,7 @@ mod constraint;
 mod event;
 mod grant;
 mod node;
+pub(crate) mod price;
 mod principal;
 mod role;
 mod rule;

@@ -4,6 +4,7 @@ use crate::activity::{Admission, Batch, Record, RecordApplied, Unauthenticated};
 use crate::apply::activity_event as event;
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
+use crate::apply::cost;
 use crate::apply::ledger;
 use crate::apply::member::not_found;
 use crate::apply::recheck;
@@ -123,7 +124,8 @@ fn check(batch: &Batch) -> Check {
             list_of("sources", failures.sources.len(), Unauthenticated::SOURCES_MAX)
         }
         Record::Completion(completion) => {
-            list_of("charges", completion.charges.len(), limits::CALL_ACCOUNTS_MAX)
+            list_of("charges", completion.charges.len(), limits::CALL_ACCOUNTS_MAX)?;
+            cost::check(completion)
         }
         Record::Ask(ask) => list_of("parts", ask.parts.len(), limits::ASK_PARTS_MAX),
         Record::Return(parts) => list_of("parts", parts.len(), limits::ASK_PARTS_MAX),
@@ -154,10 +156,12 @@ fn take(change: &mut Change<'_>, node: NodeId, record: &Record, ordinal: u32) ->
             event::admission(change, node, admission, standing)
         }
         Record::Completion(completion) => {
-            let notable = ledger::charge(change, node, completion);
-            let event = event::completion(change, node, completion);
+            let posted = ledger::charge(change, node, completion);
+            let over = cost::count(change, completion);
+            let event = event::completion(change, node, completion, &over);
             let sealed = change.seal(&event);
-            ledger::tell(change, node, completion, &notable);
+            cost::record(change, node, completion, &posted, sealed.index);
+            ledger::tell(change, node, completion, &posted);
             return RecordApplied { audit: Some((sealed.index, sealed.hash)), revoked_in_flight };
         }
         Record::Ask(ask) => {

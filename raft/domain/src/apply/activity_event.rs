@@ -11,6 +11,7 @@ use crate::audit::{AuditEvent, EventActor, EventKind, EventOutcome, EventResourc
 use crate::decide::Reason;
 use crate::ids::{NodeId, TenantId};
 use crate::ledger::{AccountKey, Forfeit, Level, Posted};
+use crate::price::Meter;
 use crate::time::TimestampMs;
 
 /// What the state says of an admission when it is applied.
@@ -63,7 +64,12 @@ pub(super) fn admission(
     }
 }
 
-pub(super) fn completion(change: &Change<'_>, node: NodeId, completion: &Completion) -> AuditEvent {
+pub(super) fn completion(
+    change: &Change<'_>,
+    node: NodeId,
+    completion: &Completion,
+    over: &[(Meter, u64)],
+) -> AuditEvent {
     let (outcome, reason) = match completion.outcome {
         CallOutcome::Success => (EventOutcome::Success, "success"),
         CallOutcome::ToolError => (EventOutcome::Failure, "tool_error"),
@@ -89,6 +95,7 @@ pub(super) fn completion(change: &Change<'_>, node: NodeId, completion: &Complet
         ]
         .into_iter()
         .chain(completion.charges.iter().map(|charge| amount("charged", &charge.account, charge.amount)))
+        .chain(over.iter().map(|(meter, units)| detail(&format!("over_bound {meter}"), units.to_string())))
         .collect(),
         ..by_node(change, node, completion.observed_at)
     }

@@ -245,6 +245,30 @@ fn subject(command: &Command) -> Subject {
             let id = cut(&format!("{key} on node {node}"));
             of(ConfigurationChange, "budget.force_close", &key.tenant, "account", &id)
         }
+        Command::PutPrice { price: p, .. } => of(ConfigurationChange, "price.put", &p.tenant, "price", &p.id),
+        Command::DeletePrice { tenant, price } => {
+            of(ConfigurationChange, "price.delete", tenant, "price", price)
+        }
+        Command::PutMetering { metering: m, .. } => {
+            of(ConfigurationChange, "metering.put", &m.tenant, "metering", &m.id)
+        }
+        Command::DeleteMetering { tenant, metering } => {
+            of(ConfigurationChange, "metering.delete", tenant, "metering", metering)
+        }
+        Command::PutDiscount { discount: d, .. } => {
+            of(ConfigurationChange, "discount.put", &d.tenant, "discount", &d.id)
+        }
+        Command::DeleteDiscount { tenant, discount } => {
+            of(ConfigurationChange, "discount.delete", tenant, "discount", discount)
+        }
+        Command::PutExchangeRate(rate) => cluster("exchange_rate.put", "exchange_rate", &rate.currency),
+        Command::DeleteExchangeRate { currency, .. } => {
+            cluster("exchange_rate.delete", "exchange_rate", currency)
+        }
+        Command::CorrectCost(correction) => {
+            let (_, index) = correction.record;
+            of(DataModification, "cost.correct", &correction.tenant, "cost_record", &index)
+        }
         Command::PutUpstream { upstream, .. } => {
             of(ServerModified, "upstream.put", &upstream.tenant, "upstream", &upstream.id)
         }

@@ -55,7 +55,16 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         }
         Command::PutBudget { budget, .. } => within(&budget.tenant, CostBudgetSet),
         Command::DeleteBudget { tenant, .. } => within(tenant, CostBudgetSet),
-        Command::ForceClose { .. } => operator(),
+        Command::ForceClose { .. } | Command::PutExchangeRate(_) | Command::DeleteExchangeRate { .. } => {
+            operator()
+        }
+        Command::PutPrice { price, .. } => within(&price.tenant, CostBudgetSet),
+        Command::PutMetering { metering, .. } => within(&metering.tenant, CostBudgetSet),
+        Command::PutDiscount { discount, .. } => within(&discount.tenant, CostBudgetSet),
+        Command::DeletePrice { tenant, .. }
+        | Command::DeleteMetering { tenant, .. }
+        | Command::DeleteDiscount { tenant, .. } => within(tenant, CostBudgetSet),
+        Command::CorrectCost(correction) => within(&correction.tenant, CostBudgetSet),
         Command::SetSettings { .. } | Command::CreateJoinToken(_) | Command::RemoveNode { .. } => operator(),
         Command::CreateTenant(_) | Command::UpdateTenant { .. } | Command::SetTenantStatus { .. } => {
             operator()

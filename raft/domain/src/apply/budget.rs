@@ -93,5 +93,5 @@ pub(super) fn force_close(
     let report = Report::changed(None, None)
         .detail("accounts", forfeits.len().to_string())
         .severity(Severity::Critical);
-    Ok(forfeited(change, report, &forfeits))
+    Ok(forfeited(change, node, report, &forfeits))
 }

@@ -1,12 +1,14 @@
 //! One entry's change in the making: every write goes to the state and, as a row, beside it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::audit::{AuditEvent, SealedEvent, encode};
 use crate::command::{Actor, Entry};
+use crate::cost::CostRecord;
 use crate::ids::{
-    ApiKeyId, BudgetId, CommandId, GrantId, McpSessionId, NodeId, PrincipalId, Revision, RoleId, RuleId,
-    TenantId, UpstreamId,
+    ApiKeyId, AuditIndex, BudgetId, CommandId, DiscountId, GrantId, McpSessionId, MeteringId, NodeId,
+    PriceId, PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId,
 };
 use crate::ledger::AccountKey;
 use crate::model::{
@@ -14,6 +16,7 @@ use crate::model::{
     Upstream,
 };
 use crate::outcome::{Applied, Effect, Outcome, Rejection};
+use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::row::{RowChange, RowKey, RowValue};
 use crate::state::{BatchSeen, Cluster, CommandSeen, NodeActivity, State, Versioned};
 use crate::time::TimestampMs;
@@ -28,6 +31,7 @@ pub(super) struct Change<'a> {
     /// Written once, at the end: an entry may change one account a thousand times.
     accounts: BTreeSet<AccountKey>,
     waiters: BTreeSet<(u64, u32)>,
+    months: BTreeSet<(TenantId, TimestampMs)>,
 }
 
 /// Where a change can be taken back to.
@@ -37,6 +41,7 @@ pub(super) struct Mark {
     effects: usize,
     accounts: BTreeSet<AccountKey>,
     waiters: BTreeSet<(u64, u32)>,
+    months: BTreeSet<(TenantId, TimestampMs)>,
 }
 
 impl<'a> Change<'a> {
@@ -51,6 +56,7 @@ impl<'a> Change<'a> {
             audit: Vec::new(),
             accounts: BTreeSet::new(),
             waiters: BTreeSet::new(),
+            months: BTreeSet::new(),
         }
     }
 
@@ -70,6 +76,7 @@ impl<'a> Change<'a> {
             effects: self.effects.len(),
             accounts: self.accounts.clone(),
             waiters: self.waiters.clone(),
+            months: self.months.clone(),
         }
     }
 
@@ -80,11 +87,13 @@ impl<'a> Change<'a> {
         self.effects.truncate(mark.effects);
         self.accounts = mark.accounts;
         self.waiters = mark.waiters;
+        self.months = mark.months;
     }
 
     /// The state's head is written with every entry.
     pub(super) fn finish(mut self, outcome: Result<Outcome, Rejection>) -> Applied {
         self.write_ledger();
+        self.write_months();
         self.write(RowValue::Head(self.state.head_row()));
         Applied { outcome, effects: self.effects, rows: self.rows, audit: self.audit }
     }
@@ -117,6 +126,106 @@ impl<'a> Change<'a> {
                 None => {}
             }
         }
+    }
+
+    /// A call used this much, in the month of its admission.
+    pub(super) fn count_usage(&mut self, tenant: &TenantId, month: TimestampMs, used: &Amounts) {
+        if let Some(forgotten) = self.state.month_usage.add(tenant, month, used) {
+            self.months.insert(forgotten);
+        }
+        self.months.insert((tenant.clone(), month));
+    }
+
+    fn write_months(&mut self) {
+        for (tenant, month) in std::mem::take(&mut self.months) {
+            match self.state.month_usage.0.get(&(tenant.clone(), month)).copied() {
+                Some(used) => self.write(RowValue::MonthUsage { tenant, month, used }),
+                None => self.erase(RowKey::month_usage(&tenant, month)),
+            }
+        }
+    }
+
+    pub(super) fn put_cost(&mut self, record: CostRecord) {
+        self.write(RowValue::Cost(Box::new(record)));
+    }
+
+    pub(super) fn put_corrected(&mut self, tenant: &TenantId, record: AuditIndex) {
+        self.write(RowValue::Corrected { tenant: tenant.clone(), record });
+        self.state.corrected.insert((tenant.clone(), record));
+    }
+
+    /// The index that the next event gets.
+    pub(super) fn next_audit_index(&self) -> AuditIndex {
+        AuditIndex(self.state.chain.index.0.saturating_add(1))
+    }
+
+    pub(super) fn put_price(&mut self, price: PriceEntry) {
+        let record = self.versioned(Arc::new(price));
+        self.write(RowValue::Price(record.clone()));
+        self.state.set_price(record);
+    }
+
+    pub(super) fn remove_price(&mut self, tenant: &TenantId, id: &PriceId) {
+        self.erase(RowKey::price(tenant, id));
+        self.state.unset_price(tenant, id);
+    }
+
+    pub(super) fn put_metering(&mut self, metering: Metering) {
+        let record = self.versioned(Arc::new(metering));
+        self.write(RowValue::Metering(record.clone()));
+        self.state.set_metering(record);
+    }
+
+    pub(super) fn remove_metering(&mut self, tenant: &TenantId, id: &MeteringId) {
+        self.erase(RowKey::metering(tenant, id));
+        self.state.unset_metering(tenant, id);
+    }
+
+    /// What was seen of a meter, where it is more than before.
+    pub(super) fn raise(&mut self, tenant: &TenantId, metering: &MeteringId, seen: &Amounts) {
+        let key = (tenant.clone(), metering.clone());
+        let mut bounds = self.state.raised.get(&key).copied().unwrap_or_default();
+        for (meter, units) in seen.iter() {
+            bounds.set(meter, units.max(bounds.get(meter).unwrap_or(0)));
+        }
+        self.write(RowValue::Raised { tenant: tenant.clone(), metering: metering.clone(), bounds });
+        self.state.raised.insert(key, bounds);
+    }
+
+    /// Of a metering of `system`, every tenant's.
+    pub(super) fn remove_raised(&mut self, tenant: &TenantId, metering: &MeteringId) {
+        let of = self
+            .state
+            .raised
+            .keys()
+            .filter(|(by, id)| id == metering && (tenant.is_system() || by == tenant));
+        let gone: Vec<(TenantId, MeteringId)> = of.cloned().collect();
+        for key in gone {
+            self.erase(RowKey::raised(&key.0, &key.1));
+            self.state.raised.remove(&key);
+        }
+    }
+
+    pub(super) fn put_discount(&mut self, discount: Discount) {
+        let record = self.versioned(Arc::new(discount));
+        self.write(RowValue::Discount(record.clone()));
+        self.state.set_discount(record);
+    }
+
+    pub(super) fn remove_discount(&mut self, tenant: &TenantId, id: &DiscountId) {
+        self.erase(RowKey::discount(tenant, id));
+        self.state.unset_discount(tenant, id);
+    }
+
+    pub(super) fn put_rate(&mut self, rate: ExchangeRate) {
+        let record = self.versioned(rate);
+        self.write(RowValue::Rate(record.clone()));
+        self.state.set_rate(record);
+    }
+
+    pub(super) fn remove_rate(&mut self, currency: Currency, valid_from: TimestampMs) {
+        self.erase(RowKey::rate(currency, valid_from));
+        self.state.rates.remove(&(currency, valid_from));
     }
 
     pub(super) fn put_settled(&mut self, node: NodeId, at: TimestampMs) {

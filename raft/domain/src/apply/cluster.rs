@@ -49,6 +49,9 @@ pub(super) fn form(change: &mut Change<'_>, form: &FormCluster) -> Result<Report
     change.put_api_key(administrator_key.clone());
     let grant = administrator_grant(change, FIRST_GRANT, administrator_key)?;
     change.put_grant(grant);
+    if let Some(price) = crate::apply::price::free_calls(change.entry.observed_at, change.log_index) {
+        change.put_price(price);
+    }
     let node = member::record(change, FIRST_NODE, NodeRole::Voter, &form.node);
     let after = describe::node(&node);
     change.put_node(node);

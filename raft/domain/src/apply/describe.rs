@@ -7,6 +7,9 @@ use crate::model::{
     NodeRecord, NodeRole, Principal, PrincipalKind, Quota, RatePeriod, Role, SealMode, SessionMode, Tenant,
     TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream,
 };
+use crate::price::{
+    Discount, DiscountKind, ExchangeRate, Meter, Metering, PriceEntry, PriceLine, PriceSubject, UsageSource,
+};
 use crate::time::TimestampMs;
 
 fn at(time: Option<TimestampMs>) -> Option<u64> {
@@ -187,6 +190,77 @@ pub(super) fn budget(budget: &Budget) -> String {
         .number("amount", budget.amount)
         .flag("hard", budget.hard)
         .text("description", &budget.description)
+        .bounded()
+}
+
+pub(super) fn price(price: &PriceEntry) -> String {
+    let object = match &price.subject {
+        PriceSubject::Tool(tools) => Object::new().text("tools", tools.as_str()),
+        PriceSubject::Model { provider, model } => {
+            Object::new().text("provider", provider).text("model", model)
+        }
+    };
+    let line = |line: &PriceLine| {
+        let PriceLine { meter, tier_from, unit, price } = line;
+        format!("{meter} from {tier_from}: {price} for {unit}")
+    };
+    Object::new()
+        .text("id", &price.id)
+        .object("subject", object)
+        .text("currency", price.currency.to_string())
+        .number("valid_from_ms", price.valid_from.0)
+        .number("version", price.version)
+        .texts("lines", price.lines.iter().map(line))
+        .texts("free", price.free.iter().map(|meter| meter.code()))
+        .bounded()
+}
+
+pub(super) fn metering(metering: &Metering) -> String {
+    let source = |(meter, source): &(Meter, UsageSource)| match source {
+        UsageSource::Counted => format!("{meter}: counted"),
+        UsageSource::Pointer(pointer) => format!("{meter}: {pointer}"),
+        UsageSource::Difference { of, minus } => format!("{meter}: {of} less {}", minus.join(" less ")),
+    };
+    let bounds = metering.bounds.iter();
+    let bounds = bounds.fold(Object::new(), |object, (meter, units)| object.number(meter.code(), units));
+    Object::new()
+        .text("id", &metering.id)
+        .text("tools", metering.tools.as_str())
+        .text("provider", &metering.provider)
+        .text("model", &metering.model)
+        .optional("model_pointer", metering.model_pointer.as_ref())
+        .optional("total_pointer", metering.total_pointer.as_ref())
+        .texts("usage", metering.usage.iter().map(source))
+        .object("bounds", bounds)
+        .bounded()
+}
+
+pub(super) fn discount(discount: &Discount) -> String {
+    let object = match &discount.kind {
+        DiscountKind::Cache(terms) => Object::new()
+            .text("kind", "cache")
+            .text("share_above", terms.share_above.to_string())
+            .text("factor", terms.factor.to_string()),
+        DiscountKind::Volume(terms) => Object::new()
+            .text("kind", "volume")
+            .texts("tiers", terms.tiers.iter().map(|tier| format!("from {}: {}", tier.from, tier.factor))),
+        DiscountKind::Commitment(terms) => {
+            Object::new().text("kind", "commitment").text("factor", terms.factor.to_string())
+        }
+    };
+    object
+        .text("id", &discount.id)
+        .number("valid_from_ms", discount.valid_from.0)
+        .number("version", discount.version)
+        .bounded()
+}
+
+pub(super) fn rate(rate: &ExchangeRate) -> String {
+    Object::new()
+        .text("currency", rate.currency.to_string())
+        .text("usd_per_unit", rate.usd_per_unit.to_string())
+        .number("valid_from_ms", rate.valid_from.0)
+        .number("version", rate.version)
         .bounded()
 }
 

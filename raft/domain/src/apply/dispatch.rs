@@ -4,8 +4,8 @@ use crate::apply::audit::{self, Report};
 use crate::apply::change::Change;
 use crate::apply::holdings::has_administrator;
 use crate::apply::{
-    activity, authority, budget, cluster, grant, key, ledger, member, memory, principal, role, rule, session,
-    tenant, upstream,
+    activity, authority, budget, cluster, cost, grant, key, ledger, member, memory, price, principal, role,
+    rule, session, tenant, upstream,
 };
 use crate::command::{Command, Entry};
 use crate::ids::TenantId;
@@ -110,6 +110,17 @@ fn run(change: &mut Change<'_>, command: &Command) -> Result<Report, Rejection> 
         Command::PutBudget { budget, if_revision } => budget::put(change, budget, *if_revision),
         Command::DeleteBudget { tenant, budget } => budget::delete(change, tenant, budget),
         Command::ForceClose { node, account } => budget::force_close(change, *node, account.as_ref()),
+        Command::PutPrice { price, if_revision } => price::put(change, price, *if_revision),
+        Command::DeletePrice { tenant, price } => price::delete(change, tenant, price),
+        Command::PutMetering { metering, if_revision } => price::put_metering(change, metering, *if_revision),
+        Command::DeleteMetering { tenant, metering } => price::delete_metering(change, tenant, metering),
+        Command::PutDiscount { discount, if_revision } => price::put_discount(change, discount, *if_revision),
+        Command::DeleteDiscount { tenant, discount } => price::delete_discount(change, tenant, discount),
+        Command::PutExchangeRate(rate) => price::put_rate(change, rate),
+        Command::DeleteExchangeRate { currency, valid_from } => {
+            price::delete_rate(change, *currency, *valid_from)
+        }
+        Command::CorrectCost(correction) => cost::correct(change, correction),
         Command::PutUpstream { upstream, if_revision } => upstream::put(change, upstream, *if_revision),
         Command::DeleteUpstream { tenant, upstream } => upstream::delete(change, tenant, upstream),
         Command::SetUpstreamEnabled { tenant, upstream, enabled } => {

@@ -7,6 +7,7 @@ use crate::activity::{Completion, Return};
 use crate::apply::activity_event as event;
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
+use crate::apply::cost;
 use crate::ids::NodeId;
 use crate::ledger::{Ask, Forfeit, ForfeitReason, Posted};
 use crate::limits;
@@ -14,22 +15,20 @@ use crate::model::Measure;
 use crate::outcome::Effect;
 use crate::time::TimestampMs;
 
-/// Posts what a call cost. Returns what is out of the ordinary, for the events that follow the completion's own.
+/// Posts what a call cost. Returns what each charge did, for the record and the events that follow the completion's own.
 pub(super) fn charge(change: &mut Change<'_>, node: NodeId, completion: &Completion) -> Vec<Posted> {
-    let mut notable = Vec::new();
+    let mut all = Vec::with_capacity(completion.charges.len());
     for charge in &completion.charges {
         let Some(posted) = change.state.post(node, charge) else { continue };
         change.touch(&charge.account);
-        if posted.overrun > 0 || posted.covered > 0 || posted.level.is_some() {
-            notable.push(posted);
-        }
+        all.push(posted);
     }
-    notable
+    all
 }
 
 /// Tells what was out of the ordinary about a posting, each in an event of its own.
-pub(super) fn tell(change: &mut Change<'_>, node: NodeId, completion: &Completion, notable: &[Posted]) {
-    for posted in notable {
+pub(super) fn tell(change: &mut Change<'_>, node: NodeId, completion: &Completion, posted: &[Posted]) {
+    for posted in posted {
         if posted.overrun > 0 {
             let told = event::overrun(change, node, completion, posted);
             change.seal(&told);
@@ -76,7 +75,11 @@ pub(super) fn restarted(change: &mut Change<'_>, node: NodeId, complete: bool) -
     }
     let keys = change.state.lent_to(node);
     keys.iter().for_each(|key| change.touch(key));
-    change.state.forfeit_all(node, ForfeitReason::UnattributedRestart)
+    let forfeits = change.state.forfeit_all(node, ForfeitReason::UnattributedRestart);
+    if !forfeits.is_empty() {
+        cost::forfeited(change, node, &forfeits, change.next_audit_index());
+    }
+    forfeits
 }
 
 /// What a node that leaves for good was lent, in the entry that removes it.
@@ -84,11 +87,18 @@ pub(super) fn removed(change: &mut Change<'_>, node: NodeId, report: Report) -> 
     change.state.lent_to(node).iter().for_each(|key| change.touch(key));
     let forfeits = change.state.forfeit_all(node, ForfeitReason::NodeRemoved);
     change.remove_settled(node);
-    forfeited(change, report, &forfeits)
+    forfeited(change, node, report, &forfeits)
 }
 
 /// Touches the accounts and words the amounts, one detail for each measure.
-pub(super) fn forfeited(change: &mut Change<'_>, report: Report, forfeits: &[Forfeit]) -> Report {
+pub(super) fn forfeited(
+    change: &mut Change<'_>,
+    node: NodeId,
+    report: Report,
+    forfeits: &[Forfeit],
+) -> Report {
+    // The command's own event comes next: nothing else is sealed before it.
+    cost::forfeited(change, node, forfeits, change.next_audit_index());
     let mut sums: BTreeMap<Measure, i128> = BTreeMap::new();
     for forfeit in forfeits {
         change.touch(&forfeit.account);

@@ -10,8 +10,8 @@ use crate::row::{ActivityRow, HeadRow, MetaRow, RowChange, RowFault, RowKey, Row
 use crate::state::{BatchSeen, Cluster, NodeActivity, State};
 
 impl State {
-    /// Every row of the state, in the order of their keys. Audit events are not among them: they live in the engine
-    /// only.
+    /// Every row of the state, in the order of their keys. Audit events and cost records are not among them: they live in
+    /// the engine only.
     pub fn rows(&self) -> Vec<RowChange> {
         let meta = self.cluster.as_ref().map(|cluster| RowValue::Meta(meta_row(cluster))).into_iter();
         let batches = self.activity.iter().flat_map(|(node, activity)| {
@@ -57,6 +57,25 @@ impl State {
                     .iter()
                     .map(|(node, at)| RowValue::Settled { node: *node, at: *at }),
             )
+            .chain(self.prices.values().cloned().map(RowValue::Price))
+            .chain(self.meterings.values().cloned().map(RowValue::Metering))
+            .chain(self.discounts.values().cloned().map(RowValue::Discount))
+            .chain(self.rates.values().cloned().map(RowValue::Rate))
+            .chain(self.month_usage.iter().map(|((tenant, month), used)| RowValue::MonthUsage {
+                tenant: tenant.clone(),
+                month: *month,
+                used: *used,
+            }))
+            .chain(
+                self.corrected
+                    .iter()
+                    .map(|(tenant, record)| RowValue::Corrected { tenant: tenant.clone(), record: *record }),
+            )
+            .chain(self.raised.iter().map(|((tenant, metering), bounds)| RowValue::Raised {
+                tenant: tenant.clone(),
+                metering: metering.clone(),
+                bounds: *bounds,
+            }))
             .map(RowChange::from)
             .collect()
     }
@@ -74,7 +93,7 @@ impl State {
         rows.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// Rebuilds the state from its rows, in any order; audit rows are passed over.
+    /// Rebuilds the state from its rows, in any order; audit rows and cost records are passed over.
     /// Errors: `RowFault` for a row that cannot stand beside the others.
     pub fn from_rows(rows: impl IntoIterator<Item = RowValue>) -> Result<Self, RowFault> {
         let mut state = Self::default();
@@ -108,7 +127,7 @@ impl State {
                 RowValue::Clock { node, at } => {
                     state.clocks.insert(node, at);
                 }
-                RowValue::Audit(_) => {}
+                RowValue::Audit(_) | RowValue::Cost(_) => {}
                 RowValue::Budget(record) => state.set_budget(record),
                 RowValue::Account { key, account } => state.ledger.set_account(key, account),
                 RowValue::Waiter { place, waiter } => {
@@ -116,6 +135,19 @@ impl State {
                 }
                 RowValue::Settled { node, at } => {
                     state.ledger.settled_through.insert(node, at);
+                }
+                RowValue::Price(record) => state.set_price(record),
+                RowValue::Metering(record) => state.set_metering(record),
+                RowValue::Discount(record) => state.set_discount(record),
+                RowValue::Rate(record) => state.set_rate(record),
+                RowValue::MonthUsage { tenant, month, used } => {
+                    state.month_usage.0.insert((tenant, month), used);
+                }
+                RowValue::Raised { tenant, metering, bounds } => {
+                    state.raised.insert((tenant, metering), bounds);
+                }
+                RowValue::Corrected { tenant, record } => {
+                    state.corrected.insert((tenant, record));
                 }
             }
         }

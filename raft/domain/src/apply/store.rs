@@ -1,10 +1,14 @@
 //! The only code that writes the state's records: each write keeps the derived lookups in step.
 
+use std::sync::Arc;
+
 use crate::ids::{
-    ApiKeyId, BudgetId, CommandId, GrantId, McpSessionId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId,
+    ApiKeyId, BudgetId, CommandId, DiscountId, GrantId, McpSessionId, MeteringId, PriceId, PrincipalId,
+    RoleId, RuleId, TenantId, UpstreamId,
 };
 use crate::lookup::count;
 use crate::model::{ApiKey, Budget, DenyRule, Grant, Principal, Role, Tenant, ToolRestriction, Upstream};
+use crate::price::{Discount, ExchangeRate, Metering, PriceEntry};
 use crate::state::{CommandSeen, State, Versioned};
 use crate::time::TimestampMs;
 
@@ -130,6 +134,46 @@ impl State {
         if self.budgets.remove(&(tenant.clone(), id.clone())).is_some() {
             count(&mut self.lookup.budgets_in, tenant, false);
         }
+    }
+
+    pub(super) fn set_price(&mut self, record: Versioned<Arc<PriceEntry>>) {
+        let tenant = record.value.tenant.clone();
+        let key = (tenant.clone(), record.value.id.clone());
+        if self.prices.insert(key, record).is_none() {
+            count(&mut self.lookup.prices_in, &tenant, true);
+        }
+    }
+
+    pub(super) fn unset_price(&mut self, tenant: &TenantId, id: &PriceId) {
+        if self.prices.remove(&(tenant.clone(), id.clone())).is_some() {
+            count(&mut self.lookup.prices_in, tenant, false);
+        }
+    }
+
+    pub(super) fn set_metering(&mut self, record: Versioned<Arc<Metering>>) {
+        let tenant = record.value.tenant.clone();
+        let key = (tenant.clone(), record.value.id.clone());
+        if self.meterings.insert(key, record).is_none() {
+            count(&mut self.lookup.meterings_in, &tenant, true);
+        }
+    }
+
+    pub(super) fn unset_metering(&mut self, tenant: &TenantId, id: &MeteringId) {
+        if self.meterings.remove(&(tenant.clone(), id.clone())).is_some() {
+            count(&mut self.lookup.meterings_in, tenant, false);
+        }
+    }
+
+    pub(super) fn set_discount(&mut self, record: Versioned<Arc<Discount>>) {
+        self.discounts.insert((record.value.tenant.clone(), record.value.id.clone()), record);
+    }
+
+    pub(super) fn unset_discount(&mut self, tenant: &TenantId, id: &DiscountId) {
+        self.discounts.remove(&(tenant.clone(), id.clone()));
+    }
+
+    pub(super) fn set_rate(&mut self, record: Versioned<ExchangeRate>) {
+        self.rates.insert((record.value.currency, record.value.valid_from), record);
     }
 
     pub(super) fn set_deny(&mut self, record: Versioned<DenyRule>) {

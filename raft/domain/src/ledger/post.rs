@@ -54,6 +54,8 @@ impl Level {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Posted {
     pub account: AccountKey,
+    /// Posted by this charge.
+    pub due: i128,
     /// Beyond what was held.
     pub overrun: i128,
     /// Covered by what had been posted when the node was thought lost: not posted again.
@@ -94,6 +96,6 @@ impl State {
         }
         let overrun = if charge.held { beyond } else { 0 };
         self.ledger.set_account(key.clone(), account);
-        Some(Posted { account: key.clone(), overrun, covered, level })
+        Some(Posted { account: key.clone(), due, overrun, covered, level })
     }
 }

@@ -47,6 +47,14 @@ impl State {
         back > 0
     }
 
+    /// Takes back what was posted, never more than there is; returns how much. What had been an overrun stays told as one.
+    pub(crate) fn take_back_posted(&mut self, key: &AccountKey, amount: i128) -> i128 {
+        let Some(account) = self.ledger.accounts.get_mut(key) else { return 0 };
+        let back = amount.clamp(0, account.posted.max(0));
+        account.posted -= back;
+        back
+    }
+
     /// The node's earlier life has told all it did: what was lent to it and not spent goes back to the accounts.
     pub(crate) fn take_all_returned(&mut self, node: NodeId) -> Vec<AccountKey> {
         let keys = self.lent_to(node);

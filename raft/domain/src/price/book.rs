@@ -10,6 +10,7 @@ use crate::price::{
     Amounts, Currency, Discount, DiscountKind, Discounts, ExchangeRate, Metering, PriceEntry, PriceSubject,
     Quote, QuoteFault, Taken,
 };
+use crate::state::State;
 use crate::time::TimestampMs;
 
 /// A call to be priced.
@@ -20,6 +21,8 @@ pub struct QuoteRequest<'a> {
     pub tool: &'a str,
     /// What the tenant used this month before the call; what is absent is nothing.
     pub used_before: &'a Amounts,
+    /// What was seen of this tenant's calls beyond what the tool's metering declares.
+    pub raised: &'a Amounts,
     pub at: TimestampMs,
     /// Whether the call touches a hard budget.
     pub hard: bool,
@@ -43,6 +46,24 @@ struct Own {
 }
 
 impl PriceBook {
+    /// Of all records of the state.
+    pub fn of(state: &State) -> Self {
+        let mut book = Self::default();
+        state.prices.values().for_each(|record| book.add_price(record.value.clone()));
+        state.meterings.values().for_each(|record| book.add_metering(record.value.clone()));
+        state.discounts.values().for_each(|record| book.add_discount(record.value.clone()));
+        state.rates.values().for_each(|record| book.add_rate(record.value.clone()));
+        book
+    }
+
+    /// Whether both states have the same records to make a book of; cheap, and may say no without need.
+    pub fn is_current(one: &State, other: &State) -> bool {
+        one.prices.ptr_eq(&other.prices)
+            && one.meterings.ptr_eq(&other.meterings)
+            && one.discounts.ptr_eq(&other.discounts)
+            && one.rates.ptr_eq(&other.rates)
+    }
+
     pub fn add_price(&mut self, entry: Arc<PriceEntry>) {
         let own = self.tenants.entry(entry.tenant.clone()).or_default();
         match &entry.subject {
@@ -86,6 +107,7 @@ impl PriceBook {
                 .and_then(|of| self.own_first(tenant, |own| own.model(&of.provider, &of.model, at))),
             discounts: self.discounts(tenant, at),
             used_before: *request.used_before,
+            raised: *request.raised,
         };
         let rate_of =
             |currency| latest(self.rates.get(&currency)?.iter(), at, |rate| (rate.valid_from, rate.version));
@@ -177,7 +199,14 @@ mod tests {
 
     fn quote(book: &PriceBook, at: TimestampMs, hard: bool) -> Result<Quote, QuoteFault> {
         let used_before = &Amounts::default();
-        book.quote(&QuoteRequest { tenant: &acme(), tool: "demo__echo", used_before, at, hard })
+        book.quote(&QuoteRequest {
+            tenant: &acme(),
+            tool: "demo__echo",
+            used_before,
+            raised: used_before,
+            at,
+            hard,
+        })
     }
 
     /// Which entry prices the call.
@@ -287,7 +316,14 @@ mod tests {
         let tier = |tier_from| PriceLine { tier_from, ..line(Meter::Call, "1") };
         let book = book(vec![entry("p", tool("*"), &[tier(0), tier(5), tier(9)])]);
         let used_before = &Amounts::default().with(Meter::Call, 5);
-        let request = QuoteRequest { tenant: &acme(), tool: "t", used_before, at: NOW, hard: true };
+        let request = QuoteRequest {
+            tenant: &acme(),
+            tool: "t",
+            used_before,
+            raised: &Amounts::default(),
+            at: NOW,
+            hard: true,
+        };
         let steps = book.quote(&request).unwrap().lines[0].rate.clone().unwrap().steps;
         assert_eq!(steps.iter().map(|step| step.from).collect::<Vec<_>>(), [5, 9]);
     }

@@ -102,6 +102,13 @@ impl Amounts {
         self
     }
 
+    /// Of each meter the larger number, where either has one and the meter is `self`'s.
+    pub fn larger_of(&self, other: &Self) -> Self {
+        self.iter().fold(Self::default(), |all, (meter, units)| {
+            all.with(meter, units.max(other.get(meter).unwrap_or(0)))
+        })
+    }
+
     /// What is there, in the order of the meters.
     pub fn iter(&self) -> impl Iterator<Item = (Meter, u64)> + '_ {
         Meter::ALL.into_iter().zip(self.0).filter_map(|(meter, units)| Some((meter, units?)))

@@ -73,6 +73,7 @@ pub(super) struct Found<'a> {
     pub model: Option<&'a PriceEntry>,
     pub discounts: Discounts,
     pub used_before: Amounts,
+    pub raised: Amounts,
 }
 
 impl Quote {
@@ -133,7 +134,8 @@ impl Found<'_> {
     fn bound(&self, meter: Meter) -> Option<u64> {
         let declared = self.metering.and_then(|metering| metering.bounds.get(meter));
         let counted = matches!(self.source(meter), None | Some(UsageSource::Counted));
-        declared.or((meter == Meter::Call && counted).then_some(1))
+        let declared = declared.or((meter == Meter::Call && counted).then_some(1));
+        declared.map(|bound| bound.max(self.raised.get(meter).unwrap_or(0)))
     }
 }
 

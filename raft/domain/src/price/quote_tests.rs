@@ -30,7 +30,14 @@ fn bounds() -> Amounts {
 
 fn resolve(book: &PriceBook, tool: &str, hard: bool) -> Result<Quote, QuoteFault> {
     let (tenant, used_before) = (&acme(), &Amounts::default());
-    book.quote(&QuoteRequest { tenant, tool, used_before, at: TimestampMs(1), hard })
+    book.quote(&QuoteRequest {
+        tenant,
+        tool,
+        used_before,
+        raised: &Amounts::default(),
+        at: TimestampMs(1),
+        hard,
+    })
 }
 
 fn usage(input: u64, output: u64, ms: u64) -> Amounts {

@@ -142,6 +142,7 @@ fn every_record_is_told_as_what_it_is() {
         duration_ms: 34,
         observed_at: at,
         charges: vec![],
+        cost: None,
     };
     let refusal = Refusal {
         decision: DecisionId([3; 16]),

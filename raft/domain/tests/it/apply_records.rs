@@ -272,6 +272,7 @@ pub fn admission(revision: Revision) -> Admission {
         mode: SealMode::Sealed,
         observed_at: TimestampMs(START_MS),
         holds: vec![],
+        quote: None,
     }
 }
 

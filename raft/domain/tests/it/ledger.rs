@@ -65,6 +65,7 @@ fn ended(call: u8, account: AccountKey, amount: i128, held: bool) -> Record {
         duration_ms: 0,
         observed_at: TimestampMs(START_MS),
         charges: vec![Charge { account, end: FOREVER, amount, held }],
+        cost: None,
     })
 }
 

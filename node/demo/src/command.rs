@@ -1,6 +1,7 @@
 //! `only1mcp demo`: the demo server over Streamable HTTP on loopback, or over standard input and output.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -35,15 +36,21 @@ pub struct DemoArgs {
     stdio: bool,
 }
 
-/// Serves until `shutdown` resolves, or standard input closes.
-pub async fn run(args: DemoArgs, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    if args.stdio {
-        return serve_messages(rmcp::transport::io::stdio_pipes(), shutdown).await;
-    }
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    println!("http://{}{DEMO_PATH}", listener.local_addr()?);
-    serve_http(listener, args.stateless, shutdown).await
+/// Serves until `shutdown` resolves, or standard input closes. Boxed, so that its code is made in this package and once.
+pub fn run(
+    args: DemoArgs,
+    shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> {
+    Box::pin(async move {
+        if args.stdio {
+            return serve_messages(rmcp::transport::io::stdio_pipes(), shutdown).await;
+        }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        println!("http://{}{DEMO_PATH}", listener.local_addr()?);
+        serve_http(listener, args.stateless, shutdown).await
+    })
 }
 
 /// Speaks newline-separated messages over one transport.

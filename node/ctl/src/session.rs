@@ -223,7 +223,7 @@ impl Connection {
         let ca: &Path =
             self.ca.as_deref().context("--ca (or ONLY1MCP_CA) is needed to know the server by")?;
         let identity = self.cert.as_deref().zip(self.cert_key.as_deref());
-        let config = crate::tls::client_config(ca, identity, &["h2"])?;
+        let config = only1mcp_tls::tls::client_config(ca, identity, &["h2"])?;
         let name =
             ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is no host name"))?;
         Ok((TlsConnector::from(Arc::new(config)), name))

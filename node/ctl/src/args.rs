@@ -1,5 +1,6 @@
 //! What can be typed after `only1mcp ctl`, and where it goes.
 
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -65,15 +66,18 @@ enum Command {
     Whoami,
 }
 
-/// Runs one command; success only when it did what was asked.
-pub async fn run(args: CtlArgs) -> ExitCode {
-    match dispatch(args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            error::print(&failure);
-            ExitCode::FAILURE
+/// Runs one command; success only when it did what was asked. Boxed: code of a future is made where its type is known to
+/// the runtime, here and once instead of in the binary and for each kind of runtime.
+pub fn run(args: CtlArgs) -> Pin<Box<dyn Future<Output = ExitCode> + Send>> {
+    Box::pin(async move {
+        match dispatch(args).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                error::print(&failure);
+                ExitCode::FAILURE
+            }
         }
-    }
+    })
 }
 
 async fn dispatch(args: CtlArgs) -> anyhow::Result<()> {

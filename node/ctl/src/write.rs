@@ -46,7 +46,7 @@ impl WriteArgs {
     }
 
     fn conditional(self, if_revision: Option<u64>) -> Option<pb::WriteOptions> {
-        let id = self.command_id.unwrap_or_else(|| crate::host::HostEntropy.bytes());
+        let id = self.command_id.unwrap_or_else(|| only1mcp_tls::host::HostEntropy.bytes());
         Some(pb::WriteOptions { command_id: id.to_vec().into(), if_revision, wait: self.wait })
     }
 }

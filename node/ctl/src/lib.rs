@@ -6,6 +6,7 @@
 mod accounts;
 mod args;
 mod audit;
+pub mod audit_file;
 mod budget;
 mod cluster;
 mod conditions;
