@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use only1mcp_domain::State;
-use only1mcp_domain::activity::{Hold, Record};
+use only1mcp_domain::activity::{Admission, Hold, Record};
+use only1mcp_domain::cost::Cost;
 use only1mcp_domain::decide::{Evidence, Reason};
 use only1mcp_domain::ids::{CallId, UpstreamId};
 use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitUse, uses};
 use only1mcp_domain::limits;
-use only1mcp_domain::model::Measure;
+use only1mcp_domain::model::PeriodKind;
+use only1mcp_domain::price::QuoteFault;
 use only1mcp_domain::time::TimestampMs;
 use tokio::time::Instant;
 
 use crate::enforcer::{CallFacts, Enforcer};
+use crate::priced::{Priced, PricedCall, Touched, UTC, Used};
 use crate::purse::{InLine, Need, Purse, Shortage};
-use crate::recover::charges_of;
 
 /// How long a call waits, at most, for what is lent elsewhere.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -27,18 +29,16 @@ pub(crate) struct Held {
     pub(crate) holds: Vec<Hold>,
     /// In use until the call ends; they cost nothing and stand in no record.
     permits: Vec<Hold>,
-    /// Counted without being held: soft limits.
-    soft: Vec<Charge>,
+    pub(crate) priced: Priced,
+    touched: Vec<Touched>,
     charged: bool,
 }
 
 impl Held {
-    /// What the call cost: everything that was held.
-    pub(crate) fn charge(&mut self) -> Vec<Charge> {
+    /// What the call cost its accounts by what it used, and the record of that.
+    pub(crate) fn charge(&mut self, admission: &Admission, used: &Used) -> (Vec<Charge>, Option<Box<Cost>>) {
         self.charged = true;
-        let mut charges = charges_of(&self.holds);
-        charges.append(&mut self.soft);
-        charges
+        (self.priced.taken(&used.amounts).charges(&self.touched), self.priced.cost(admission, used))
     }
 
     /// The call ended: gives its permits back. Returns the records that have to go out.
@@ -56,8 +56,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.charged {
-            self.holds.append(&mut self.permits);
-            self.purse.release(self.call, &self.holds);
+            self.purse.release(self.call, &self.permits);
         }
     }
 }
@@ -67,24 +66,32 @@ pub(crate) struct NotHeld {
     pub(crate) reason: Reason,
     /// The limit and when its next period begins.
     pub(crate) limit: Option<(AccountKey, TimestampMs)>,
+    /// What the call's price lacks.
+    pub(crate) fault: Option<QuoteFault>,
+}
+
+impl From<Reason> for NotHeld {
+    fn from(reason: Reason) -> Self {
+        Self { reason, limit: None, fault: None }
+    }
 }
 
 impl From<Shortage> for NotHeld {
     fn from(shortage: Shortage) -> Self {
         match shortage {
             Shortage::Exceeded { account, end } => {
-                Self { reason: Reason::BudgetExceeded, limit: Some((account, end)) }
+                Self { limit: Some((account, end)), ..Reason::BudgetExceeded.into() }
             }
             Shortage::Unavailable { account, end } => {
-                Self { reason: Reason::BudgetUnavailable, limit: Some((account, end)) }
+                Self { limit: Some((account, end)), ..Reason::BudgetUnavailable.into() }
             }
             Shortage::Concurrency { account, end } => {
-                Self { reason: Reason::ConcurrencyExceeded, limit: Some((account, end)) }
+                Self { limit: Some((account, end)), ..Reason::ConcurrencyExceeded.into() }
             }
             Shortage::NoRoom { account, end } => {
-                Self { reason: Reason::AccountsExhausted, limit: Some((account, end)) }
+                Self { limit: Some((account, end)), ..Reason::AccountsExhausted.into() }
             }
-            Shortage::Overloaded => Self { reason: Reason::Overloaded, limit: None },
+            Shortage::Overloaded => Reason::Overloaded.into(),
         }
     }
 }
@@ -102,7 +109,9 @@ impl Enforcer {
     ) -> Result<Held, NotHeld> {
         let state = self.parts.cluster.state();
         let cost_center = state.tenants.get(&facts.tenant).map_or("", |tenant| &tenant.value.cost_center);
-        let touched = uses(
+        let view = self.view();
+        let metering = view.prices.metering(&facts.tenant, item).cloned();
+        let found = uses(
             &state,
             &CallUse {
                 tenant: &facts.tenant,
@@ -111,34 +120,50 @@ impl Enforcer {
                 project: facts.project.as_ref(),
                 item,
                 upstream,
-                model: "",
+                model: metering.as_ref().map_or("", |metering| &metering.model),
                 cost_center,
                 path: &evidence.path,
             },
         );
-        let now = self.purse.enter(call, self.view().now());
+        let now = self.purse.enter(call, view.now());
         let entered = scopeguard(&self.purse, call);
-        let (mut needs, mut soft) = (Vec::new(), Vec::new());
-        for LimitUse { account, limit } in touched {
-            let amount = match limit.measure {
-                Measure::Calls => 1,
-                // An item without a price costs nothing and uses no tokens.
-                Measure::Cost | Measure::Tokens => continue,
-            };
+        let month = self.parts.zones.period(UTC, PeriodKind::Month, now).ok_or(Reason::BrokenRule)?;
+        let priced = Priced::of(
+            PricedCall {
+                state: &state,
+                book: &view.prices,
+                tenant: &facts.tenant,
+                item,
+                cost_center,
+                month: month.start,
+                at: now,
+            },
+            metering,
+            &found,
+        )?;
+        let mut touched = Vec::new();
+        for LimitUse { account, limit } in found {
+            let Some(amount) = priced.most(limit.measure)? else { continue };
             let (account, end) = self.account_at(&state, account, &limit, now)?;
-            if limit.hard {
-                needs.push(Need { account, end, amount });
-            } else {
-                soft.push(Charge { account, end, amount, held: false });
-            }
+            let hold = Hold { account, end, amount };
+            touched.push(Touched { hold, measure: limit.measure, hard: limit.hard });
         }
-        if needs.len() + soft.len() > limits::CALL_ACCOUNTS_MAX {
-            return Err(NotHeld { reason: Reason::BrokenRule, limit: None });
+        if touched.len() > limits::CALL_ACCOUNTS_MAX {
+            return Err(Reason::BrokenRule.into());
         }
+        let needs = needs_of(&touched);
         let (purse, charged) = (self.purse.clone(), false);
         if needs.is_empty() {
             entered.done();
-            return Ok(Held { purse, call, holds: Vec::new(), permits: Vec::new(), soft, charged });
+            return Ok(Held {
+                purse,
+                call,
+                holds: Vec::new(),
+                permits: Vec::new(),
+                priced,
+                touched,
+                charged,
+            });
         }
         let wait = deadline.saturating_duration_since(Instant::now()).min(WAIT_MAX);
         let until = Instant::now() + wait;
@@ -149,7 +174,7 @@ impl Enforcer {
         let newest = || self.parts.cluster.state();
         let held = InLine::new(purse.clone(), call, answer).wait(until, newest).await?;
         let (permits, holds) = held.into_iter().partition(|hold| hold.account.limit.is_standing());
-        Ok(Held { purse, call, holds, permits, soft, charged })
+        Ok(Held { purse, call, holds, permits, priced, touched, charged })
     }
 
     /// The account of the period that holds `now`: one that is open already, or the calendar's.
@@ -164,9 +189,16 @@ impl Enforcer {
             return Ok((open.clone(), found.end));
         }
         let period = self.parts.zones.period(&limit.zone, limit.period, now);
-        let period = period.ok_or(NotHeld { reason: Reason::BrokenRule, limit: None })?;
+        let period = period.ok_or(Reason::BrokenRule)?;
         Ok((AccountKey { start: period.start, ..account }, period.end))
     }
+}
+
+/// What must be in hand before the call is sent. What can cost nothing needs no slice, of whatever account.
+fn needs_of(touched: &[Touched]) -> Vec<Need> {
+    let held = touched.iter().filter(|touched| touched.hard && touched.hold.amount > 0);
+    let need = |Hold { account, end, amount }: Hold| Need { account, end, amount };
+    held.map(|touched| need(touched.hold.clone())).collect()
 }
 
 /// Takes the call out of the purse again where it does not come to wait.

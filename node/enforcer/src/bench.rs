@@ -1,5 +1,6 @@
 //! The purse as `benches/purse.rs` sees it: what is otherwise nobody's but this crate's. Built for that benchmark alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use only1mcp_domain::State;
@@ -28,7 +29,7 @@ impl Turn {
 
 impl BenchPurse {
     pub fn open(node: NodeId) -> Self {
-        let purse = Purse::new(node);
+        let purse = Purse::new(node, Arc::default());
         purse.open();
         Self(purse)
     }

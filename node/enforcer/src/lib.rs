@@ -12,11 +12,13 @@ mod batcher;
 pub mod bench;
 mod bound;
 mod enforcer;
+mod fallback;
 mod freshness;
 mod journal_record;
 mod metrics;
 mod minute;
 mod ports;
+mod priced;
 mod purse;
 mod recover;
 mod refusals;
@@ -32,5 +34,6 @@ pub use ports::{
     BatchNote, Clock, ClusterPort, Entropy, Flushed, JournalPort, JournalRecordAt, Note, Parts,
     ProposeFailure,
 };
+pub use priced::Used;
 pub use view::View;
 pub use zones::SystemZones;

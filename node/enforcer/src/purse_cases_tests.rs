@@ -29,7 +29,7 @@ async fn a_permit_that_another_node_waits_for_is_not_kept_for_the_next_call_here
     assert!(permit_waiters(&world) >= 1);
     // Without a turn for the others, the calls that wait on node 1 would take every permit that is freed there.
     for _ in 0..3 {
-        world.end(0, 0);
+        world.end(0, 0, 100);
         (0..5).for_each(|_| world.pass());
     }
     assert_eq!(world.nodes[1].open.len(), 1);
