@@ -48,7 +48,15 @@ impl Account {
 
     /// What may still be lent under `limit`.
     pub fn available(&self, limit: i128) -> i128 {
+        #[cfg(feature = "mutants")]
+        let limit = self.lifted(limit);
         limit.saturating_sub(self.taken()).max(0)
+    }
+
+    #[cfg(feature = "mutants")]
+    pub(super) fn lifted(&self, limit: i128) -> i128 {
+        let lifts = crate::mutants::is(crate::mutants::Mutant::GrantPastDecrease);
+        if lifts { limit.max(self.ceiling) } else { limit }
     }
 
     /// Whether `amount` can never be had under `limit`, whatever is returned.
