@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use only1mcp_domain::command::Command;
-use only1mcp_domain::ids::{GrantId, TenantId};
-use only1mcp_domain::model::TenantStatus;
+use only1mcp_domain::ids::{GrantId, NodeId, TenantId};
+use only1mcp_domain::model::{Budget, PeriodKind, TenantStatus};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::sleep;
 use turmoil::net::TcpStream;
@@ -30,6 +30,14 @@ async fn ask(node: u64, ask: &Ask) -> Option<Answer> {
         Answer::parse(&line)
     };
     tokio::time::timeout(ANSWER_WITHIN, talk).await.ok()?
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Job {
+    Call,
+    /// Calls of the tight tenant, and at the end all that is left of its budget.
+    Spend,
+    Administrate,
 }
 
 /// A client and the randomness it acts on.
@@ -77,16 +85,58 @@ impl Client {
         }
     }
 
+    /// Calls of the tenant whose limits bind; and once it is told to, until a limit is used up.
+    pub async fn spend(mut self) {
+        while !self.is_over() {
+            sleep(self.rng.ms(5, 120)).await;
+            let node = self.rng.between(1, 3);
+            let Some(principal) = self.rng.pick(&scene::CALLERS) else { return };
+            let work_ms = self.rng.between(0, 60);
+            let hasty = self.rng.percent(5);
+            self.spend_once(node, principal, work_ms, hasty).await;
+        }
+        while !locked(&self.stage.oracle).spend_the_rest {
+            sleep(self.rng.ms(5, 20)).await;
+        }
+        loop {
+            let node = self.rng.between(1, 3);
+            match self.spend_once(node, scene::SPARING, 1, false).await {
+                Some(Answer::Exceeded) => break,
+                Some(Answer::Unavailable) => {
+                    let what = format!("n{node} refused a call though all that is left could be reached");
+                    self.stage.violated("P1 liveness", what);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let mut oracle = locked(&self.stage.oracle);
+        oracle.spenders_done = oracle.spenders_done.saturating_add(1);
+    }
+
+    async fn spend_once(&self, node: u64, principal: &str, work_ms: u64, hasty: bool) -> Option<Answer> {
+        let (tenant, principal) = (scene::TIGHT.to_owned(), principal.to_owned());
+        let call = Ask::Call { tenant, principal, work_ms, hasty };
+        let answer = ask(node, &call).await;
+        let text = answer.map_or("no answer".to_owned(), |answer| answer.to_string());
+        self.stage.trace.line(&self.name, format_args!("n{node} {call}: {text}"));
+        answer
+    }
+
     /// Writes and reads until told to stop; then settles what is unknown.
     pub async fn administrate(mut self) {
         let mut number: u64 = 0;
         let mut standing: Vec<GrantId> = Vec::new();
+        let mut budgets = self.stage.budgets.clone();
         while !self.is_over() {
             sleep(self.rng.ms(20, 300)).await;
             number = number.saturating_add(1);
-            let step = match self.rng.between(0, 9) {
+            let step = match self.rng.between(0, 13) {
                 0..=4 => self.grant(number, &mut standing).await,
                 5..=7 if !standing.is_empty() => self.revoke(&mut standing).await,
+                8..=10 => self.limit(&mut budgets).await,
+                11 => self.begin_anew(&budgets).await,
+                12 if self.rng.percent(40) => self.force_close().await,
                 _ => self.toggle().await,
             };
             if step.is_none() {
@@ -94,7 +144,53 @@ impl Client {
                 return;
             }
         }
+        if self.lift(&mut budgets).await.is_none() {
+            self.stage.violated("the harness", "the limits could not be lifted");
+        }
         locked(&self.stage.oracle).administrator_is_done = true;
+    }
+
+    /// Sets one limit anew, lower or higher.
+    async fn limit(&mut self, budgets: &mut [Budget]) -> Option<()> {
+        let last = u64::try_from(budgets.len()).ok()?.checked_sub(1)?;
+        let at = usize::try_from(self.rng.between(0, last)).ok()?;
+        let budget = budgets.get_mut(at)?;
+        // Mostly about what it was: a lowered limit is soon below what is lent, a raised one soon used up again.
+        let percent = self.rng.between(40, 170);
+        let amount = budget.amount.checked_mul(percent.into())?.checked_div(100)?;
+        budget.amount = amount.clamp(5, 400);
+        self.put(budget.clone()).await
+    }
+
+    async fn put(&mut self, budget: Budget) -> Option<()> {
+        let command = Command::PutBudget { budget: Box::new(budget), if_revision: None };
+        self.write(command, |_| {}).await.map(drop)
+    }
+
+    /// Takes the minute's limit away for a moment.
+    async fn begin_anew(&mut self, budgets: &[Budget]) -> Option<()> {
+        let minute = budgets.last()?.clone();
+        let gone = Command::DeleteBudget { tenant: minute.tenant.clone(), budget: minute.id.clone() };
+        self.write(gone, |_| {}).await?;
+        sleep(self.rng.ms(0, 500)).await;
+        self.put(minute).await
+    }
+
+    /// Takes a node for lost, which it may not be.
+    async fn force_close(&mut self) -> Option<()> {
+        let node = NodeId(self.rng.between(1, 3));
+        self.write(Command::ForceClose { node, account: None }, |_| {}).await.map(drop)
+    }
+
+    /// Leaves one limit that binds: the one that never begins anew, with some more to spend.
+    async fn lift(&mut self, budgets: &mut [Budget]) -> Option<()> {
+        for budget in budgets {
+            let more = i128::from(self.rng.between(5, 25));
+            let binds = budget.period == PeriodKind::Total;
+            budget.amount = if binds { budget.amount.checked_add(more)? } else { scene::PLENTY };
+            self.put(budget.clone()).await?;
+        }
+        Some(())
     }
 
     async fn grant(&mut self, number: u64, standing: &mut Vec<GrantId>) -> Option<()> {

@@ -17,6 +17,28 @@ pub enum Fault {
     /// Messages wait until the link is mended.
     Hold(u64, u64),
     Mend(u64, u64),
+    /// The wall clock is wrong by this much; 0: right again.
+    Clock(u64, i64),
+    /// The process stands still for this long, between checking a call and sending it, and its disk with it.
+    Pause(u64, u64),
+    /// A crash, after which the node finds its journal as it was at an earlier one.
+    OldJournal(u64),
+}
+
+impl Fault {
+    /// `None` for the end of one.
+    pub fn kind(&self) -> Option<&'static str> {
+        Some(match self {
+            Fault::Crash(_) => "crash",
+            Fault::Cut(..) => "cut",
+            Fault::CutOneWay(..) => "cut one way",
+            Fault::Hold(..) => "hold",
+            Fault::Clock(_, jump_ms) if *jump_ms != 0 => "clock jump",
+            Fault::Pause(..) => "pause",
+            Fault::OldJournal(_) => "old journal put back",
+            Fault::Restart(_) | Fault::Mend(..) | Fault::Clock(..) => return None,
+        })
+    }
 }
 
 /// The same for one pair of nodes, whichever is named first.
@@ -32,12 +54,14 @@ pub struct Faults {
     down: BTreeMap<u64, u64>,
     /// Broken links and when they are mended.
     broken: BTreeMap<Link, u64>,
+    /// A node whose clock is wrong, and until when. One at a time: time is what most of the nodes think.
+    wrong: Option<(u64, u64)>,
 }
 
 impl Faults {
     pub fn new(mut rng: Rng, begin_ms: u64) -> Self {
         let next_ms = begin_ms.saturating_add(rng.between(100, 1_500));
-        Self { rng, next_ms, down: BTreeMap::new(), broken: BTreeMap::new() }
+        Self { rng, next_ms, down: BTreeMap::new(), broken: BTreeMap::new(), wrong: None }
     }
 
     /// What is due at `now_ms`.
@@ -60,6 +84,9 @@ impl Faults {
         let mended: Vec<Link> =
             self.broken.iter().filter(|(_, at)| **at <= now_ms).map(|(link, _)| *link).collect();
         let mut done = Vec::new();
+        if let Some((node, _)) = self.wrong.take_if(|(_, until)| *until <= now_ms) {
+            done.push(Fault::Clock(node, 0));
+        }
         for node in up {
             self.down.remove(&node);
             done.push(Fault::Restart(node));
@@ -72,15 +99,23 @@ impl Faults {
     }
 
     fn strike(&mut self, now_ms: u64, due: &mut Vec<Fault>) {
-        match self.rng.between(0, 99) {
+        match self.rng.between(0, 129) {
             0..=34 => {
                 let node = self.rng.between(1, 3);
-                self.crash(node, now_ms, due);
+                self.crash(node, now_ms, Fault::Crash, due);
             }
+            100..=107 => {
+                let node = self.rng.between(1, 3);
+                self.crash(node, now_ms, Fault::OldJournal, due);
+            }
+            108..=118 => self.wrong_clock(now_ms, due),
+            119..=129 => due.push(Fault::Pause(self.rng.between(1, 3), self.rng.between(100, 4_000))),
             // Power loss of two nodes, or of all.
             35..=44 => {
                 let spared = self.rng.between(0, 3);
-                (1..=3).filter(|node| *node != spared).for_each(|node| self.crash(node, now_ms, due));
+                (1..=3)
+                    .filter(|node| *node != spared)
+                    .for_each(|node| self.crash(node, now_ms, Fault::Crash, due));
             }
             45..=59 => {
                 // One node alone.
@@ -95,14 +130,25 @@ impl Faults {
         }
     }
 
-    fn crash(&mut self, node: u64, now_ms: u64, due: &mut Vec<Fault>) {
+    fn crash(&mut self, node: u64, now_ms: u64, fault: fn(u64) -> Fault, due: &mut Vec<Fault>) {
         if self.down.contains_key(&node) {
             return;
         }
         let quick = self.rng.percent(50);
         let away_ms = if quick { self.rng.between(1, 100) } else { self.rng.between(100, 4_000) };
         self.down.insert(node, now_ms.saturating_add(away_ms));
-        due.push(Fault::Crash(node));
+        due.push(fault(node));
+    }
+
+    fn wrong_clock(&mut self, now_ms: u64, due: &mut Vec<Fault>) {
+        if self.wrong.is_some() {
+            return;
+        }
+        let node = self.rng.between(1, 3);
+        let far = i64::try_from(self.rng.between(300, 90_000)).unwrap_or(300);
+        let jump_ms = if self.rng.percent(50) { far } else { far.saturating_neg() };
+        self.wrong = Some((node, now_ms.saturating_add(self.rng.between(500, 6_000))));
+        due.push(Fault::Clock(node, jump_ms));
     }
 
     fn some_link(&mut self, now_ms: u64, due: &mut Vec<Fault>, fault: fn(u64, u64) -> Fault) {

@@ -7,6 +7,7 @@
 
 mod client;
 mod faults;
+mod history;
 pub mod invariants;
 mod node;
 mod oracle;

@@ -91,7 +91,17 @@ pub struct Oracle {
     pub refusals_lost: u64,
     /// Calls that a client got an answer to since faults ended, by client.
     pub served_after_faults: BTreeMap<String, u64>,
+    /// Why calls were refused for want of an allowance, and how often.
+    pub exceeded: u64,
+    pub unavailable: u64,
+    /// By kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Lives whose journal was replaced by an older copy: of the node, after the first, up to the second.
+    pub forgotten: Vec<(Life, Life)>,
     pub faults_over: bool,
+    /// Callers of the tight tenant are to spend what is left.
+    pub spend_the_rest: bool,
+    pub spenders_done: u64,
     /// This node is asked to read from its lease, again and again.
     pub lease_reader: Option<u64>,
     /// When the latest question was asked that was answered from a lease.
@@ -147,6 +157,19 @@ impl Oracle {
         let guest = crate::scene::GUESTS.contains(&principal);
         let ungranted = guest && !own.any(|granted| granted.register.allows(&true));
         (suspended || ungranted).then_some(self.authority)
+    }
+
+    pub fn struck(&mut self, kind: &'static str) {
+        let count = self.faults.entry(kind).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Nothing need stand of the call but what it was lent: its node lost its journal.
+    pub fn is_forgotten(&self, call: &CallId) -> bool {
+        let Some(Call { life, .. }) = self.calls.get(call) else { return false };
+        self.forgotten.iter().any(|(after, upto)| {
+            life.node == after.node && life.number > after.number && life.number <= upto.number
+        })
     }
 
     pub fn withheld(&mut self, call: CallId) {

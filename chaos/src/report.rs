@@ -14,6 +14,8 @@ pub struct Report {
     pub nodes: Vec<String>,
     /// What was done, in numbers.
     pub summary: String,
+    /// Those that struck, by kind.
+    pub faults: String,
 }
 
 impl Report {
@@ -30,6 +32,7 @@ impl fmt::Display for Report {
         for node in &self.nodes {
             writeln!(f, "{node}")?;
         }
+        writeln!(f, "faults: {}", self.faults)?;
         writeln!(f, "{}", self.summary)?;
         for violation in &self.violations {
             writeln!(f, "VIOLATED {violation}")?;

@@ -4,18 +4,27 @@ use std::collections::BTreeMap;
 
 use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Via};
 use only1mcp_domain::ids::{
-    ApiKeyId, CommandId, Digest, GrantId, IdError, NodeId, PrincipalId, RoleId, TenantId, UpstreamId,
+    ApiKeyId, BudgetId, CommandId, Digest, GrantId, IdError, NodeId, PrincipalId, RoleId, TenantId,
+    UpstreamId,
 };
 use only1mcp_domain::model::{
-    ApiKey, BillingAccount, ClusterSettings, Constraints, Grant, IsolationMode, JoinToken, NetworkConfig,
-    Principal, PrincipalKind, Quota, ResourceQuotas, SealMode, SessionMode, Tenant, TenantStatus, TenantTier,
-    Transport, Upstream,
+    ApiKey, BillingAccount, Budget, BudgetScope, ClusterSettings, Constraints, Dimension, Grant,
+    IsolationMode, JoinToken, Measure, NetworkConfig, PeriodKind, Principal, PrincipalKind, Quota,
+    ResourceQuotas, SealMode, SessionMode, Tenant, TenantStatus, TenantTier, Transport, Upstream,
 };
 use only1mcp_domain::time::TimestampMs;
 
+use crate::rng::Rng;
+
 /// When every world begins. Units: milliseconds since the Unix epoch.
 pub const BEGIN_MS: u64 = 1_800_000_000_000;
-pub const TENANTS: [&str; 2] = ["acme", "beta"];
+pub const TENANTS: [&str; 3] = ["acme", "beta", TIGHT];
+/// The tenant whose limits bind.
+pub const TIGHT: &str = "tight";
+/// Its principal that has a budget for good besides, which never begins anew.
+pub const SPARING: &str = "c2";
+/// Enough for whatever a world may call.
+pub const PLENTY: i128 = 1_000_000;
 /// Principals of each tenant that always may call.
 pub const CALLERS: [&str; 3] = ["c0", "c1", "c2"];
 /// Principals of `acme` whose grants come and go.
@@ -138,6 +147,39 @@ fn upstream(tenant: &TenantId) -> Result<Upstream, IdError> {
     })
 }
 
+/// A hard budget of calls, of the whole tenant.
+pub fn budget(tenant: &TenantId, id: &str, amount: i128, period: PeriodKind) -> Result<Budget, IdError> {
+    Ok(Budget {
+        tenant: tenant.clone(),
+        id: BudgetId::new(id)?,
+        scope: BudgetScope::default(),
+        per: None,
+        measure: Measure::Calls,
+        period,
+        zone: if period == PeriodKind::Day { "UTC".to_owned() } else { String::new() },
+        amount,
+        hard: true,
+        description: String::new(),
+        created_at: AT,
+        created_by: "sim".to_owned(),
+    })
+}
+
+/// The tight tenant's budgets: nested ones (the tenant's hour, each principal's hour), crossing ones (a tool's day), one
+/// that begins anew while faults strike (a minute's), one that never does.
+pub fn budgets(rng: &mut Rng) -> Result<Vec<Budget>, IdError> {
+    let tight = TenantId::new(TIGHT)?;
+    let mut make =
+        |id: &str, (from, to): (u64, u64), period| budget(&tight, id, rng.between(from, to).into(), period);
+    let user = Budget { per: Some(Dimension::Principal), ..make("user", (30, 120), PeriodKind::Hour)? };
+    let tool = Budget { per: Some(Dimension::Tool), ..make("tool", (60, 400), PeriodKind::Day)? };
+    let sparing = BudgetScope { principal: Some(PrincipalId::new(SPARING)?), ..BudgetScope::default() };
+    let total = Budget { scope: sparing, ..make("total", (15, 80), PeriodKind::Total)? };
+    let hour = make("hour", (50, 250), PeriodKind::Hour)?;
+    let minute = make("minute", (20, 120), PeriodKind::Minute)?;
+    Ok(vec![hour, user, tool, total, minute])
+}
+
 pub fn upstream_id() -> Result<UpstreamId, IdError> {
     UpstreamId::new("demo")
 }
@@ -159,7 +201,7 @@ pub fn form() -> Result<Command, IdError> {
 /// The token that lets `node` in, and its registration.
 pub fn admit_node(node: NodeId) -> Result<[Command; 2], IdError> {
     let id = ApiKeyId::new(format!("token-{}", node.0))?;
-    let expires_at = AT.plus_ms(3_600_000);
+    let expires_at = AT.plus_ms(24 * 3_600_000);
     let token = JoinToken { id: id.clone(), mac: Digest([3; 32]), created_at: AT, expires_at };
     let node = RegisterNode { token: Some(id), ..register(node) };
     Ok([Command::CreateJoinToken(token), Command::RegisterNode(node)])

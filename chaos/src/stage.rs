@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use only1mcp_domain::command::Entry;
+use only1mcp_domain::model::Budget;
 
+use crate::history::History;
 use crate::invariants::Watch;
 use crate::oracle::Oracle;
 use crate::trace::{SimTime, Trace};
@@ -18,19 +20,24 @@ pub struct Stage {
     pub trace: Trace,
     pub oracle: Mutex<Oracle>,
     pub watch: Mutex<Watch>,
+    pub history: Mutex<History>,
+    /// The tight tenant's, as the world begins with them.
+    pub budgets: Vec<Budget>,
     /// Administrative writes that clients ask nodes for, by number.
     pub writes: Mutex<Vec<Entry>>,
     violations: Mutex<Vec<String>>,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub fn new(budgets: Vec<Budget>) -> Self {
         let time = SimTime::default();
         Self {
             trace: Trace::new(time.clone()),
             time,
             oracle: Mutex::default(),
             watch: Mutex::default(),
+            history: Mutex::default(),
+            budgets,
             writes: Mutex::default(),
             violations: Mutex::default(),
         }

@@ -45,7 +45,7 @@ pub use files::free_bytes;
 pub use folder::DataFolder;
 pub use journal::{Journal, JournalPosition};
 pub use mem_engine::MemEngine;
-pub use mem_journal::MemJournal;
+pub use mem_journal::{JournalCopy, MemJournal};
 pub use mem_log::MemRaftLog;
 pub use mem_segments::MemSegments;
 pub use memory::{Fault, MemDisk, MemOptions};

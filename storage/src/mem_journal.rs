@@ -86,6 +86,27 @@ impl JournalDisk {
     }
 }
 
+/// What was synced in a journal at some moment.
+#[derive(Clone, Debug)]
+pub struct JournalCopy {
+    durable: VecDeque<(u64, Bytes)>,
+    last: u64,
+}
+
+impl JournalDisk {
+    pub fn copy(&self) -> JournalCopy {
+        JournalCopy { durable: self.durable.clone(), last: self.last }
+    }
+
+    pub fn put_back(&mut self, copy: JournalCopy) -> Calls {
+        let calls = self.take_calls();
+        self.durable = copy.durable;
+        self.last = copy.last;
+        self.cut = None;
+        calls
+    }
+}
+
 /// A journal in memory.
 #[derive(Debug)]
 pub struct MemJournal {

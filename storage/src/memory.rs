@@ -12,7 +12,7 @@ use only1mcp_domain::ids::Digest;
 use crate::error::StorageError;
 use crate::flushed::{call, lock};
 use crate::mem_engine::{EngineDisk, MemEngine};
-use crate::mem_journal::{JournalDisk, MemJournal};
+use crate::mem_journal::{JournalCopy, JournalDisk, MemJournal};
 use crate::mem_log::{LogDisk, MemRaftLog};
 use crate::mem_segments::{MemSegments, SegmentDisk};
 use crate::raft_log::Flushed;
@@ -117,6 +117,20 @@ impl MemDisk {
         let Ok(mut inner) = lock(&self.inner) else { return };
         inner.generation += 1;
         let dropped = inner.log.lose_end(records, torn);
+        drop(inner);
+        drop(dropped);
+    }
+
+    /// A copy of what is synced in the journal, as a backup would take it.
+    pub fn copy_journal(&self) -> Option<JournalCopy> {
+        lock(&self.inner).ok().map(|inner| inner.journal.copy())
+    }
+
+    /// An older copy of the journal is put back. Handles given out before answer `Closed`.
+    pub fn put_journal_back(&self, copy: JournalCopy) {
+        let Ok(mut inner) = lock(&self.inner) else { return };
+        inner.generation += 1;
+        let dropped = inner.journal.put_back(copy);
         drop(inner);
         drop(dropped);
     }

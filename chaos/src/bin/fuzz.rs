@@ -1,22 +1,26 @@
 //! Runs worlds: many seeds, each in a process of its own, or one seed again.
 //!
 //! `fuzz --seeds N [--from SEED] [--minutes M] [--jobs J]` runs seeds until one fails; `fuzz --reproduce SEED` prints what
-//! happens under one. Both take `--scenario NAME` and `--mutant NAME`.
+//! happens under one. Both take `--scenario NAME` and `--mutant NAME`. `fuzz --mutants SEEDS` runs every mutant of this
+//! build until it is caught and prints a table.
 
+use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use only1mcp_chaos::{Mutant, Options, Scenario};
 
-const USAGE: &str = "usage: fuzz --seeds N [--from SEED] [--minutes M] [--jobs J] | --reproduce SEED
-       [--scenario storm|vote-gate] [--mutant none|log-before-sync|journal-before-sync|journal-drops]";
+const USAGE: &str =
+    "usage: fuzz --seeds N [--from SEED] [--minutes M] [--jobs J] | --reproduce SEED | --mutants SEEDS
+       [--scenario storm|vote-gate] [--mutant NAME]";
 /// Lines of a failed world's trace that are shown; the rest comes with `--reproduce`.
 const SHOWN_LINES: usize = 40;
 
 #[derive(Debug)]
 struct Arguments {
     reproduce: Option<u64>,
+    mutants: Option<u64>,
     seeds: u64,
     from: u64,
     minutes: Option<u64>,
@@ -28,6 +32,7 @@ struct Arguments {
 fn arguments() -> Option<Arguments> {
     let mut parsed = Arguments {
         reproduce: None,
+        mutants: None,
         seeds: 0,
         from: 1,
         minutes: None,
@@ -40,6 +45,7 @@ fn arguments() -> Option<Arguments> {
         let value = words.next()?;
         match word.as_str() {
             "--reproduce" => parsed.reproduce = Some(value.parse().ok()?),
+            "--mutants" => parsed.mutants = Some(value.parse().ok()?),
             "--seeds" => parsed.seeds = value.parse().ok()?,
             "--from" => parsed.from = value.parse().ok()?,
             "--minutes" => parsed.minutes = Some(value.parse().ok()?),
@@ -52,7 +58,7 @@ fn arguments() -> Option<Arguments> {
     if parsed.minutes.is_some() && parsed.seeds == 0 {
         parsed.seeds = u64::MAX;
     }
-    (parsed.reproduce.is_some() || parsed.seeds > 0).then_some(parsed)
+    (parsed.reproduce.is_some() || parsed.mutants.is_some() || parsed.seeds > 0).then_some(parsed)
 }
 
 fn main() -> ExitCode {
@@ -60,9 +66,12 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match arguments.reproduce {
-        Some(seed) => reproduce(Options { seed, scenario: arguments.scenario, mutant: arguments.mutant }),
-        None => fuzz(&arguments),
+    match (arguments.reproduce, arguments.mutants) {
+        (Some(seed), _) => {
+            reproduce(Options { seed, scenario: arguments.scenario, mutant: arguments.mutant })
+        }
+        (None, Some(seeds)) => mutants(seeds, arguments.from),
+        (None, None) => fuzz(&arguments),
     }
 }
 
@@ -80,6 +89,7 @@ fn reproduce(options: Options) -> ExitCode {
             if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(why) => {
+            println!("VIOLATED panic: {why}");
             println!("seed {} FAILED: {why}", options.seed);
             ExitCode::FAILURE
         }
@@ -92,10 +102,49 @@ fn uptime_s() -> u64 {
     text.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
+/// What many worlds came to.
+#[derive(Default)]
+struct Totals {
+    worlds: u64,
+    simulated_ms: u64,
+    faults: BTreeMap<String, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, world: &Held) {
+        self.worlds = self.worlds.saturating_add(1);
+        self.simulated_ms = self.simulated_ms.saturating_add(world.simulated_ms);
+        for fault in world.faults.split(", ") {
+            let Some((kind, count)) = fault.rsplit_once(' ') else { continue };
+            let sum = self.faults.entry(kind.to_owned()).or_default();
+            *sum = sum.saturating_add(count.parse().unwrap_or(0));
+        }
+    }
+
+    fn tell(&self, real_s: u64) {
+        let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let simulated_s = self.simulated_ms / 1_000;
+        // A simulated hour per real hour is a simulated second per real second.
+        println!(
+            "{} worlds held in {real_s} s: {}.{:02} simulated hours, {} simulated hours per real hour; faults: {}",
+            self.worlds,
+            simulated_s / 3_600,
+            simulated_s % 3_600 / 36,
+            simulated_s / real_s.max(1),
+            faults.join(", ")
+        );
+    }
+}
+
+/// How often a long run says how far it is.
+const TELL_EVERY_S: u64 = 60;
+
 fn fuzz(arguments: &Arguments) -> ExitCode {
-    let until = arguments.minutes.map(|minutes| uptime_s().saturating_add(minutes.saturating_mul(60)));
+    let begin = uptime_s();
+    let until = arguments.minutes.map(|minutes| begin.saturating_add(minutes.saturating_mul(60)));
     let next = AtomicU64::new(0);
-    let failed = Mutex::new(None);
+    let told = AtomicU64::new(begin);
+    let (failed, totals) = (Mutex::new(None), Mutex::new(Totals::default()));
     let run = || loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let late = until.is_some_and(|until| uptime_s() >= until);
@@ -103,8 +152,17 @@ fn fuzz(arguments: &Arguments) -> ExitCode {
             return;
         }
         let seed = arguments.from.saturating_add(number);
-        match world(seed, arguments) {
-            Ok(summary) => println!("seed {seed}: {summary}"),
+        match world(seed, arguments.scenario, arguments.mutant) {
+            Ok(held) => {
+                println!("seed {seed}: {}", held.summary);
+                let Ok(mut totals) = totals.lock() else { return };
+                totals.add(&held);
+                let now = uptime_s();
+                if now >= told.load(Ordering::Relaxed).saturating_add(TELL_EVERY_S) {
+                    told.store(now, Ordering::Relaxed);
+                    totals.tell(now.saturating_sub(begin));
+                }
+            }
             Err(end) => {
                 if let Ok(mut failed) = failed.lock() {
                     failed.get_or_insert((seed, end));
@@ -117,6 +175,9 @@ fn fuzz(arguments: &Arguments) -> ExitCode {
             scope.spawn(run);
         }
     });
+    if let Ok(totals) = totals.into_inner() {
+        totals.tell(uptime_s().saturating_sub(begin));
+    }
     match failed.into_inner() {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some((_, end))) => {
@@ -127,19 +188,66 @@ fn fuzz(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// One world in a process of its own. Gives its summary, or the end of what it printed.
-fn world(seed: u64, arguments: &Arguments) -> Result<String, String> {
+/// Every mutant until it is caught.
+fn mutants(seeds: u64, from: u64) -> ExitCode {
+    println!("| mutant | seeds tried | caught by seed | caught by |\n|---|---|---|---|");
+    let mut all_caught = true;
+    for name in Mutant::names() {
+        let Some(mutant) = Mutant::parse(name) else { continue };
+        let scenario = if name == "no-vote-gate" { Scenario::VoteGate } else { Scenario::Storm };
+        let mut tried = 0_u64;
+        let caught = (from..from.saturating_add(seeds)).find_map(|seed| {
+            tried = tried.saturating_add(1);
+            world(seed, scenario, mutant).err().map(|end| (seed, broken(&end)))
+        });
+        match &caught {
+            Some((seed, what)) => println!("| {name} | {tried} | {seed} | {what} |"),
+            None => println!("| {name} | {tried} | | NOT CAUGHT |"),
+        }
+        all_caught &= caught_rightly(&caught);
+    }
+    if all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A harness that fails by itself has caught nothing.
+fn caught_rightly(caught: &Option<(u64, String)>) -> bool {
+    caught.as_ref().is_some_and(|(_, what)| !what.is_empty() && !what.contains("the harness"))
+}
+
+/// The invariants that a failed world names, each once.
+fn broken(end: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for line in end.lines().filter_map(|line| line.strip_prefix("VIOLATED ")) {
+        let name = line.split(':').next().unwrap_or(line);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join("; ")
+}
+
+/// A world in which everything held.
+struct Held {
+    summary: String,
+    faults: String,
+    simulated_ms: u64,
+}
+
+/// One world in a process of its own. `Err`: the end of what it printed.
+fn world(seed: u64, scenario: Scenario, mutant: Mutant) -> Result<Held, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new(program)
         .args(["--reproduce", &seed.to_string()])
-        .args(["--scenario", arguments.scenario.name(), "--mutant", arguments.mutant.name()])
+        .args(["--scenario", scenario.name(), "--mutant", mutant.name()])
         .output()
         .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<&str> = text.lines().collect();
     if output.status.success() {
-        let summary = lines.iter().rev().nth(1).copied().unwrap_or_default();
-        return Ok(summary.to_owned());
+        let summary = lines.iter().rev().nth(1).copied().unwrap_or_default().to_owned();
+        let faults = lines.iter().rev().find_map(|line| line.strip_prefix("faults: ")).unwrap_or_default();
+        let simulated_ms = summary.split(' ').next().and_then(|ms| ms.parse().ok()).unwrap_or(0);
+        return Ok(Held { faults: faults.to_owned(), simulated_ms, summary });
     }
     let shown: Vec<&str> = lines.iter().rev().take(SHOWN_LINES).rev().copied().collect();
     Err(format!("{}\n{}", shown.join("\n"), String::from_utf8_lossy(&output.stderr)))

@@ -1,17 +1,30 @@
 //! What must hold in every world: one invariant a file, each with its source. Those of Raft are watched while a world
-//! runs; those of the product are checked on what every node holds at the end.
+//! runs; those of the product are checked on what every node holds at the end, and those of the ledger on every entry.
 
 pub mod acknowledged;
 pub mod admin;
 pub mod calls;
 pub mod chain;
+pub mod charged_once;
+mod conservation;
+pub mod crossing;
 pub mod election;
 pub mod escrow;
+mod fencing;
+mod lending;
+mod local;
 pub mod log_matching;
 pub mod monotonic;
+mod periods;
 pub mod refusals;
 pub mod sealed;
+pub mod spendable;
 pub mod state_machine;
+pub mod steps;
+mod stranding;
+#[cfg(test)]
+mod testing;
+pub mod truth;
 pub mod votes;
 
 use std::collections::BTreeMap;

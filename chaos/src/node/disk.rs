@@ -28,6 +28,7 @@ impl WatchedLog {
         let last = last.map_or(0, |position| position.index);
         let result = locked(&self.stage.watch).acknowledged.opened(self.node, last);
         self.stage.check("P6 acknowledged entries", result);
+        locked(&self.stage.history).ends_at(self.node, last);
     }
 
     fn watched(&self, records: &[LogRecord], flushed: Flushed) -> Flushed {
@@ -59,6 +60,7 @@ impl RaftLog for WatchedLog {
         let result =
             locked(&self.stage.watch).log.appended(self.node, state.last.max(state.purged), &records);
         self.stage.check("log matching", result);
+        locked(&self.stage.history).appended(self.node, &records);
         let flushed = self.watched(&records, flushed);
         if self.mutant == Mutant::LogBeforeSync {
             self.inner.append(records, Box::new(|_| {}))?;
@@ -77,7 +79,9 @@ impl RaftLog for WatchedLog {
     }
 
     fn truncate_after(&self, last: Option<LogPosition>) -> Result<(), StorageError> {
-        locked(&self.stage.watch).acknowledged.truncated(self.node, last.map_or(0, |last| last.index));
+        let end = last.map_or(0, |last| last.index);
+        locked(&self.stage.watch).acknowledged.truncated(self.node, end);
+        locked(&self.stage.history).ends_at(self.node, end);
         self.inner.truncate_after(last)
     }
 
@@ -111,7 +115,9 @@ impl Journal for WatchedJournal {
                 flushed(Ok(()));
                 Ok(JournalPosition(number))
             }
-            Mutant::JournalDrops | Mutant::None | Mutant::LogBeforeSync => self.inner.append(record, flushed),
+            Mutant::JournalDrops | Mutant::None | Mutant::LogBeforeSync | Mutant::Inside(_) => {
+                self.inner.append(record, flushed)
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use only1mcp_consensus::{Handle, ProposeError};
 use only1mcp_domain::activity::{CallOutcome, ItemKind};
+use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{Digest, GrantId, PrincipalId, TenantId};
 use only1mcp_enforcer::{CallFacts, Clock as _, Enforcer};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -20,6 +21,7 @@ use crate::scene;
 use crate::stage::locked;
 
 const ADMIT_WITHIN: Duration = Duration::from_secs(8);
+const PAUSE_LOOK: Duration = Duration::from_millis(5);
 const WRITE_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +40,10 @@ pub enum Answer {
     Sealed,
     Withheld,
     Refused,
+    /// The limit is used up.
+    Exceeded,
+    /// What is left of the limit is out of reach.
+    Unavailable,
     Done,
     Rejected,
     Unknown,
@@ -76,10 +82,12 @@ impl Ask {
 }
 
 impl Answer {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Sealed,
         Self::Withheld,
         Self::Refused,
+        Self::Exceeded,
+        Self::Unavailable,
         Self::Done,
         Self::Rejected,
         Self::Unknown,
@@ -169,14 +177,26 @@ impl Front {
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(refused) => {
-                let refused = RefusedCall { life: self.life, decision: refused.decision };
-                locked(&stage.oracle).refused.push(refused);
-                return Some(Answer::Refused);
+                let mut oracle = locked(&stage.oracle);
+                oracle.refused.push(RefusedCall { life: self.life, decision: refused.decision });
+                let (answer, count) = match refused.reason {
+                    Reason::BudgetExceeded => (Answer::Exceeded, Some(&mut oracle.exceeded)),
+                    Reason::BudgetUnavailable => (Answer::Unavailable, Some(&mut oracle.unavailable)),
+                    _ => (Answer::Refused, None),
+                };
+                if let Some(count) = count {
+                    *count = count.saturating_add(1);
+                }
+                return Some(answer);
             }
         };
         let call = admitted.call();
         let known = locked(&stage.oracle).admitted(self.life, call);
         stage.check("each call is admitted once", known);
+        // A process that is paused between its check and the sending finds everything changed.
+        while self.site.is_paused() {
+            sleep(PAUSE_LOOK).await;
+        }
         sleep(Duration::from_millis(work_ms)).await;
         if hasty {
             return None;

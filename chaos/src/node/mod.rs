@@ -4,6 +4,7 @@ mod disk;
 mod front;
 mod network;
 pub mod observer;
+mod repeats;
 mod setup;
 mod site;
 mod software;

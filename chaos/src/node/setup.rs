@@ -46,6 +46,9 @@ async fn first(site: &Arc<Site>, handle: &Handle) -> Result<(), String> {
     for command in furniture {
         must(site, handle, command).await?;
     }
+    for budget in site.stage.budgets.clone() {
+        must(site, handle, Command::PutBudget { budget: Box::new(budget), if_revision: None }).await?;
+    }
     for id in [2, 3] {
         let [token, register] = scene::admit_node(NodeId(id)).map_err(|error| error.to_string())?;
         must(site, handle, token).await?;

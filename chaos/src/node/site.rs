@@ -1,12 +1,12 @@
 //! What of a node outlives its crashes: its disk, its clock's error, its randomness; and the life it leads now.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use only1mcp_consensus::Handle;
 use only1mcp_domain::ids::NodeId;
 use only1mcp_enforcer::{Clock, Enforcer, Entropy};
-use only1mcp_storage::{MemDisk, MemOptions};
+use only1mcp_storage::{JournalCopy, MemDisk, MemOptions};
 
 use crate::oracle::Life;
 use crate::rng::Rng;
@@ -34,23 +34,37 @@ pub struct Site {
     pub mutant: Mutant,
     lives: AtomicU64,
     live: Mutex<Option<Live>>,
+    /// Until then nothing is written to the disk, and admitted calls are not sent. Units: simulated milliseconds.
+    pub paused_until_ms: AtomicU64,
+    /// A copy of the journal, and the life that it was made after.
+    pub backup: Mutex<Option<(Life, JournalCopy)>>,
+    /// Which batches are sent twice, and when.
+    pub repeats: Mutex<Rng>,
     /// How long this disk takes.
     pub disk_times: Mutex<Rng>,
 }
 
 impl Site {
-    pub fn new(node: NodeId, stage: Arc<Stage>, mutant: Mutant, rng: &mut Rng) -> Self {
-        let skew_ms = rng.between(0, 400);
+    pub fn new(node: NodeId, stage: Arc<Stage>, mutant: Mutant, lead_ms: u64, rng: &mut Rng) -> Self {
+        let clock = SkewedClock {
+            time: stage.time.clone(),
+            lead_ms: lead_ms.saturating_add(rng.between(0, 400)),
+            rate_per_mille: rng.between(950, 1_050),
+            jump_ms: AtomicI64::new(0),
+        };
         Self {
             node,
             name: scene::node_name(node),
             disk: MemDisk::new(MemOptions { unsynced_until_pump: true }),
-            clock: Arc::new(SkewedClock { time: stage.time.clone(), skew_ms }),
+            clock: Arc::new(clock),
             entropy: Arc::new(SimEntropy(Mutex::new(rng.fork()))),
             stage,
             mutant,
             lives: AtomicU64::new(0),
             live: Mutex::new(None),
+            paused_until_ms: AtomicU64::new(0),
+            backup: Mutex::new(None),
+            repeats: Mutex::new(rng.fork()),
             disk_times: Mutex::new(rng.fork()),
         }
     }
@@ -58,6 +72,15 @@ impl Site {
     pub fn begin_life(&self) -> Life {
         let number = self.lives.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         Life { node: self.node, number }
+    }
+
+    /// The latest.
+    pub fn life(&self) -> Life {
+        Life { node: self.node, number: self.lives.load(Ordering::Relaxed) }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.stage.time.ms() < self.paused_until_ms.load(Ordering::Relaxed)
     }
 
     pub fn live(&self) -> Option<Live> {
@@ -71,15 +94,24 @@ impl Site {
     }
 }
 
-/// Simulated time plus this node's constant error.
+/// A wall clock: simulated time at this node's rate, its constant error, and where it was set to by mistake.
 pub struct SkewedClock {
     time: SimTime,
-    skew_ms: u64,
+    lead_ms: u64,
+    rate_per_mille: u64,
+    jump_ms: AtomicI64,
 }
 
 impl SkewedClock {
     fn read_ms(&self) -> u64 {
-        scene::BEGIN_MS.saturating_add(self.time.ms()).saturating_add(self.skew_ms)
+        let passed = self.time.ms().saturating_mul(self.rate_per_mille) / 1_000;
+        let right = scene::BEGIN_MS.saturating_add(self.lead_ms).saturating_add(passed);
+        right.saturating_add_signed(self.jump_ms.load(Ordering::Relaxed))
+    }
+
+    /// Wrong by `jump_ms` from now on.
+    pub fn jump(&self, jump_ms: i64) {
+        self.jump_ms.store(jump_ms, Ordering::Relaxed);
     }
 }
 

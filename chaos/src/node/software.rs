@@ -13,6 +13,7 @@ use super::cluster_port::ConsensusPort;
 use super::disk::{WatchedJournal, WatchedLog};
 use super::journal_port::JournalFile;
 use super::network::{SimConnector, peers};
+use super::repeats::RepeatingPort;
 use super::{FRONT_PORT, Live, PEER_PORT, Site, front, observer, setup};
 use crate::oracle::Life;
 use crate::scene;
@@ -79,7 +80,7 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
     setup::enter(site, &handle).await?;
 
     let parts = Parts {
-        cluster: ConsensusPort::new(handle.clone()),
+        cluster: Arc::new(RepeatingPort { inner: ConsensusPort::new(handle.clone()), site: site.clone() }),
         journal: Arc::new(JournalFile(Arc::new(journal))),
         clock: site.clock.clone(),
         entropy: site.entropy.clone(),
@@ -105,6 +106,8 @@ async fn turn_disk(site: Arc<Site>) {
             if times.percent(1) { times.ms(20, 250) } else { times.ms(1, 5) }
         };
         tokio::time::sleep(pause).await;
-        site.disk.pump();
+        if !site.is_paused() {
+            site.disk.pump();
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! Random faults under load; then all of them end, and the cluster must heal, serve everybody and hold what it promised.
 
+use std::sync::atomic::Ordering;
+
 use crate::faults::Faults;
 use crate::stage::locked;
 use crate::world::{World, judge};
 
-const CALLERS: u64 = 6;
+const CALLERS: u64 = 4;
+const SPENDERS: u64 = 3;
 const FAULTS_MS: u64 = 15_000;
 /// After all faults have ended. A node that lost the torn end of its log waits up to ten seconds for a leader before it
 /// takes part in elections again, and all three may.
@@ -12,12 +15,15 @@ const HEAL_MS: u64 = 30_000;
 /// The administrator's last write, retried as often as it takes.
 const DRAIN_MS: u64 = 12_000;
 const SETTLE_MS: u64 = 5_000;
+const SPEND_MS: u64 = 40_000;
+/// The last completions reach the log.
+const SPENT_MS: u64 = 300;
 
 pub fn play(world: &mut World) {
     if !world.form() {
         return;
     }
-    world.hire(CALLERS);
+    world.hire(CALLERS, SPENDERS);
     let mut faults = Faults::new(world.rng.fork(), world.now_ms());
     let end = world.now_ms().saturating_add(FAULTS_MS);
     while world.now_ms() < end {
@@ -31,9 +37,22 @@ pub fn play(world: &mut World) {
     for fault in faults.end() {
         world.inflict(&fault);
     }
+    world.sites.iter().for_each(|site| site.paused_until_ms.store(0, Ordering::Relaxed));
     world.stage.trace.line("--", "all faults have ended");
     locked(&world.stage.oracle).faults_over = true;
     heal(world);
+}
+
+/// All that is left of a limit, by callers at any node at the same time.
+fn spend(world: &mut World) -> bool {
+    locked(&world.stage.oracle).spend_the_rest = true;
+    if world.until(SPEND_MS, |world| locked(&world.stage.oracle).spenders_done == SPENDERS) {
+        return world.steps(SPENT_MS);
+    }
+    if !world.stage.is_violated() {
+        world.stage.violated("P1 liveness", "what is left of a limit could not be spent");
+    }
+    false
 }
 
 fn heal(world: &mut World) {
@@ -57,7 +76,7 @@ fn heal(world: &mut World) {
         return;
     }
     // Calls end by themselves; a client that gave up may have left one behind that still waits.
-    if !world.steps(SETTLE_MS) {
+    if !world.steps(SETTLE_MS) || !spend(world) {
         return;
     }
     let level = |world: &World| {

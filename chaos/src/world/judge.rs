@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use only1mcp_domain::State;
 use only1mcp_domain::audit::{SealedEvent, decode};
 use only1mcp_domain::ids::AuditIndex;
 
 use super::World;
-use crate::invariants::{Final, admin, calls, chain, escrow, refusals, sealed};
+use crate::invariants::{
+    Final, admin, calls, chain, charged_once, crossing, escrow, refusals, sealed, spendable, steps, truth,
+};
 use crate::node::Site;
 use crate::oracle::Life;
 use crate::stage::{Stage, locked};
@@ -26,6 +29,11 @@ pub fn judge(world: &World) {
     let mut oracle = locked(&stage.oracle);
     stage.check("P3 one chain", chain::check(&end));
     stage.check("P1 no overspend", escrow::check(&end));
+    stage.check("P1 truth", truth::check(&end.events));
+    stage.check("P1 charged once", charged_once::check(&end.events));
+    stage.check("P1 crossing accounts", crossing::check(&end.events));
+    stage.check("P1 spendable", spendable::check(end.states.values()));
+    replay(stage, &end);
     stage.check("P2 sealed answers", sealed::check(&end, &oracle));
     stage.check("P3 each call once", calls::check(&end, &oracle));
     match refusals::check(&end, &oracle, &living) {
@@ -40,6 +48,27 @@ pub fn judge(world: &World) {
         stage.check("state machine safety", same);
     }
     stage.trace.line("--", format_args!("judged {} events", end.events.len()));
+}
+
+/// The log once more, entry by entry; what comes of it is what the nodes hold.
+fn replay(stage: &Stage, end: &Final) {
+    let last = end.states.values().map(|state| state.last_applied).max().unwrap_or(0);
+    let entries = match locked(&stage.history).committed(last) {
+        Ok(entries) => entries,
+        Err(why) => return stage.violated("the harness", why),
+    };
+    let told = steps::walk(&entries);
+    let same = |state: &Arc<State>| state.ledger == told.state.ledger && state.chain == told.state.chain;
+    if !end.states.values().all(same) {
+        stage.violated(
+            "state machine safety",
+            "the log replayed gives another ledger or chain than nodes hold",
+        );
+    }
+    for (name, what) in &told.broken {
+        stage.violated(name, what);
+    }
+    stage.trace.line("--", format_args!("replayed {} entries: {}", entries.len(), told.seen));
 }
 
 fn gather(sites: &[Arc<Site>]) -> Result<Final, String> {
@@ -69,7 +98,8 @@ pub fn summary(stage: &Stage) -> String {
     let oracle = locked(&stage.oracle);
     let watch = locked(&stage.watch);
     format!(
-        "{} ms; {} crashes; calls: {} admitted, {} answered, {} refused ({} of them lost in crashes); writes: {} done, \
+        "{} ms; {} crashes; calls: {} admitted, {} answered, {} refused ({} of them lost in crashes; \
+         {} exceeded, {} unavailable); writes: {} done, \
          {} retried, {} read back; {} digests compared",
         stage.time.ms(),
         oracle.crashes,
@@ -77,9 +107,18 @@ pub fn summary(stage: &Stage) -> String {
         oracle.answered_calls,
         oracle.refused.len(),
         oracle.refusals_lost,
+        oracle.exceeded,
+        oracle.unavailable,
         oracle.writes_done,
         oracle.writes_retried,
         oracle.reads_done,
         watch.digests.compared
     )
+}
+
+/// Faults by kind.
+pub fn faults(stage: &Stage) -> String {
+    let oracle = locked(&stage.oracle);
+    let told: Vec<String> = oracle.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    told.join(", ")
 }

@@ -13,6 +13,8 @@ pub enum Mutant {
     JournalBeforeSync,
     /// The journal acknowledges every third record and keeps nothing of it.
     JournalDrops,
+    /// A fault in the product itself, in builds that have them.
+    Inside(&'static str),
 }
 
 impl Mutant {
@@ -24,12 +26,40 @@ impl Mutant {
     ];
 
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, name)| *name == text).map(|(mutant, _)| mutant)
+        let outside = Self::ALL.into_iter().find(|(_, name)| *name == text).map(|(mutant, _)| mutant);
+        outside.or_else(|| inside().into_iter().find(|name| *name == text).map(Self::Inside))
+    }
+
+    /// All that are wrong, by name.
+    pub fn names() -> Vec<&'static str> {
+        let outside = Self::ALL.into_iter().filter(|(mutant, _)| *mutant != Self::None);
+        outside.map(|(_, name)| name).chain(inside()).collect()
+    }
+
+    /// For the whole process.
+    pub(crate) fn choose(self) {
+        #[cfg(feature = "mutants")]
+        if let Self::Inside(name) = self
+            && let Some(mutant) = only1mcp_domain::mutants::Mutant::parse(name)
+        {
+            only1mcp_domain::mutants::choose(mutant);
+        }
     }
 
     pub fn name(self) -> &'static str {
+        if let Self::Inside(name) = self {
+            return name;
+        }
         Self::ALL.into_iter().find(|(mutant, _)| *mutant == self).map_or("none", |(_, name)| name)
     }
+}
+
+/// Faults in the product that this build has.
+fn inside() -> Vec<&'static str> {
+    #[cfg(feature = "mutants")]
+    return only1mcp_domain::mutants::Mutant::ALL.into_iter().map(|(_, name)| name).collect();
+    #[cfg(not(feature = "mutants"))]
+    Vec::new()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,13 +1,14 @@
 //! Driving a world: a step is a millisecond of everybody's time; between steps faults strike and invariants are judged.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use only1mcp_domain::ids::NodeId;
 
 use super::judge;
 use super::options::Options;
-use crate::client::Client;
+use crate::client::{Client, Job};
 use crate::faults::{Fault, Faults};
 use crate::node::{Live, Site, observer, software};
 use crate::report::Report;
@@ -16,6 +17,7 @@ use crate::scene;
 use crate::stage::{Stage, locked};
 
 const STEP: Duration = Duration::from_millis(1);
+const HOUR_MS: u64 = 3_600_000;
 /// A cluster that is not formed within this never will be.
 const FORMED_WITHIN_MS: u64 = 30_000;
 
@@ -29,8 +31,12 @@ pub struct World {
 
 impl World {
     pub fn new(options: Options) -> Self {
+        options.mutant.choose();
         let mut rng = Rng::new(options.seed);
-        let stage = Arc::new(Stage::new());
+        let mut lots = rng.fork();
+        let stage = Arc::new(Stage::new(scene::budgets(&mut lots).unwrap_or_default()));
+        // In most worlds a minute, an hour with it, ends while faults strike.
+        let lead_ms = HOUR_MS.saturating_sub(lots.between(2_000, 22_000));
         let latency_max = rng.ms(2, 12);
         let mut sim = turmoil::Builder::new()
             .rng_seed(rng.next_u64())
@@ -42,7 +48,7 @@ impl World {
             .enable_random_order()
             .build();
         let sites: Vec<Arc<Site>> = (1..=3)
-            .map(|id| Arc::new(Site::new(NodeId(id), stage.clone(), options.mutant, &mut rng)))
+            .map(|id| Arc::new(Site::new(NodeId(id), stage.clone(), options.mutant, lead_ms, &mut rng)))
             .collect();
         for site in &sites {
             let site = site.clone();
@@ -60,6 +66,7 @@ impl World {
             trace: self.stage.trace.take(),
             violations: self.stage.violations(),
             nodes,
+            faults: judge::faults(&self.stage),
             summary,
         }
     }
@@ -117,26 +124,27 @@ impl World {
         self.site(node).and_then(|site| site.live())
     }
 
-    pub fn hire(&mut self, callers: u64) {
+    pub fn hire(&mut self, callers: u64, spenders: u64) {
         for number in 1..=callers {
-            let name = format!("c{number}");
-            let rng = self.rng.fork();
-            self.client(name, rng, false);
+            self.client(format!("c{number}"), Job::Call);
         }
-        let rng = self.rng.fork();
-        self.client("adm".to_owned(), rng, true);
+        for number in 1..=spenders {
+            self.client(format!("t{number}"), Job::Spend);
+        }
+        self.client("adm".to_owned(), Job::Administrate);
     }
 
-    fn client(&mut self, name: String, rng: Rng, administrator: bool) {
+    fn client(&mut self, name: String, job: Job) {
+        let rng = self.rng.fork();
         let stage = self.stage.clone();
         self.sim.host(name.clone(), move || {
             let client = Client { name: name.clone(), stage: stage.clone(), rng: rng.clone() };
             async move {
-                if administrator {
-                    client.administrate().await
-                } else {
-                    client.call().await
-                };
+                match job {
+                    Job::Call => client.call().await,
+                    Job::Spend => client.spend().await,
+                    Job::Administrate => client.administrate().await,
+                }
                 Ok(())
             }
         });
@@ -144,6 +152,9 @@ impl World {
 
     pub fn inflict(&mut self, fault: &Fault) {
         Faults::tell(&self.stage, fault);
+        if let Some(kind) = fault.kind() {
+            locked(&self.stage.oracle).struck(kind);
+        }
         let name = |node: &u64| scene::node_name(NodeId(*node));
         match fault {
             Fault::Crash(node) => self.crash(*node),
@@ -155,7 +166,26 @@ impl World {
                 self.sim.release(name(a), name(b));
                 self.sim.repair(name(a), name(b));
             }
+            Fault::Clock(node, jump_ms) => {
+                if let Some(site) = self.site(*node) {
+                    site.clock.jump(*jump_ms);
+                }
+            }
+            Fault::Pause(node, ms) => {
+                if let Some(site) = self.site(*node) {
+                    site.paused_until_ms.store(self.now_ms().saturating_add(*ms), Ordering::Relaxed);
+                }
+            }
+            Fault::OldJournal(node) => self.put_journal_back(*node),
         }
+    }
+
+    fn put_journal_back(&mut self, node: u64) {
+        let backup = self.site(node).and_then(|site| locked(&site.backup).clone());
+        self.crash(node);
+        let (Some(site), Some((made, copy))) = (self.site(node), backup) else { return };
+        site.disk.put_journal_back(copy);
+        locked(&self.stage.oracle).forgotten.push((made, site.life()));
     }
 
     fn crash(&mut self, node: u64) {
@@ -163,6 +193,14 @@ impl World {
         site.set_live(None);
         self.sim.crash(site.name.clone());
         site.disk.crash(self.rng.next_u64());
+        site.paused_until_ms.store(0, Ordering::Relaxed);
+        let mut backup = locked(&site.backup);
+        if let Some(copy) = site.disk.copy_journal()
+            && (backup.is_none() || self.rng.percent(30))
+        {
+            *backup = Some((site.life(), copy));
+        }
+        drop(backup);
         let mut oracle = locked(&self.stage.oracle);
         oracle.crashes = oracle.crashes.saturating_add(1);
     }

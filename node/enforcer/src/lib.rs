@@ -17,6 +17,8 @@ mod freshness;
 mod journal_record;
 mod metrics;
 mod minute;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod ports;
 mod priced;
 mod purse;

@@ -30,7 +30,8 @@ impl VoteGate {
     /// `has_voted`: a vote was found in the log. `log_was_cut`: opening the log removed a torn tail.
     // INVARIANT: P8, lease reads
     pub fn at_start(has_voted: bool, log_was_cut: bool, election_ms_max: u64, now: Instant) -> Self {
-        if cfg!(feature = "mutants") {
+        #[cfg(feature = "mutants")]
+        if only1mcp_domain::mutants::is(only1mcp_domain::mutants::Mutant::NoVoteGate) {
             return Self {
                 opens_at: None,
                 cut_until: Mutex::new(None),
@@ -72,7 +73,7 @@ impl VoteGate {
     }
 }
 
-#[cfg(all(test, not(feature = "mutants")))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -19,6 +19,8 @@ pub mod limits;
 pub mod lookup;
 pub mod model;
 pub mod money;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod outcome;
 pub mod price;
 pub mod row;

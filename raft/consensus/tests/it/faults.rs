@@ -64,7 +64,6 @@ async fn lost_rows_are_made_again_from_the_log_or_from_a_member() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(feature = "mutants", should_panic(expected = "granted after"))]
 async fn a_restarted_voter_says_no_until_every_promise_has_run_out() {
     let mut world = World::new(3).await;
     world.form().await;

@@ -51,6 +51,12 @@ pub(super) fn post(change: &mut Change<'_>, batch: &Batch) -> Result<Report, Rej
         return Err(Rejection::Fenced { incarnation: activity.incarnation.0 });
     }
     ensure(batch.sequence > 0, "sequence", "is zero")?;
+    #[cfg(feature = "mutants")]
+    if batch.sequence == activity.last_sequence && crate::mutants::is(crate::mutants::Mutant::BatchTwice) {
+        let records = (0..).zip(&batch.records);
+        let records = records.map(|(ordinal, record)| take(change, batch.node, record, ordinal)).collect();
+        return Ok(Report::silent().answering(Outcome::BatchApplied { records }));
+    }
     if batch.sequence <= activity.last_sequence {
         return seen_before(&activity, batch)
             .map(|first| Report::silent().answering(Outcome::BatchDuplicate { first_index: first.0 }));

@@ -129,12 +129,28 @@ pub(super) fn settled_through(change: &mut Change<'_>, node: NodeId, at: Timesta
 
 /// Serves those who wait, after anything that may have made room.
 pub(super) fn serve(change: &mut Change<'_>) {
+    #[cfg(feature = "mutants")]
+    reclaim_silent(change);
     if change.state.ledger.waiters.is_empty() {
         return;
     }
     let (changed, gone) = change.state.serve_waiters();
     changed.iter().for_each(|key| change.touch(key));
     gone.into_iter().for_each(|place| change.touch_waiter(place));
+}
+
+#[cfg(feature = "mutants")]
+fn reclaim_silent(change: &mut Change<'_>) {
+    const TTL_MS: u64 = 2_000;
+    if !crate::mutants::is(crate::mutants::Mutant::TtlReclaim) {
+        return;
+    }
+    let now = change.now();
+    let silent = change.state.clocks.iter().filter(|(_, told)| told.plus_ms(TTL_MS) < now);
+    let silent: Vec<NodeId> = silent.map(|(node, _)| *node).collect();
+    for key in silent.into_iter().flat_map(|node| change.state.take_all_returned(node)).collect::<Vec<_>>() {
+        change.touch(&key);
+    }
 }
 
 /// Forgets accounts that are old enough, a bounded number at a time.

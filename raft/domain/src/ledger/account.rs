@@ -49,11 +49,15 @@ impl Account {
     /// What may still be lent under `limit`. An account whose own numbers contradict each other lends nothing: what is
     /// left of it cannot be known. INVARIANT: P1, P5
     pub fn available(&self, limit: i128) -> i128 {
+        #[cfg(feature = "mutants")]
+        let limit = self.lifted(limit);
         if self.is_escrowed() { limit.saturating_sub(self.taken()).max(0) } else { 0 }
     }
 
     /// What is taken beyond `limit`, after it was lowered.
     pub fn excess(&self, limit: i128) -> i128 {
+        #[cfg(feature = "mutants")]
+        let limit = self.lifted(limit);
         self.taken().saturating_sub(limit).max(0)
     }
 
@@ -65,8 +69,16 @@ impl Account {
         let mut lent = self.lent_to(node);
         lent.outstanding = lent.outstanding.saturating_add(amount);
         self.set_lent(node, lent);
+        #[cfg(feature = "mutants")]
+        let limit = self.lifted(limit);
         self.ceiling = limit;
         true
+    }
+
+    #[cfg(feature = "mutants")]
+    pub(super) fn lifted(&self, limit: i128) -> i128 {
+        let lifts = crate::mutants::is(crate::mutants::Mutant::GrantPastDecrease);
+        if lifts { limit.max(self.ceiling) } else { limit }
     }
 
     /// Whether `amount` can never be had under `limit`, whatever is returned.

@@ -1,0 +1,35 @@
+//! What recovery does wrong when told to (feature `mutants`).
+
+use bytes::Bytes;
+use only1mcp_domain::activity::Record;
+use only1mcp_domain::mutants::{Mutant, is};
+use only1mcp_proto::codec::encode_records;
+
+type Batches = Vec<(Bytes, Vec<Record>)>;
+
+/// The completions that recovery makes, and the batches it found, with what the chosen mutant leaves of their charges.
+pub(crate) fn refunded(mut unknown: Vec<Record>, mut unposted: Batches) -> (Vec<Record>, Batches) {
+    if is(Mutant::RefundAtRestart) || is(Mutant::ReleaseUnknown) {
+        forgive(&mut unknown);
+    }
+    if is(Mutant::RefundAtRestart) {
+        for (bytes, records) in &mut unposted {
+            forgive(records);
+            *bytes = encode_records(records).into();
+        }
+    }
+    (unknown, unposted)
+}
+
+/// Whether a node gets back what it cannot account for.
+pub(crate) fn refunds() -> bool {
+    is(Mutant::RefundAtRestart)
+}
+
+fn forgive(records: &mut [Record]) {
+    for record in records {
+        if let Record::Completion(completion) = record {
+            completion.charges.clear();
+        }
+    }
+}
