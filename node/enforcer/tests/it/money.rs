@@ -55,14 +55,14 @@ fn metering(state: &mut State, bound: Option<u64>) {
     );
 }
 
-/// A dollar a token, at most ten a call; a hundred dollars and fifty tokens in all.
+/// A dollar a token, at most ten a call; a hundred dollars and sixty tokens in all.
 async fn world() -> World {
     World::new(|state| {
         grant(state, "a", Constraints::default());
         price(state, "1");
         metering(state, Some(10));
         budget(state, "money", Measure::Cost, 100 * USD, true);
-        budget(state, "tokens", Measure::Tokens, 50, true);
+        budget(state, "tokens", Measure::Tokens, 60, true);
         budget(state, "soft", Measure::Cost, USD, false);
         budget(state, "calls", Measure::Calls, 1_000, true);
     })
