@@ -29,7 +29,15 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Replaces everything by `rows` (fastest when they ascend by key), durably. A crash in between leaves the old content as it
     /// was, or the store marked incomplete: [`Engine::is_complete`] is false at the next start.
-    fn replace_all(&self, rows: Box<dyn Iterator<Item = Row> + Send + '_>) -> Result<(), StorageError>;
+    fn replace_all(&self, rows: Box<dyn Iterator<Item = Row> + Send + '_>) -> Result<(), StorageError> {
+        self.replace_with(Box::new(rows.map(Ok)))
+    }
+
+    /// As [`Engine::replace_all`], for rows whose reading may fail: at the first error nothing is replaced.
+    fn replace_with(
+        &self,
+        rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
+    ) -> Result<(), StorageError>;
 
     /// False after an interrupted `replace_all` and after content was discarded as damaged: the store is empty and
     /// refuses writes until `replace_all`.

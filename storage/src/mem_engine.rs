@@ -104,9 +104,12 @@ impl Engine for MemEngine {
         self.handle.read(|disk| Ok(range(&disk.engine.live, from, to).rev().take(limit).collect()))
     }
 
-    fn replace_all(&self, rows: Box<dyn Iterator<Item = Row> + Send + '_>) -> Result<(), StorageError> {
+    fn replace_with(
+        &self,
+        rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
+    ) -> Result<(), StorageError> {
         // Read before the disk is locked: the rows may come from this very engine.
-        let rows: Content = rows.collect();
+        let rows = rows.collect::<Result<Content, _>>()?;
         rows.iter().try_for_each(|(key, value)| check_row(key, value))?;
         self.handle.write(|disk| {
             disk.write_allowed()?;

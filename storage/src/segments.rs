@@ -1,5 +1,5 @@
 //! The interface to a node's sealed segments: immutable files named by the hash of what they hold, and copies of such
-//! files that are not whole yet.
+//! files that are not whole yet. A snapshot on its way in lies here as such a part as well.
 
 use only1mcp_domain::ids::Digest;
 

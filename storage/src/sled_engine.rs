@@ -95,7 +95,7 @@ impl SledEngine {
     fn replace(
         &self,
         writer: &mut Writer,
-        rows: Box<dyn Iterator<Item = Row> + Send + '_>,
+        rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
     ) -> Result<(), StorageError> {
         let next = Current { generation: writer.current.generation.saturating_add(1), complete: true };
         let store = make_empty(&self.folder, next.generation)?;
@@ -103,7 +103,8 @@ impl SledEngine {
         let mut batch = sled::Batch::default();
         let mut batched = 0;
         let mut last: Option<Vec<u8>> = None;
-        for (key, value) in rows {
+        for row in rows {
+            let (key, value) = row?;
             check_row(&key, &value)?;
             let stored_key = stored_key(&key);
             // An ascending key is a new one; any other may replace a row, which then leaves the tally.
@@ -195,7 +196,10 @@ impl Engine for SledEngine {
         self.run(|store| store.scan(stored_key(from), stored_key(to), limit, true))
     }
 
-    fn replace_all(&self, rows: Box<dyn Iterator<Item = Row> + Send + '_>) -> Result<(), StorageError> {
+    fn replace_with(
+        &self,
+        rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
+    ) -> Result<(), StorageError> {
         let mut writer = lock(&self.writer)?;
         self.run(|_| self.replace(&mut writer, rows))
     }

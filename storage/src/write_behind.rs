@@ -168,7 +168,10 @@ impl<E: Engine> Engine for WriteBehind<E> {
         self.shared.read(|inner| inner.scan_back(from, to, limit))
     }
 
-    fn replace_all(&self, rows: Box<dyn Iterator<Item = Row> + Send + '_>) -> Result<(), StorageError> {
+    fn replace_with(
+        &self,
+        rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
+    ) -> Result<(), StorageError> {
         let _alone = lock(&self.shared.handing_on)?;
         {
             let mut gathered = self.shared.gathered()?;
@@ -177,7 +180,7 @@ impl<E: Engine> Engine for WriteBehind<E> {
             gathered.bytes = 0;
             gathered.complete = false;
         }
-        self.shared.inner.replace_all(rows)
+        self.shared.inner.replace_with(rows)
     }
 
     fn is_complete(&self) -> Result<bool, StorageError> {

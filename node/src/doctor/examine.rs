@@ -1,5 +1,7 @@
 //! The examination: part by part, each as the node itself would open it, on a copy where opening writes.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -201,7 +203,9 @@ impl Copy {
             scratch.display()
         );
         let root = scratch.join(format!("only1mcp-doctor-{}", std::process::id()));
-        std::fs::create_dir(&root).with_context(|| format!("making {}", root.display()))?;
+        // It holds what the folder holds, secrets too: for its owner only.
+        let made = DirBuilder::new().mode(0o700).create(&root);
+        made.with_context(|| format!("making {}", root.display()))?;
         let copy = Self { root };
         for (name, from) in parts {
             copy_folder(&from, &copy.part(name)).with_context(|| format!("copying {}", from.display()))?;
@@ -251,4 +255,24 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_copy_is_its_owners_alone_and_goes() {
+        let (root, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = DataFolder::open(root.path()).unwrap();
+        std::fs::write(folder.journal().join("secret"), b"secret").unwrap();
+        let copy = Copy::of(&folder, scratch.path()).unwrap();
+        let mode = std::fs::metadata(&copy.root).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+        assert_eq!(std::fs::read(copy.part("journal").join("secret")).unwrap(), b"secret");
+        drop(copy);
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    }
 }

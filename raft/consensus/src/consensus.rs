@@ -16,9 +16,9 @@ use crate::handle::{Handle, Shared};
 use crate::network::{AckedLogs, Connector, Directory, Lane, Links, NetworkFactory, PeerTarget};
 use crate::options::{Options, Stores, Timing};
 use crate::published::Published;
+use crate::received::Verified;
 use crate::reconcile;
 use crate::service::{self, Handlers, PeerService};
-use crate::snapshot::Verified;
 use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
 use crate::trail::{self, Trail};
 use crate::types::Raft;
@@ -185,7 +185,9 @@ async fn fetch_rows(
     for seed in options.seeds.iter().filter(|seed| seed.node != options.node) {
         let target =
             PeerTarget { node: Some(seed.node), name: seed.name.clone(), address: seed.peer_address.clone() };
-        match timeout(Duration::from_millis(SNAPSHOT_MS_MAX), fetch(options.node, links, &target)).await {
+        match timeout(Duration::from_millis(SNAPSHOT_MS_MAX), fetch(options.node, links, &target, stores))
+            .await
+        {
             Ok(Ok(verified)) => {
                 let index = verified.meta.last_log_id.as_ref().map(|id| id.index);
                 if index >= Some(purged) {
@@ -202,11 +204,15 @@ async fn fetch_rows(
     Err(StartError::NoSnapshot { purged, detail })
 }
 
-async fn fetch(node: NodeId, links: &Links, target: &PeerTarget) -> Result<Verified, tonic::Status> {
+async fn fetch(
+    node: NodeId,
+    links: &Links,
+    target: &PeerTarget,
+    stores: &Stores,
+) -> Result<Verified, tonic::Status> {
     let mut client = links.client(target, Lane::Snapshot);
     let parts = client.fetch_snapshot(peer::FetchSnapshotRequest { from: node.0 }).await?.into_inner();
     let mut frames = parts.map(|part| part.map(|part| part.frame));
     let first = frames.next().await.ok_or_else(|| tonic::Status::data_loss("an empty snapshot"))??;
-    let frames = service::collect_frames(first, frames).await?;
-    Verified::check(frames).map_err(|error| tonic::Status::data_loss(error.to_string()))
+    service::receive(Arc::clone(&stores.segments), first, frames).await
 }

@@ -1,25 +1,26 @@
 //! A snapshot: all rows of the state at one index, the names of the sealed segments, and the audit events after them.
 //!
 //! A snapshot of this node's own is a clone of shared maps; its frames are made while they are sent. One received from
-//! another node is held in memory, within `limits::SNAPSHOT_BYTES_MAX`, checked whole, and only then replaces the rows.
-//! History does not make it larger: the segments themselves are fetched afterwards, and only those that are lacking.
+//! another node is kept on disk, within `limits::SNAPSHOT_BYTES_MAX`, checked, and only then replaces the rows:
+//! `received.rs`. History does not make it larger: the segments themselves are fetched afterwards, and only those that
+//! are lacking.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use only1mcp_domain::State;
-use only1mcp_domain::audit::{ChainHead, Verifier};
-use only1mcp_domain::ids::{AuditIndex, Digest};
+use only1mcp_domain::ids::AuditIndex;
 use only1mcp_domain::limits;
-use only1mcp_domain::row::{RowValue, Table};
+use only1mcp_domain::row::RowValue;
 use only1mcp_proto::{codec, snapshot as wire};
-use only1mcp_storage::SegmentName;
+use only1mcp_storage::StorageError;
 use prost::Message as _;
 use sha3::{Digest as _, Sha3_256};
 
 use crate::convert;
-use crate::store::{BESIDE, BesideRows, is_beside, rows};
-use crate::trail::{Trail, TrailError, contiguous, segment_from_wire, segment_to_wire};
+use crate::received::{Receiving, Verified};
+use crate::store::{BESIDE, BesideRows, rows};
+use crate::trail::{Trail, TrailError, segment_to_wire};
 use crate::types::SnapshotMeta;
 
 /// 2: segments are named; 1 carried every event.
@@ -38,7 +39,9 @@ pub enum SnapshotError {
     #[error("the snapshot's {what} is not what its header or trailer says")]
     Mismatch { what: &'static str },
     #[error("the snapshot is larger than {max} bytes")]
-    TooLarge { max: usize },
+    TooLarge { max: u64 },
+    #[error("a snapshot could not be kept on disk: {0}")]
+    Spool(#[from] StorageError),
     #[error(transparent)]
     Rows(#[from] rows::LoadError),
     #[error(transparent)]
@@ -65,7 +68,7 @@ impl SnapshotData {
     pub fn into_frames(self) -> Box<dyn Iterator<Item = Result<Bytes, SnapshotError>> + Send> {
         match self {
             SnapshotData::Live(frozen) => Box::new(frames(frozen)),
-            SnapshotData::Received(verified) => Box::new(verified.frames.into_iter().map(Ok)),
+            SnapshotData::Received(verified) => Box::new(verified.into_frames()),
         }
     }
 
@@ -73,8 +76,11 @@ impl SnapshotData {
     pub fn verify(self, expected: &SnapshotMeta) -> Result<Verified, SnapshotError> {
         match self {
             SnapshotData::Live(frozen) => {
-                let verified = Verified::check(frames(frozen).collect::<Result<Vec<_>, _>>()?)?;
-                verified.at(expected)
+                let mut receiving = Receiving::begin(frozen.trail.shared_files())?;
+                for frame in frames(frozen) {
+                    receiving.take(&frame?)?;
+                }
+                receiving.finish()?.at(expected)
             }
             SnapshotData::Received(verified) => verified.at(expected),
         }
@@ -218,153 +224,5 @@ impl Iterator for Frames {
         };
         self.digest.update(&frame);
         Some(Ok(frame))
-    }
-}
-
-/// A snapshot whose every frame has been checked.
-pub struct Verified {
-    pub state: State,
-    pub meta: SnapshotMeta,
-    /// Those that the snapshot names, in order; it holds the events after them.
-    pub segments: Vec<SegmentName>,
-    frames: Vec<Bytes>,
-}
-
-impl Verified {
-    /// Checks frames, order, counts, digests and the audit chain, and builds the state.
-    /// Errors: `SnapshotError`; nothing has been changed.
-    pub fn check(frames: Vec<Bytes>) -> Result<Self, SnapshotError> {
-        let mut check = Check::default();
-        for (number, frame) in frames.iter().enumerate() {
-            check.take(number, frame)?;
-        }
-        let (state, meta, segments) = check.finish(frames.len())?;
-        Ok(Self { state, meta, segments, frames })
-    }
-
-    fn at(self, expected: &SnapshotMeta) -> Result<Self, SnapshotError> {
-        if self.meta == *expected { Ok(self) } else { Err(SnapshotError::Mismatch { what: "position" }) }
-    }
-
-    /// Every row, ascending by key.
-    pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + Send + '_ {
-        self.frames
-            .iter()
-            .enumerate()
-            .flat_map(|(number, frame)| match decode(number, frame) {
-                Ok(wire::frame::Part::Rows(rows)) => rows.rows,
-                // Checked before; no other part holds rows.
-                Ok(_) | Err(_) => Vec::new(),
-            })
-            .map(|row| (row.key.to_vec(), row.value.to_vec()))
-    }
-}
-
-pub fn is_trailer(frame: &Bytes) -> bool {
-    matches!(decode(0, frame), Ok(wire::frame::Part::Trailer(_)))
-}
-
-fn header_parts(header: wire::Header) -> Result<(SnapshotMeta, Digest), SnapshotError> {
-    let problem = |problem: String| SnapshotError::Frame { frame: 0, problem };
-    if header.format != FORMAT {
-        return Err(problem(format!("format {} is not known here", header.format)));
-    }
-    let meta = header.meta.ok_or_else(|| problem("no position".into()))?;
-    let meta = convert::meta_from_wire(meta).map_err(|error| problem(error.to_string()))?;
-    let digest: [u8; 32] =
-        header.state_digest.as_ref().try_into().map_err(|_| problem("no state digest".into()))?;
-    Ok((meta, Digest(digest)))
-}
-
-#[derive(Default)]
-struct Check {
-    header: Option<(SnapshotMeta, Digest)>,
-    digest: Sha3_256,
-    last_key: Vec<u8>,
-    rows: u64,
-    values: Vec<RowValue>,
-    segments: Vec<SegmentName>,
-    chain: Verifier,
-    ended: bool,
-}
-
-impl Check {
-    fn take(&mut self, number: usize, frame: &Bytes) -> Result<(), SnapshotError> {
-        if self.ended {
-            return Err(SnapshotError::Frame { frame: number, problem: "it follows the trailer".into() });
-        }
-        match decode(number, frame)? {
-            wire::frame::Part::Header(header) if number == 0 => self.header = Some(header_parts(header)?),
-            wire::frame::Part::Segments(named) if number > 0 && self.rows == 0 => {
-                for segment in &named.segments {
-                    self.segment(number, segment)?;
-                }
-            }
-            wire::frame::Part::Rows(rows) if number > 0 => {
-                for row in rows.rows {
-                    self.row(number, &row)?;
-                }
-            }
-            wire::frame::Part::Trailer(trailer) if number > 0 => {
-                let digest: [u8; 32] = self.digest.clone().finalize().into();
-                if trailer.rows != self.rows || trailer.digest.as_ref() != digest.as_slice() {
-                    return Err(SnapshotError::Mismatch { what: "content" });
-                }
-                self.ended = true;
-            }
-            _ => return Err(SnapshotError::Frame { frame: number, problem: "it is out of place".into() }),
-        }
-        self.digest.update(frame);
-        Ok(())
-    }
-
-    fn segment(&mut self, number: usize, segment: &wire::Segment) -> Result<(), SnapshotError> {
-        let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
-        let name = segment_from_wire(segment).map_err(|error| problem(error.to_string()))?;
-        if !contiguous(self.chain.head(), &name) {
-            return Err(problem("its segments are not in a row".into()));
-        }
-        // What the segment holds is checked once it is here, against this very hash.
-        self.chain = Verifier::after(name.head());
-        self.segments.push(name);
-        Ok(())
-    }
-
-    fn row(&mut self, number: usize, row: &wire::Row) -> Result<(), SnapshotError> {
-        let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
-        if self.rows > 0 && row.key.as_ref() <= self.last_key.as_slice() {
-            return Err(problem("its keys do not ascend".into()));
-        }
-        match row.key.first().copied().and_then(Table::from_number) {
-            None => return Err(problem("a row of an unknown table".into())),
-            Some(Table::Audit) => self.chain.push(&rows::audit_event(&row.key, &row.value)?)?,
-            Some(table) => {
-                let value =
-                    codec::decode_row(table, &row.value).map_err(|error| problem(error.to_string()))?;
-                if !is_beside(table) {
-                    self.values.push(value);
-                }
-            }
-        }
-        self.last_key = row.key.to_vec();
-        self.rows = self.rows.saturating_add(1);
-        Ok(())
-    }
-
-    // INVARIANT: P3 (the chain that arrives is the chain the state names)
-    fn finish(self, frames: usize) -> Result<(State, SnapshotMeta, Vec<SegmentName>), SnapshotError> {
-        let Some((meta, state_digest)) = self.header.filter(|_| self.ended) else {
-            return Err(SnapshotError::Cut { frames });
-        };
-        let state = State::from_rows(self.values)
-            .map_err(|fault| SnapshotError::Frame { frame: frames, problem: fault.to_string() })?;
-        if state.digest(codec::encode_row) != state_digest {
-            return Err(SnapshotError::Mismatch { what: "state" });
-        }
-        let head: ChainHead = self.chain.head();
-        if head != state.chain {
-            return Err(SnapshotError::Mismatch { what: "audit chain" });
-        }
-        Ok((state, meta, self.segments))
     }
 }

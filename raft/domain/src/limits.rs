@@ -179,8 +179,8 @@ pub const APPEND_BYTES_MAX: usize = 4 << 20;
 pub const PEER_MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// Rows of one snapshot frame, in bytes; one row always goes.
 pub const SNAPSHOT_FRAME_BYTES_MAX: usize = 512 << 10;
-/// A snapshot as a joiner holds it in memory while receiving, in bytes.
-pub const SNAPSHOT_BYTES_MAX: usize = 2 << 30;
+/// A snapshot as a joiner keeps it on disk while receiving, in bytes.
+pub const SNAPSHOT_BYTES_MAX: u64 = 16 << 30;
 /// Events of one sealed segment of the audit trail, by default: the same on every node, so that all make the same ones.
 pub const SEGMENT_EVENTS: usize = 16_384;
 /// Events a segment may be told to hold, or found to hold.

@@ -216,3 +216,23 @@ fn the_largest_rows_stay_in_the_synced_file() {
     let engine = SledEngine::open(folder.path()).unwrap();
     assert_eq!(engine.scan(b"", &[255], usize::MAX).unwrap().len(), 120);
 }
+
+#[test]
+fn rows_that_cannot_be_read_replace_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = SledEngine::open(folder.path()).unwrap();
+    engine.write(batch(0), true).unwrap();
+    let unreadable = || Err(StorageError::Refused { operation: "read", detail: "gone".to_owned() });
+    let rows =
+        (0..2_000u32).map(|i| if i < 1_999 { Ok((i.to_be_bytes().to_vec(), vec![1])) } else { unreadable() });
+    assert!(matches!(engine.replace_with(Box::new(rows)), Err(StorageError::Refused { .. })));
+    assert_eq!(shown(&engine), Some(0));
+    drop(engine);
+    let engine = SledEngine::open(folder.path()).unwrap();
+    assert_eq!(shown(&engine), Some(0));
+    let memory = only1mcp_storage::MemDisk::new(only1mcp_storage::MemOptions::default()).engine();
+    memory.write(batch(0), true).unwrap();
+    let rows = [Ok((b"a".to_vec(), b"b".to_vec())), unreadable()];
+    assert!(memory.replace_with(Box::new(rows.into_iter())).is_err());
+    assert_eq!(memory.scan(b"", b"~", 99).unwrap(), engine.scan(b"", b"~", 99).unwrap());
+}

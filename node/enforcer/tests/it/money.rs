@@ -103,7 +103,7 @@ async fn a_call_is_charged_what_it_used() {
     let world = world().await;
     let admitted = world.admit().await.unwrap();
     let held: Vec<i128> = world.enforcer.held().into_values().collect();
-    assert_eq!(held.len(), 3, "calls, money and tokens: {held:?}");
+    assert_eq!(held.len(), 4, "a permit, calls, money and tokens: {held:?}");
     assert!(held.contains(&(10 * USD)) && held.contains(&10) && held.contains(&1));
     end(&admitted, CallOutcome::Success, &output(3)).await;
     settled(&world, 3, 3, 1).await;

@@ -9,4 +9,4 @@ mod segments;
 pub use authorize::PeerIdentity;
 pub use handlers::{ForwardHandler, ForwardStream, Handlers, MembershipHandler, Vitals, VitalsSource};
 pub use peer_service::{PeerService, server};
-pub use raft_calls::collect_frames;
+pub use raft_calls::receive;

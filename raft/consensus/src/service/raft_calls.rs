@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use only1mcp_domain::limits;
 use only1mcp_proto::peer::{self, append_entries_response};
+use only1mcp_storage::Segments;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::convert::{self, Malformed};
-use crate::snapshot::{self, SnapshotData, SnapshotError, Verified};
+use crate::received::{Receiving, Verified};
+use crate::snapshot::{SnapshotData, SnapshotError};
+use crate::trail::Trail;
 use crate::types::{LogId, Raft, RaftSnapshot, RaftVote, TypeConfig};
 use crate::vote_gate::VoteGate;
 
@@ -22,6 +24,7 @@ use crate::vote_gate::VoteGate;
 pub struct RaftCalls {
     pub raft: Raft,
     pub gate: Arc<VoteGate>,
+    pub trail: Arc<Trail>,
 }
 
 fn unreadable(error: Malformed) -> Status {
@@ -99,11 +102,9 @@ impl RaftCalls {
         rest: Streaming<peer::InstallSnapshotRequest>,
     ) -> Result<peer::InstallSnapshotResponse, Status> {
         let rest = rest.map(|message| message.map(|message| message.frame));
-        let frames = collect_frames(first, rest).await?;
         // Checked before Raft sees it: a damaged snapshot is the sender's trouble and must not stop this node.
-        let verified = Verified::check(frames).map_err(|error| {
-            tracing::error!(%error, "a snapshot was refused");
-            Status::data_loss(error.to_string())
+        let verified = receive(self.trail.shared_files(), first, rest).await.inspect_err(|error| {
+            tracing::error!(error = error.message(), "a snapshot was refused");
         })?;
         let snapshot = RaftSnapshot {
             meta: verified.meta.clone(),
@@ -129,25 +130,21 @@ impl RaftCalls {
     }
 }
 
-/// Takes in the frames of a snapshot, in memory, within `limits::SNAPSHOT_BYTES_MAX`.
-pub async fn collect_frames(
+/// Takes in the frames of a snapshot, on disk, within `limits::SNAPSHOT_BYTES_MAX`.
+pub async fn receive(
+    files: Arc<dyn Segments>,
     first: Bytes,
     mut rest: impl futures_util::Stream<Item = Result<Bytes, Status>> + Unpin,
-) -> Result<Vec<Bytes>, Status> {
-    let mut bytes = first.len();
-    let mut frames = vec![first];
+) -> Result<Verified, Status> {
+    let refused = |error: SnapshotError| match error {
+        SnapshotError::TooLarge { .. } => Status::resource_exhausted(error.to_string()),
+        SnapshotError::Spool(_) => Status::unavailable(error.to_string()),
+        _ => Status::data_loss(error.to_string()),
+    };
+    let mut receiving = Receiving::begin(files).map_err(refused)?;
+    receiving.take(&first).map_err(refused)?;
     while let Some(frame) = rest.next().await {
-        let frame = frame?;
-        bytes = bytes.saturating_add(frame.len());
-        if bytes > limits::SNAPSHOT_BYTES_MAX {
-            let error = SnapshotError::TooLarge { max: limits::SNAPSHOT_BYTES_MAX };
-            return Err(Status::resource_exhausted(error.to_string()));
-        }
-        frames.push(frame);
+        receiving.take(&frame?).map_err(refused)?;
     }
-    if frames.last().is_some_and(snapshot::is_trailer) {
-        Ok(frames)
-    } else {
-        Err(Status::data_loss(SnapshotError::Cut { frames: frames.len() }.to_string()))
-    }
+    receiving.finish().map_err(refused)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use only1mcp_domain::ids::AuditIndex;
 use only1mcp_domain::row::{RowKey, RowValue, Table};
 use only1mcp_proto::codec;
+use only1mcp_storage::Row;
 
 use super::rows::LoadError;
 use crate::trail::{Trail, TrailError};
@@ -42,7 +43,7 @@ pub struct BesideRows {
     /// The next one, and the last one there is.
     events: (AuditIndex, AuditIndex),
     from: Vec<u8>,
-    page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    page: std::vec::IntoIter<Row>,
 }
 
 impl BesideRows {
@@ -66,7 +67,7 @@ impl BesideRows {
     }
 
     /// The next row, if its table stands before `table`; without one, whichever it is.
-    pub fn next_before(&mut self, table: Option<u8>) -> Result<Option<(Vec<u8>, Vec<u8>)>, TrailError> {
+    pub fn next_before(&mut self, table: Option<u8>) -> Result<Option<Row>, TrailError> {
         loop {
             let Some(own) = self.table.filter(|own| table.is_none_or(|table| own.number() < table)) else {
                 return Ok(None);
@@ -82,7 +83,7 @@ impl BesideRows {
         }
     }
 
-    fn rows(&mut self, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TrailError> {
+    fn rows(&mut self, table: Table) -> Result<Vec<Row>, TrailError> {
         let end = [table.number().saturating_add(1)];
         let page = self.trail.engine().scan(&self.from, &end, STEP)?;
         if let Some((last, _)) = page.last() {
@@ -92,7 +93,7 @@ impl BesideRows {
         Ok(page)
     }
 
-    fn events(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TrailError> {
+    fn events(&mut self) -> Result<Vec<Row>, TrailError> {
         let (next, head) = self.events;
         let left = head.0.saturating_add(1).saturating_sub(next.0);
         let limit = usize::try_from(left).unwrap_or(usize::MAX).min(STEP);

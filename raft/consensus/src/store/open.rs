@@ -10,7 +10,7 @@ use super::durable::Durable;
 use super::rows::{self, LoadError, Loaded};
 use crate::convert;
 use crate::options::Stores;
-use crate::snapshot::Verified;
+use crate::received::Verified;
 use crate::types::SnapshotMeta;
 use crate::vote_gate::VoteGate;
 
@@ -120,5 +120,5 @@ pub fn install_rows(
     own.extend(meta.last_log_id.as_ref().map(rows::installed_row));
     own.extend(verified.segments.iter().map(crate::trail::segment_row));
     own.sort();
-    engine.replace_all(Box::new(own.into_iter().chain(verified.rows())))
+    engine.replace_with(Box::new(own.into_iter().map(Ok).chain(verified.rows())))
 }

@@ -11,7 +11,7 @@ use only1mcp_storage::{Engine, Rows, SegmentName, Segments, StorageError, read_s
 use tokio::sync::watch;
 
 use super::names::segment_row;
-use crate::snapshot::Verified;
+use crate::received::Verified;
 use crate::store::install_rows;
 use crate::store::rows::{self, LoadError};
 use crate::types::SnapshotMeta;
@@ -117,6 +117,10 @@ impl Trail {
 
     pub fn files(&self) -> &dyn Segments {
         &*self.files
+    }
+
+    pub fn shared_files(&self) -> Arc<dyn Segments> {
+        Arc::clone(&self.files)
     }
 
     pub fn segment_events(&self) -> usize {

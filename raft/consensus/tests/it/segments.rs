@@ -9,7 +9,9 @@ use only1mcp_domain::ids::{AuditIndex, Digest, NodeId};
 use only1mcp_domain::limits::SEGMENT_CHUNK_BYTES_MAX;
 use only1mcp_domain::model::NodeRole;
 use only1mcp_proto::peer;
-use only1mcp_storage::{Engine as _, MemDisk, MemOptions, RaftLog as _, SegmentCopy, Segments as _};
+use only1mcp_storage::{
+    Engine as _, MemDisk, MemOptions, RaftLog as _, SegmentCheck, SegmentCopy, Segments as _,
+};
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -70,7 +72,7 @@ fn files(world: &World, id: u64) -> Vec<(Digest, Vec<u8>)> {
 /// In the order of the chain, found by what they hold.
 fn in_order(world: &World, id: u64) -> Vec<Digest> {
     let disk = world.disks[&id].segments();
-    let name = |address| only1mcp_storage::SegmentCheck::of_file(address).run(&disk).unwrap();
+    let name = |address| SegmentCheck::of_file(address).run(&disk).unwrap();
     let mut names: Vec<_> = disk.addresses().unwrap().into_iter().map(name).collect();
     names.sort_by_key(|name| name.first);
     names.into_iter().map(|name| name.address).collect()
@@ -282,4 +284,51 @@ async fn segments_are_given_to_members_in_bounded_chunks() {
     let stranger = channel(&world, 1, "stranger").fetch_segment(ask(1, 0)).await.unwrap_err();
     assert_eq!(stranger.code(), Code::PermissionDenied);
     assert_eq!(chain(&world, 1)[0].index, AuditIndex(ChainHead::default().index.0 + 1));
+}
+
+/// On real files: what is there after a join is the same byte for byte, and what rots is made whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folders_of_segments_are_equal_on_every_node() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = |id: u64| root.path().join(name(id));
+    let mut world = World::new(2).await;
+    world.segment_events = SEGMENT;
+    world.snapshot_every = 30;
+    world.keep = 5;
+    world.folders = [(1, folder(1)), (2, folder(2))].into();
+    world.form().await;
+    events(&mut world, 60).await;
+    whole(&world, 1).await;
+    purged(&world, 1).await;
+    learner(&mut world, 2).await;
+    world.agree(&[1, 2]).await;
+    whole(&world, 2).await;
+    let all = chain(&world, 1);
+    assert_eq!(chain(&world, 2), all);
+    let content = |id: u64| {
+        let files = std::fs::read_dir(folder(id).join("segments")).unwrap();
+        let mut files: Vec<_> = files
+            .map(|file| file.unwrap())
+            .map(|file| (file.file_name(), std::fs::read(file.path()).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let good = content(1);
+    assert!(good.len() > 10);
+    assert_eq!(content(2), good);
+
+    for (place, (file, bytes)) in good.iter().enumerate() {
+        let mut bad = bytes.clone();
+        bad[(place * 37 + 120) % bytes.len()] ^= 0x10;
+        std::fs::write(folder(2).join("segments").join(file), bad).unwrap();
+    }
+    let handle = world.handle(2);
+    until("all read", || handle.audit_events(AuditIndex(1), 1_000).is_ok_and(|read| read == all)).await;
+    let files = only1mcp_storage::FileSegments::open(folder(2).join("segments")).unwrap();
+    for (file, bytes) in &good {
+        let address = Digest::parse_hex(file.to_str().unwrap()).unwrap();
+        SegmentCheck::of_file(address).run(&files).unwrap();
+        assert!(std::fs::read(folder(2).join("segments").join(file)).unwrap() == *bytes);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,9 @@ use only1mcp_domain::ids::{ApiKeyId, CommandId, Digest, NodeId, PrincipalId, Ten
 use only1mcp_domain::model::{ApiKey, ClusterSettings, JoinToken, NodeRole, Principal, PrincipalKind};
 use only1mcp_domain::outcome::Outcome;
 use only1mcp_domain::time::TimestampMs;
-use only1mcp_storage::{MemDisk, MemOptions};
+use only1mcp_storage::{
+    FileRaftLog, FileSegments, MemDisk, MemOptions, RaftLogOptions, SledEngine, WriteBehind,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -152,6 +155,8 @@ pub struct World {
     pub disks: BTreeMap<u64, MemDisk>,
     /// Nodes whose rows were lost with their disk: the rows are on another one now.
     pub row_disks: BTreeMap<u64, MemDisk>,
+    /// Nodes whose disk is a folder.
+    pub folders: BTreeMap<u64, PathBuf>,
     pub addresses: BTreeMap<u64, SocketAddr>,
     pub seeds: Vec<Seed>,
     pub running: BTreeMap<u64, Running>,
@@ -174,6 +179,7 @@ impl World {
         let mut world = Self {
             disks: BTreeMap::new(),
             row_disks: BTreeMap::new(),
+            folders: BTreeMap::new(),
             addresses: BTreeMap::new(),
             seeds: Vec::new(),
             running: BTreeMap::new(),
@@ -192,6 +198,14 @@ impl World {
     }
 
     pub fn stores(&self, id: u64) -> Stores {
+        if let Some(folder) = self.folders.get(&id) {
+            let rows = SledEngine::open(folder.join("state")).unwrap();
+            return Stores {
+                log: Arc::new(FileRaftLog::open(folder.join("log"), RaftLogOptions::default()).unwrap()),
+                engine: Arc::new(WriteBehind::new(rows).unwrap()),
+                segments: Arc::new(FileSegments::open(folder.join("segments")).unwrap()),
+            };
+        }
         let disk = &self.disks[&id];
         let rows = self.row_disks.get(&id).unwrap_or(disk);
         Stores {

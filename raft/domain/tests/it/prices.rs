@@ -376,15 +376,9 @@ fn a_record_is_corrected_once_and_never_below_nothing() {
     ] {
         assert!(matches!(world.refused(bad), Rejection::Invalid { .. }));
     }
-    let counts = Charge {
-        account: AccountKey { limit: LimitId::QuotaRequests, ..account("b") },
-        ..charge("b", 9, false)
-    };
-    life.post(&mut world, vec![completion(2, vec![counts.clone()], None)]);
-    let record = (TimestampMs(START_MS), AuditIndex(5));
-    let (tenant, reason) = (tenant_id("acme"), "r".to_owned());
-    let count = CorrectCost { tenant, record, charges: vec![(counts.account, 1)], reason };
-    let refused = world.refused(Command::CorrectCost(Box::new(count)));
+    world.must(Command::PutBudget { budget: Box::new(budget("c", 100)), if_revision: None });
+    life.post(&mut world, vec![completion(2, vec![charge("c", 9, false)], None)]);
+    let refused = world.refused(correct(5, &[("c", 1)]));
     assert!(matches!(refused, Rejection::Invalid { .. }), "counts of calls are not corrected: {refused}");
     world.must(correct(5, &[("b", 30)]));
     assert_eq!(posted(&world), 40);
