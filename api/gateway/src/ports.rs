@@ -13,6 +13,7 @@ use only1mcp_domain::ids::{
 };
 use only1mcp_domain::ledger::AccountKey;
 use only1mcp_domain::model::{SealMode, Upstream};
+use only1mcp_domain::price::{Amounts, Metering};
 use only1mcp_domain::time::TimestampMs;
 
 /// Who is on the other end of a request, proven by key.
@@ -74,6 +75,24 @@ pub struct Refused {
     pub limit: Option<(AccountKey, TimestampMs)>,
 }
 
+/// How a call ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ending {
+    pub outcome: CallOutcome,
+    /// SHA3-256 of the result as the upstream sent it; zero where there was none.
+    pub result_digest: Digest,
+    pub result_bytes: u64,
+    pub used: Used,
+}
+
+/// What a call used, as far as that is known; what is not costs what was held.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Used {
+    pub amounts: Amounts,
+    /// The model that the answer says served it.
+    pub model: Option<String>,
+}
+
 /// An admitted call. Dropping it without `complete` records the call as cancelled.
 pub trait AdmittedCall: Send + Sync {
     fn call(&self) -> CallId;
@@ -86,14 +105,12 @@ pub trait AdmittedCall: Send + Sync {
     /// progress and log messages too; cheap once resolved. An error means: withhold everything.
     fn sealed(&self) -> BoxFuture<'_, Result<Receipt, Refused>>;
 
+    /// How the usage of the call is found in its answer, as of its admission; `None` where nothing is to be read.
+    fn metering(&self) -> Option<&Metering>;
+
     /// Records how the call ended; at most once, later calls are ignored. In `completion` mode the future resolves
     /// when that record is committed, otherwise at once.
-    fn complete(
-        &self,
-        outcome: CallOutcome,
-        result_digest: Digest,
-        result_bytes: u64,
-    ) -> BoxFuture<'_, Result<(), Refused>>;
+    fn complete(&self, ending: Ending) -> BoxFuture<'_, Result<(), Refused>>;
 }
 
 /// Something that ends streams and sessions from outside (P4).

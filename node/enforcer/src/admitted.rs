@@ -8,6 +8,7 @@ use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{AuditIndex, CallId, DecisionId, Digest, Revision};
 use only1mcp_domain::ledger::AccountKey;
 use only1mcp_domain::model::SealMode;
+use only1mcp_domain::price::{Metering, QuoteFault};
 use only1mcp_domain::time::TimestampMs;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use crate::allowance::Held;
 use crate::batcher::Progress;
 use crate::enforcer::Enforcer;
+use crate::priced::Used;
 
 /// Proof that a call was recorded; travels with its answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +48,12 @@ impl Refused {
         }
         self.limit = limit;
     }
+
+    pub(crate) fn name_fault(&mut self, fault: Option<QuoteFault>) {
+        if let Some(fault) = fault {
+            self.message = format!("{} ({fault})", self.message);
+        }
+    }
 }
 
 /// Dropping it without [`Admitted::complete`] records the call as cancelled.
@@ -54,6 +62,7 @@ pub struct Admitted {
     admission: Admission,
     /// Taken when the call is charged.
     held: Mutex<Held>,
+    metering: Option<Arc<Metering>>,
     progress: watch::Receiver<Progress>,
     started: Instant,
     completed: AtomicBool,
@@ -68,13 +77,19 @@ impl Admitted {
         progress: watch::Receiver<Progress>,
     ) -> Self {
         held.keep();
+        let metering = held.priced.metering.clone();
         let held = Mutex::new(held);
         let (completed, counted) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { enforcer, admission, held, progress, started: Instant::now(), completed, counted }
+        Self { enforcer, admission, held, metering, progress, started: Instant::now(), completed, counted }
     }
 
     pub fn call(&self) -> CallId {
         self.admission.call
+    }
+
+    /// How the usage of the call is found in its answer, as it was when the call was admitted.
+    pub fn metering(&self) -> Option<&Metering> {
+        self.metering.as_deref()
     }
 
     /// Resolves when the call may be sent: at once, except in `before_dispatch` mode.
@@ -134,17 +149,29 @@ impl Admitted {
         }
     }
 
-    /// Records how the call ended; the first time counts. In `completion` mode resolves when that is committed.
+    /// As [`Admitted::settle`], of a call of which nobody knows what it used.
     pub async fn complete(
         &self,
         outcome: CallOutcome,
         result_digest: Digest,
         result_bytes: u64,
     ) -> Result<(), Refused> {
+        self.settle(outcome, result_digest, result_bytes, &Used::default()).await
+    }
+
+    /// Records how the call ended; the first time counts. In `completion` mode resolves when that is committed.
+    /// What of `used` is not known costs what was held for it.
+    pub async fn settle(
+        &self,
+        outcome: CallOutcome,
+        result_digest: Digest,
+        result_bytes: u64,
+        used: &Used,
+    ) -> Result<(), Refused> {
         if self.completed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let record = self.completion(outcome, result_digest, result_bytes);
+        let record = self.completion(outcome, result_digest, result_bytes, used);
         if self.admission.mode != SealMode::Completion {
             // An answer does not wait for this record: a restart finds the call open and records it as unknown.
             self.enforcer.intake.owe(record, false);
@@ -157,7 +184,16 @@ impl Admitted {
         }
     }
 
-    fn completion(&self, outcome: CallOutcome, result_digest: Digest, result_bytes: u64) -> Record {
+    fn completion(
+        &self,
+        outcome: CallOutcome,
+        result_digest: Digest,
+        result_bytes: u64,
+        used: &Used,
+    ) -> Record {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (charges, cost) = held.charge(&self.admission, used);
+        drop(held);
         Record::Completion(Completion {
             call: self.admission.call,
             tenant: self.admission.tenant.clone(),
@@ -166,8 +202,8 @@ impl Admitted {
             result_bytes,
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             observed_at: TimestampMs(self.enforcer.parts.clock.now_ms()),
-            charges: self.held.lock().unwrap_or_else(PoisonError::into_inner).charge(),
-            cost: None,
+            charges,
+            cost,
         })
     }
 }
@@ -175,7 +211,7 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         if !self.completed.swap(true, Ordering::AcqRel) {
-            let record = self.completion(CallOutcome::Cancelled, Digest::default(), 0);
+            let record = self.completion(CallOutcome::Cancelled, Digest::default(), 0, &Used::default());
             self.enforcer.intake.owe(record, false);
         }
     }

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use only1mcp_domain::State;
-use only1mcp_domain::activity::Hold;
+use only1mcp_domain::activity::{Admission, Hold};
+use only1mcp_domain::cost::Cost;
 use only1mcp_domain::decide::{Evidence, Reason};
 use only1mcp_domain::ids::{CallId, UpstreamId};
 use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitUse, uses};
 use only1mcp_domain::limits;
-use only1mcp_domain::model::Measure;
+use only1mcp_domain::model::PeriodKind;
+use only1mcp_domain::price::QuoteFault;
 use only1mcp_domain::time::TimestampMs;
 use tokio::time::Instant;
 
 use crate::enforcer::{CallFacts, Enforcer};
+use crate::priced::{Priced, PricedCall, Touched, UTC, Used};
 use crate::purse::{InLine, Need, Purse, Shortage};
-use crate::recover::charges_of;
 
 /// How long a call waits, at most, for what is lent elsewhere.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -25,18 +27,16 @@ pub(crate) struct Held {
     purse: Arc<Purse>,
     call: CallId,
     pub(crate) holds: Vec<Hold>,
-    /// Counted without being held: soft limits.
-    soft: Vec<Charge>,
+    pub(crate) priced: Priced,
+    touched: Vec<Touched>,
     charged: bool,
 }
 
 impl Held {
-    /// What the call cost: everything that was held.
-    pub(crate) fn charge(&mut self) -> Vec<Charge> {
+    /// What the call cost its accounts by what it used, and the record of that.
+    pub(crate) fn charge(&mut self, admission: &Admission, used: &Used) -> (Vec<Charge>, Option<Box<Cost>>) {
         self.charged = true;
-        let mut charges = charges_of(&self.holds);
-        charges.append(&mut self.soft);
-        charges
+        (self.priced.taken(&used.amounts).charges(&self.touched), self.priced.cost(admission, used))
     }
 
     /// The admission is on its way to the disk: from now on only a completion ends what is held.
@@ -48,7 +48,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.charged {
-            self.purse.release(self.call, &self.holds);
+            self.purse.release(self.call);
         }
     }
 }
@@ -58,18 +58,26 @@ pub(crate) struct NotHeld {
     pub(crate) reason: Reason,
     /// The limit and when its next period begins.
     pub(crate) limit: Option<(AccountKey, TimestampMs)>,
+    /// What the call's price lacks.
+    pub(crate) fault: Option<QuoteFault>,
+}
+
+impl From<Reason> for NotHeld {
+    fn from(reason: Reason) -> Self {
+        Self { reason, limit: None, fault: None }
+    }
 }
 
 impl From<Shortage> for NotHeld {
     fn from(shortage: Shortage) -> Self {
         match shortage {
             Shortage::Exceeded { account, end } => {
-                Self { reason: Reason::BudgetExceeded, limit: Some((account, end)) }
+                Self { limit: Some((account, end)), ..Reason::BudgetExceeded.into() }
             }
             Shortage::Unavailable { account, end } => {
-                Self { reason: Reason::BudgetUnavailable, limit: Some((account, end)) }
+                Self { limit: Some((account, end)), ..Reason::BudgetUnavailable.into() }
             }
-            Shortage::Overloaded => Self { reason: Reason::Overloaded, limit: None },
+            Shortage::Overloaded => Reason::Overloaded.into(),
         }
     }
 }
@@ -87,7 +95,9 @@ impl Enforcer {
     ) -> Result<Held, NotHeld> {
         let state = self.parts.cluster.state();
         let cost_center = state.tenants.get(&facts.tenant).map_or("", |tenant| &tenant.value.cost_center);
-        let touched = uses(
+        let view = self.view();
+        let metering = view.prices.metering(&facts.tenant, item).cloned();
+        let found = uses(
             &state,
             &CallUse {
                 tenant: &facts.tenant,
@@ -96,34 +106,42 @@ impl Enforcer {
                 project: facts.project.as_ref(),
                 item,
                 upstream,
-                model: "",
+                model: metering.as_ref().map_or("", |metering| &metering.model),
                 cost_center,
                 path: &evidence.path,
             },
         );
-        let now = self.purse.enter(call, self.view().now());
+        let now = self.purse.enter(call, view.now());
         let entered = scopeguard(&self.purse, call);
-        let (mut needs, mut soft) = (Vec::new(), Vec::new());
-        for LimitUse { account, limit } in touched {
-            let amount = match limit.measure {
-                Measure::Calls => 1,
-                // An item without a price costs nothing and uses no tokens.
-                Measure::Cost | Measure::Tokens => continue,
-            };
+        let month = self.parts.zones.period(UTC, PeriodKind::Month, now).ok_or(Reason::BrokenRule)?;
+        let priced = Priced::of(
+            PricedCall {
+                state: &state,
+                book: &view.prices,
+                tenant: &facts.tenant,
+                item,
+                cost_center,
+                month: month.start,
+                at: now,
+            },
+            metering,
+            &found,
+        )?;
+        let mut touched = Vec::new();
+        for LimitUse { account, limit } in found {
+            let Some(amount) = priced.most(limit.measure)? else { continue };
             let (account, end) = self.account_at(&state, account, &limit, now)?;
-            if limit.hard {
-                needs.push(Need { account, end, amount });
-            } else {
-                soft.push(Charge { account, end, amount, held: false });
-            }
+            let hold = Hold { account, end, amount };
+            touched.push(Touched { hold, measure: limit.measure, hard: limit.hard });
         }
-        if needs.len() + soft.len() > limits::CALL_ACCOUNTS_MAX {
-            return Err(NotHeld { reason: Reason::BrokenRule, limit: None });
+        if touched.len() > limits::CALL_ACCOUNTS_MAX {
+            return Err(Reason::BrokenRule.into());
         }
+        let needs = needs_of(&touched);
         let (purse, charged) = (self.purse.clone(), false);
         if needs.is_empty() {
             entered.done();
-            return Ok(Held { purse, call, holds: Vec::new(), soft, charged });
+            return Ok(Held { purse, call, holds: Vec::new(), priced, touched, charged });
         }
         let wait = deadline.saturating_duration_since(Instant::now()).min(WAIT_MAX);
         let until = Instant::now() + wait;
@@ -133,7 +151,7 @@ impl Enforcer {
         records.into_iter().for_each(|record| self.intake.owe(record, true));
         entered.done();
         match InLine::new(purse.clone(), call, answer).wait(until).await {
-            Some(Ok(holds)) => Ok(Held { purse, call, holds, soft, charged }),
+            Some(Ok(holds)) => Ok(Held { purse, call, holds, priced, touched, charged }),
             Some(Err(shortage)) => Err(shortage.into()),
             None => Err(late.into()),
         }
@@ -151,9 +169,16 @@ impl Enforcer {
             return Ok((open.clone(), found.end));
         }
         let period = self.parts.zones.period(&limit.zone, limit.period, now);
-        let period = period.ok_or(NotHeld { reason: Reason::BrokenRule, limit: None })?;
+        let period = period.ok_or(Reason::BrokenRule)?;
         Ok((AccountKey { start: period.start, ..account }, period.end))
     }
+}
+
+/// What must be in hand before the call is sent. What can cost nothing needs no slice, of whatever account.
+fn needs_of(touched: &[Touched]) -> Vec<Need> {
+    let held = touched.iter().filter(|touched| touched.hard && touched.hold.amount > 0);
+    let need = |Hold { account, end, amount }: Hold| Need { account, end, amount };
+    held.map(|touched| need(touched.hold.clone())).collect()
 }
 
 /// Takes the call out of the purse again where it does not come to wait.

@@ -25,6 +25,7 @@ use crate::bound::bound;
 use crate::journal_record::{JournalRecord, Numbered};
 use crate::metrics::Metrics;
 use crate::ports::{BatchNote, Note, Parts, ProposeFailure};
+use crate::priced::{cost_bytes, quote_bytes};
 use crate::purse::{Posting, Purse};
 use crate::recover::Carried;
 
@@ -586,7 +587,7 @@ pub(crate) fn calls_of(records: &[Record]) -> (Vec<CallId>, Vec<CallId>) {
 }
 
 /// An upper bound of a record's encoded size, from its texts.
-fn approximate_bytes(record: &Record) -> usize {
+pub(crate) fn approximate_bytes(record: &Record) -> usize {
     const FIXED: usize = 512;
     /// An account's names, its amounts and what is around them.
     const ACCOUNT_BYTES: usize =
@@ -601,6 +602,7 @@ fn approximate_bytes(record: &Record) -> usize {
                     + a.item.len()
                     + a.role_path.len() * limits::NAME_BYTES_MAX
                     + a.holds.len() * ACCOUNT_BYTES
+                    + a.quote.as_deref().map_or(0, quote_bytes)
             }
             Record::Refusal(r) => caller(&r.caller) + r.item.len(),
             Record::SessionOpened(s) | Record::SessionClosed(s) => {
@@ -608,7 +610,9 @@ fn approximate_bytes(record: &Record) -> usize {
             }
             Record::Unauthenticated(u) => u.sources.len() * 64,
             Record::NodeNotice { detail, .. } => detail.len(),
-            Record::Completion(completion) => completion.charges.len() * ACCOUNT_BYTES,
+            Record::Completion(c) => {
+                c.charges.len() * ACCOUNT_BYTES + c.cost.as_deref().map_or(0, cost_bytes)
+            }
             Record::Ask(ask) => ask.parts.len() * ACCOUNT_BYTES,
             Record::Return(parts) => parts.len() * ACCOUNT_BYTES,
             Record::Restarted { .. } | Record::SettledThrough(_) | Record::KeyUsed { .. } => 0,

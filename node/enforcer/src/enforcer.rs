@@ -136,20 +136,39 @@ impl Enforcer {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// What this node holds for calls under way, by account; empty while nothing is.
+    pub fn held(&self) -> std::collections::BTreeMap<only1mcp_domain::ledger::AccountKey, i128> {
+        self.purse.committed()
+    }
+
     /// The evaluator on the current view. Records nothing.
     pub fn decide(&self, facts: &CallFacts, action: Action<'_>) -> Decision {
         self.decide_on(&self.view(), facts, action)
     }
 
     fn decide_on(&self, view: &View, facts: &CallFacts, action: Action<'_>) -> Decision {
-        let context = Context {
+        view.policy.decide(&facts.request(action, self.context(view, facts)))
+    }
+
+    /// Other paths to what was decided on the same view.
+    pub(crate) fn alternatives(
+        &self,
+        view: &View,
+        facts: &CallFacts,
+        action: Action<'_>,
+        decided: &Evidence,
+    ) -> Vec<Evidence> {
+        view.policy.alternatives(&facts.request(action, self.context(view, facts)), decided)
+    }
+
+    fn context<'a>(&'a self, view: &View, facts: &'a CallFacts) -> Context<'a> {
+        Context {
             now: view.now(),
             ip: facts.ip,
             mfa: facts.mfa,
             project: facts.project.as_ref(),
             zones: &*self.parts.zones,
-        };
-        view.policy.decide(&facts.request(action, context))
+        }
     }
 
     /// Admits a call, or refuses it; either is recorded. At return the admission is on this node's disk.
@@ -187,16 +206,19 @@ impl Enforcer {
             }
         };
         let call = CallId(self.random());
-        let held = match self.hold(call, facts, item, upstream, &evidence, deadline).await {
+        let held = self.hold_by_some_path(&view, call, facts, item, upstream, evidence, deadline).await;
+        let (held, evidence) = match held {
             Ok(held) => held,
-            Err(NotHeld { reason, limit }) => {
+            Err(NotHeld { reason, limit, fault }) => {
                 let mut refused = self.refuse_durably(facts, kind, item, reason, None).await;
                 refused.name_limit(limit);
+                refused.name_fault(fault);
                 return Err(refused);
             }
         };
         let mut admission = self.admission(call, facts, kind, item, upstream, argument_digest, &evidence);
         admission.holds.clone_from(&held.holds);
+        admission.quote.clone_from(&held.priced.quote);
         let record = Record::Admission(Box::new(admission.clone()));
         let Ok(mut progress) = self.intake.follow(record, true) else {
             return Err(self.refuse(facts, kind, item, Reason::Overloaded, None));

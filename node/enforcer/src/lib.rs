@@ -10,11 +10,13 @@ mod authenticate;
 mod batcher;
 mod bound;
 mod enforcer;
+mod fallback;
 mod freshness;
 mod journal_record;
 mod metrics;
 mod minute;
 mod ports;
+mod priced;
 mod purse;
 mod recover;
 mod refusals;
@@ -30,5 +32,6 @@ pub use ports::{
     BatchNote, Clock, ClusterPort, Entropy, Flushed, JournalPort, JournalRecordAt, Note, Parts,
     ProposeFailure,
 };
+pub use priced::Used;
 pub use view::View;
 pub use zones::SystemZones;

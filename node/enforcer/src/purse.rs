@@ -55,8 +55,8 @@ pub(crate) enum Shortage {
 /// What a batch means for the purse once it is applied.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Posting {
-    /// Commitments that end.
-    pub(crate) ended: Vec<(AccountKey, i128)>,
+    /// What was given back.
+    pub(crate) returned: Vec<(AccountKey, i128)>,
     /// Slices that were asked for.
     pub(crate) asked: Vec<AccountKey>,
     /// Calls that were asked for.
@@ -70,13 +70,9 @@ impl Posting {
         let mut posting = Self::default();
         for record in records {
             match record {
-                Record::Completion(completion) => {
-                    let held = completion.charges.iter().filter(|charge| charge.held);
-                    posting.ended.extend(held.map(|charge| (charge.account.clone(), charge.amount)));
-                    posting.over.push(completion.call);
-                }
+                Record::Completion(completion) => posting.over.push(completion.call),
                 Record::Return(parts) => {
-                    posting.ended.extend(parts.iter().map(|part| (part.account.clone(), part.amount)));
+                    posting.returned.extend(parts.iter().map(|part| (part.account.clone(), part.amount)));
                 }
                 Record::Ask(ask) if ask.direct => posting.direct.push(ask.call),
                 Record::Ask(ask) => {
@@ -106,6 +102,8 @@ struct Inner {
     /// The latest time told as settled: calls are let in no earlier.
     told: TimestampMs,
     committed: BTreeMap<AccountKey, i128>,
+    /// What of it each call holds. It ends with the call, whatever the call cost in the end.
+    held: BTreeMap<CallId, Vec<Hold>>,
     line: VecDeque<Waiting>,
     /// Slices under way.
     asked: BTreeSet<AccountKey>,
@@ -191,16 +189,19 @@ impl Purse {
     }
 
     /// The call did not come about: what it holds is free again.
-    pub(crate) fn release(&self, call: CallId, holds: &[Hold]) {
-        let mut inner = self.lock();
-        holds.iter().for_each(|hold| inner.commit(&hold.account, hold.amount.saturating_neg()));
-        inner.calls.remove(&call);
+    pub(crate) fn release(&self, call: CallId) {
+        self.lock().end(call);
+    }
+
+    /// What is held for open calls, or given back and not applied yet.
+    pub(crate) fn committed(&self) -> BTreeMap<AccountKey, i128> {
+        self.lock().committed.clone()
     }
 
     /// A batch was applied here: `state` shows it. Returns the records that have to go out.
     pub(crate) fn applied(&self, state: &State, posting: &Posting) -> Vec<Record> {
         let mut inner = self.lock();
-        for (account, amount) in &posting.ended {
+        for (account, amount) in &posting.returned {
             inner.commit(account, amount.saturating_neg());
         }
         for account in &posting.asked {
@@ -210,7 +211,7 @@ impl Purse {
             inner.direct.remove(call);
         }
         for call in &posting.over {
-            inner.calls.remove(call);
+            inner.end(*call);
         }
         inner.pump(state, self.node)
     }
@@ -232,6 +233,13 @@ impl Inner {
         if *entry == 0 {
             self.committed.remove(account);
         }
+    }
+
+    fn end(&mut self, call: CallId) {
+        for hold in self.held.remove(&call).unwrap_or_default() {
+            self.commit(&hold.account, hold.amount.saturating_neg());
+        }
+        self.calls.remove(&call);
     }
 
     /// What may be held on `account` now.
@@ -279,9 +287,10 @@ impl Inner {
         let hold = |need: &Need| Hold { account: need.account.clone(), end: need.end, amount: need.amount };
         let holds: Vec<Hold> = waiting.needs.iter().map(hold).collect();
         holds.iter().for_each(|hold| self.commit(&hold.account, hold.amount));
+        self.held.insert(waiting.call, holds.clone());
         if waiting.answer.send(Ok(holds)).is_err() {
             // Nobody there any more: nothing is held.
-            waiting.needs.iter().for_each(|need| self.commit(&need.account, need.amount.saturating_neg()));
+            self.end(waiting.call);
             return None;
         }
         self.refill(state, node, waiting.call, &waiting.needs)
@@ -432,7 +441,7 @@ impl Drop for InLine {
         let Some(mut answer) = self.answer.take() else { return };
         answer.close();
         match answer.try_recv() {
-            Ok(Ok(holds)) => self.purse.release(self.call, &holds),
+            Ok(Ok(_)) => self.purse.release(self.call),
             _ => self.purse.forget(self.call),
         }
     }

@@ -30,10 +30,11 @@ enum Op {
         accounts: u8,
         amount: i128,
     },
-    /// An open call ends.
+    /// An open call ends, and costs this share of what it held.
     End {
         node: usize,
         which: usize,
+        percent: i128,
     },
     /// A waiting caller goes away.
     GiveUp {
@@ -65,7 +66,8 @@ fn op() -> impl Strategy<Value = Op> {
     let node = 0..NODES;
     prop_oneof![
         8 => (node.clone(), 1u8..8, 1i128..4).prop_map(|(node, accounts, amount)| Op::Call { node, accounts, amount }),
-        6 => (node.clone(), any::<usize>()).prop_map(|(node, which)| Op::End { node, which }),
+        6 => (node.clone(), any::<usize>(), prop_oneof![Just(100), 0..100_i128])
+            .prop_map(|(node, which, percent)| Op::End { node, which, percent }),
         1 => (node.clone(), any::<usize>()).prop_map(|(node, which)| Op::GiveUp { node, which }),
         8 => node.clone().prop_map(|node| Op::Post { node }),
         8 => node.clone().prop_map(|node| Op::CatchUp { node }),
@@ -322,11 +324,19 @@ impl World {
         call
     }
 
-    fn end(&mut self, node: usize, which: usize) {
-        let node = &mut self.nodes[node];
+    fn end(&mut self, node: usize, which: usize, percent: i128) {
+        let Self { nodes, spent, .. } = self;
+        let node = &mut nodes[node];
         if !node.open.is_empty() {
             let (call, holds) = node.open.remove(which % node.open.len());
-            node.journal.push(completion(call, charges_of(&holds)));
+            let mut charges = charges_of(&holds);
+            for charge in &mut charges {
+                let cost = charge.amount * percent / 100;
+                *spent.get_mut(&charge.account).unwrap() -= charge.amount - cost;
+                charge.amount = cost;
+            }
+            charges.retain(|charge| charge.amount > 0);
+            node.journal.push(completion(call, charges));
         }
     }
 
@@ -336,7 +346,7 @@ impl World {
                 let wanted: Vec<usize> = (0..ACCOUNTS).filter(|bit| accounts & (1 << bit) != 0).collect();
                 self.call(node, &wanted, amount);
             }
-            Op::End { node, which } => self.end(node, which),
+            Op::End { node, which, percent } => self.end(node, which, percent),
             Op::GiveUp { node, which } => {
                 let node = &mut self.nodes[node];
                 if !node.waiting.is_empty() {
@@ -392,7 +402,7 @@ impl World {
         for _ in 0..50 {
             for node in 0..NODES {
                 while !self.nodes[node].open.is_empty() {
-                    self.end(node, 0);
+                    self.end(node, 0, 100);
                 }
                 self.post(node);
                 self.catch_up(node);
@@ -473,4 +483,38 @@ proptest! {
             }
         });
     }
+}
+
+/// What one call holds, and what is free beside it, whatever it costs in the end.
+#[test]
+fn a_call_that_ended_holds_nothing_whatever_it_cost() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        for (cost, overrun) in [(0, 0), (3, 0), (10, 0), (25, 15)] {
+            let mut world = World::new();
+            let node = 0;
+            let call = world.call(node, &[0], 10);
+            for _ in 0..3 {
+                world.post(node);
+                world.catch_up(node);
+            }
+            let (open, holds) = world.nodes[node].open.pop().unwrap();
+            assert_eq!(open, call);
+            let held = |world: &World| {
+                let inner = world.nodes[node].purse.lock();
+                (inner.committed.clone(), inner.held.len(), inner.calls.len())
+            };
+            assert_eq!(held(&world), ([(key(0), 10)].into(), 1, 1));
+            let mut charges = charges_of(&holds);
+            charges[0].amount = cost;
+            world.nodes[node].journal.push(completion(call, charges));
+            world.post(node);
+            world.catch_up(node);
+            assert_eq!(held(&world), (BTreeMap::new(), 0, 0), "cost {cost}");
+            let account = world.state().ledger.accounts[&key(0)].clone();
+            assert!(account.is_escrowed());
+            assert_eq!((account.posted, account.overrun >= overrun.min(1)), (cost, true), "cost {cost}");
+        }
+    });
 }

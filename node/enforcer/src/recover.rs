@@ -2,23 +2,28 @@
 //! record, before anything is sent. Calls found open are closed as `Unknown`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use only1mcp_domain::activity::{CallOutcome, Completion, Hold, NoticeKind, Record};
+use only1mcp_domain::activity::{Admission, CallOutcome, Completion, Hold, NoticeKind, Record};
 use only1mcp_domain::command::Command;
-use only1mcp_domain::ids::{CallId, CommandId, Digest, Incarnation, TenantId};
+use only1mcp_domain::cost::{Cost, CostSource};
+use only1mcp_domain::ids::{CallId, CommandId, Digest, Incarnation};
 use only1mcp_domain::ledger::Charge;
+use only1mcp_domain::model::PeriodKind;
 use only1mcp_domain::outcome::Outcome;
+use only1mcp_domain::price::{Amounts, PriceBook};
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_domain::{State, limits};
 use only1mcp_proto::codec::{decode_records, encode_records};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use crate::batcher::node_entry;
+use crate::batcher::{approximate_bytes, node_entry};
 use crate::journal_record::{JournalRecord, Numbered};
 use crate::ports::{Parts, ProposeFailure};
+use crate::priced::UTC;
 
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(100);
@@ -107,6 +112,41 @@ pub(crate) fn charges_of(holds: &[Hold]) -> Vec<Charge> {
     holds.iter().map(charge).collect()
 }
 
+/// As many records together as a batch may have, and bytes.
+fn in_batches(records: Vec<Record>) -> Vec<Vec<Record>> {
+    let mut batches: Vec<Vec<Record>> = Vec::new();
+    let mut bytes = 0;
+    for record in records {
+        let more = approximate_bytes(&record);
+        let room = |batch: &&mut Vec<Record>| {
+            batch.len() < limits::BATCH_RECORDS_MAX && bytes + more <= limits::BATCH_BYTES_MAX
+        };
+        match batches.last_mut().filter(room) {
+            Some(batch) => {
+                bytes += more;
+                batch.push(record);
+            }
+            None => {
+                bytes = more;
+                batches.push(vec![record]);
+            }
+        }
+    }
+    batches
+}
+
+/// The record of a call that is charged its hold.
+fn cost_of_unknown(state: &State, parts: &Parts, admission: &Admission) -> Option<Box<Cost>> {
+    let quote = admission.quote.as_deref()?;
+    let cost_center = state.tenants.get(&admission.tenant).map_or("", |tenant| &tenant.value.cost_center);
+    let month = parts.zones.period(UTC, PeriodKind::Month, admission.observed_at)?.start;
+    // The admission does not name it: as it is now.
+    let book = PriceBook::of(state);
+    let metering = book.metering(&admission.tenant, &admission.item).map(Arc::as_ref);
+    let source = CostSource { admission, quote, metering, cost_center, model_answered: "", month };
+    Cost::of(source, &Amounts::default()).ok().map(Box::new)
+}
+
 /// What the journal holds since the last recovery.
 #[derive(Debug, Default)]
 struct Found {
@@ -139,17 +179,14 @@ impl Found {
     /// Batches that the state has not seen, and completions for calls left open, ready to be numbered anew.
     fn unposted(&self, state: &State, parts: &Parts) -> Result<Vec<(Bytes, Vec<Record>)>, String> {
         let posted = self.posted(state, parts);
-        let mut open: BTreeMap<CallId, (TenantId, Vec<Charge>)> = BTreeMap::new();
+        let mut open: BTreeMap<CallId, Box<Admission>> = BTreeMap::new();
         let mut closed = BTreeSet::new();
         let mut unposted = Vec::new();
         for (sequence, bytes) in &self.batches {
             let records = decode_records(bytes).map_err(|e| format!("journal batch {sequence}: {e}"))?;
             for record in &records {
                 match record {
-                    // Nobody knows what it cost: the most it could.
-                    Record::Admission(a) => {
-                        drop(open.insert(a.call, (a.tenant.clone(), charges_of(&a.holds))));
-                    }
+                    Record::Admission(a) => drop(open.insert(a.call, a.clone())),
                     Record::Completion(c) => drop(closed.insert(c.call)),
                     _ => {}
                 }
@@ -162,22 +199,23 @@ impl Found {
         let unknown: Vec<Record> = open
             .into_iter()
             .filter(|(call, _)| !closed.contains(call))
-            .map(|(call, (tenant, charges))| {
+            .map(|(call, admission)| {
                 Record::Completion(Completion {
                     call,
-                    tenant,
+                    tenant: admission.tenant.clone(),
                     outcome: CallOutcome::Unknown,
                     result_digest: Digest::default(),
                     result_bytes: 0,
                     duration_ms: 0,
                     observed_at: now,
-                    charges,
-                    cost: None,
+                    // Nobody knows what it cost: the most it could.
+                    charges: charges_of(&admission.holds),
+                    cost: cost_of_unknown(state, parts, &admission),
                 })
             })
             .collect();
-        for chunk in unknown.chunks(limits::BATCH_RECORDS_MAX) {
-            unposted.push((encode_records(chunk).into(), chunk.to_vec()));
+        for chunk in in_batches(unknown) {
+            unposted.push((encode_records(&chunk).into(), chunk));
         }
         Ok(unposted)
     }
@@ -228,5 +266,69 @@ impl Found {
             });
         }
         notices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use only1mcp_domain::ids::{PrincipalId, TenantId, UpstreamId};
+    use only1mcp_domain::ledger::{AccountKey, LimitId};
+
+    use super::*;
+
+    fn completion(n: u128) -> Record {
+        let tenant = TenantId::new("acme").unwrap();
+        let account = AccountKey {
+            tenant: tenant.clone(),
+            limit: LimitId::TenantCost,
+            subject: "s".repeat(limits::SUBJECT_BYTES_MAX).into(),
+            start: TimestampMs(u64::MAX),
+        };
+        let charge = Charge { account, end: TimestampMs(u64::MAX), amount: i128::MAX, held: true };
+        let cost = Cost {
+            caller_tenant: tenant.clone(),
+            principal: PrincipalId::new("p").unwrap(),
+            project: None,
+            cost_center: "c".repeat(limits::LABEL_BYTES_MAX),
+            kind: only1mcp_domain::activity::ItemKind::Tool,
+            item: "t".repeat(crate::bound::ITEM_BYTES_MAX),
+            upstream: UpstreamId::new("up").unwrap(),
+            provider: "m".repeat(limits::NAME_BYTES_MAX),
+            model: "m".repeat(limits::NAME_BYTES_MAX),
+            model_answered: "m".repeat(limits::NAME_BYTES_MAX),
+            metering: None,
+            lines: Vec::new(),
+            discounts: Vec::new(),
+            held: only1mcp_domain::money::PicoUsd(i128::MAX),
+            at_hold: true,
+            month: TimestampMs(u64::MAX),
+        };
+        Record::Completion(Completion {
+            call: CallId(n.to_be_bytes()),
+            tenant,
+            outcome: CallOutcome::Unknown,
+            result_digest: Digest([9; 32]),
+            result_bytes: u64::MAX,
+            duration_ms: u64::MAX,
+            observed_at: TimestampMs(u64::MAX),
+            charges: vec![charge; 8],
+            cost: Some(Box::new(cost)),
+        })
+    }
+
+    /// More than a batch may have of either would be refused where it is applied, and the node with it.
+    #[test]
+    fn what_was_open_fits_into_batches() {
+        let open = 2_000;
+        let batches = in_batches((0..open).map(completion).collect());
+        let mut seen = 0;
+        for batch in &batches {
+            assert!(batch.len() <= limits::BATCH_RECORDS_MAX);
+            let bytes = encode_records(batch);
+            assert!(bytes.len() <= limits::BATCH_BYTES_MAX, "{} bytes", bytes.len());
+            assert_eq!(decode_records(&bytes).unwrap().len(), batch.len());
+            seen += batch.len();
+        }
+        assert_eq!(seen, 2_000);
     }
 }

@@ -9,18 +9,20 @@ use imbl::ordmap::DiffItem;
 use only1mcp_domain::State;
 use only1mcp_domain::decide::CompiledPolicy;
 use only1mcp_domain::ids::TenantId;
+use only1mcp_domain::price::PriceBook;
 use only1mcp_domain::time::TimestampMs;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ports::ClusterPort;
 
-/// A consistent pair of state and policy.
+/// A state, and what is compiled from it.
 #[derive(Debug)]
 pub struct View {
     pub state: Arc<State>,
     pub policy: Arc<CompiledPolicy>,
-    /// Index up to which both stand.
+    pub prices: Arc<PriceBook>,
+    /// Index up to which all stand.
     pub applied: u64,
     clock: LogClock,
 }
@@ -76,6 +78,7 @@ impl ViewCell {
         let state = cluster.state();
         let view = View {
             policy: Arc::new(CompiledPolicy::build(&state)),
+            prices: Arc::new(PriceBook::of(&state)),
             applied,
             clock: LogClock::new(state.log_time),
             state,
@@ -116,8 +119,13 @@ impl ViewCell {
         } else {
             Arc::new(old.policy.rebuild(&state, changed_tenants(&old.state, &state).as_deref()))
         };
+        let prices = if PriceBook::is_current(&old.state, &state) {
+            old.prices.clone()
+        } else {
+            Arc::new(PriceBook::of(&state))
+        };
         let clock = old.clock.seen(state.log_time);
-        self.current.store(Arc::new(View { state, policy, applied, clock }));
+        self.current.store(Arc::new(View { state, policy, prices, applied, clock }));
         self.moved.send_replace(applied);
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use only1mcp_domain::activity::{CallOutcome, ItemKind};
+use only1mcp_domain::activity::ItemKind;
 use only1mcp_domain::command::{Actor, Command, Entry, Via};
 use only1mcp_domain::decide::{Action, Decision, Reason};
 use only1mcp_domain::ids::{
@@ -14,10 +14,11 @@ use only1mcp_domain::ids::{
 use only1mcp_domain::limits;
 use only1mcp_domain::model::{TenantStatus, Upstream};
 use only1mcp_domain::outcome::Effect;
+use only1mcp_domain::price::Metering;
 use only1mcp_domain::time::TimestampMs;
-use only1mcp_enforcer::{Admitted, CallFacts, ClusterPort, Enforcer};
+use only1mcp_enforcer::{Admitted, CallFacts, ClusterPort, Enforcer, Used};
 use only1mcp_gateway::ports::{
-    AdmittedCall, CallRequest, CallerInfo, Enforcement, Identity, Receipt, Refused, Revocation,
+    AdmittedCall, CallRequest, CallerInfo, Ending, Enforcement, Identity, Receipt, Refused, Revocation,
 };
 use tokio::sync::broadcast;
 use tokio::time::{Duration, Instant};
@@ -147,14 +148,15 @@ impl AdmittedCall for Call {
         })
     }
 
-    fn complete(
-        &self,
-        outcome: CallOutcome,
-        result_digest: Digest,
-        result_bytes: u64,
-    ) -> BoxFuture<'_, Result<(), Refused>> {
+    fn metering(&self) -> Option<&Metering> {
+        self.admitted.metering()
+    }
+
+    fn complete(&self, ending: Ending) -> BoxFuture<'_, Result<(), Refused>> {
         Box::pin(async move {
-            self.admitted.complete(outcome, result_digest, result_bytes).await.map_err(refused)
+            let Ending { outcome, result_digest, result_bytes, used } = ending;
+            let used = Used { amounts: used.amounts, model: used.model };
+            self.admitted.settle(outcome, result_digest, result_bytes, &used).await.map_err(refused)
         })
     }
 }

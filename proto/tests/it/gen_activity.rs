@@ -24,7 +24,7 @@ impl Gen {
         }
     }
 
-    fn item_kind(&mut self) -> ItemKind {
+    pub fn item_kind(&mut self) -> ItemKind {
         // Not the last one: golden bytes must not move.
         self.pick(&[ItemKind::Administration, ItemKind::Tool, ItemKind::Prompt, ItemKind::Resource])
     }
@@ -40,7 +40,7 @@ impl Gen {
         })
     }
 
-    fn admission(&mut self) -> Admission {
+    pub fn admission(&mut self) -> Admission {
         Admission {
             call: CallId(self.raw()),
             caller: self.caller(),
@@ -60,7 +60,7 @@ impl Gen {
         }
     }
 
-    fn completion(&mut self) -> Completion {
+    pub fn completion(&mut self) -> Completion {
         Completion {
             call: CallId(self.raw()),
             tenant: self.tenant_id(),
@@ -125,6 +125,7 @@ impl Gen {
     pub fn records(&mut self) -> Vec<Record> {
         let mut all = self.first_records();
         all.extend(self.ledger_records());
+        all.extend(self.priced_records());
         all
     }
 

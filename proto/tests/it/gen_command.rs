@@ -50,6 +50,8 @@ impl Gen {
         let mut entries: Vec<Entry> = commands.into_iter().map(|command| self.entry(command)).collect();
         let commands = self.ledger_commands();
         entries.extend(commands.into_iter().map(|command| self.entry(command)));
+        let commands = self.cost_commands();
+        entries.extend(commands.into_iter().map(|command| self.entry(command)));
         entries
     }
 

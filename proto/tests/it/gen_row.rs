@@ -9,12 +9,18 @@ use only1mcp_domain::state::{BatchSeen, CommandSeen, Versioned};
 use crate::random::Gen;
 
 impl Gen {
-    fn versioned<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Versioned<T> {
+    pub fn versioned<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Versioned<T> {
         Versioned { revision: self.number(), value: make(self) }
     }
 
     /// One of each kind. A golden file's bytes depend on the rows before it: add new ones at the end.
     pub fn rows(&mut self) -> Vec<RowValue> {
+        let mut all = self.first_rows();
+        all.extend(self.cost_rows());
+        all
+    }
+
+    fn first_rows(&mut self) -> Vec<RowValue> {
         vec![
             RowValue::Meta(MetaRow {
                 cluster_id: self.digest(),

@@ -11,6 +11,7 @@
 mod described;
 mod gen_activity;
 mod gen_command;
+mod gen_cost;
 mod gen_ledger;
 mod gen_model;
 mod gen_row;

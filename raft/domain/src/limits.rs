@@ -47,6 +47,8 @@ pub const SUBJECT_BYTES_MAX: usize = 160;
 pub const ACCOUNTS_MAX: usize = 1_000_000;
 /// Accounts one call may touch; past it the call is refused.
 pub const CALL_ACCOUNTS_MAX: usize = 64;
+/// Paths tried for a call besides the deciding one, where that one's own limit is used up.
+pub const PATHS_TRIED_MAX: usize = 16;
 /// Accounts one request for allowances may name, and one return.
 pub const ASK_PARTS_MAX: usize = 64;
 /// Calls that wait for a nearly exhausted account, in the whole cluster.

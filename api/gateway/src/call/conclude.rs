@@ -1,6 +1,7 @@
 //! How a call's end becomes its record and its answer.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use bytes::Bytes;
 use only1mcp_domain::activity::CallOutcome;
@@ -12,10 +13,11 @@ use tokio::time::timeout;
 
 use crate::call::run::{Call, End, Sent, failed, sealed, unrecorded};
 use crate::call::target::{Method, digest_of};
+use crate::call::usage;
 use crate::config::ms;
 use crate::inner::Inner;
 use crate::json::{CANCELLED, Message, RawObject, RpcError, code, notification, number, string};
-use crate::ports::{AdmittedCall, Receipt, Refused};
+use crate::ports::{AdmittedCall, Ending, Receipt, Refused, Used};
 use crate::relay::expose_contents;
 use crate::session::Ended;
 use crate::upstream::{Connection, UpstreamError};
@@ -32,34 +34,39 @@ impl Call {
         end: End,
         sent: &Sent,
     ) -> Concluded {
+        // What never left cost nothing; of what did leave and was not answered nobody knows what it cost.
+        let unsent = sent.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        let used = if unsent { usage::nothing() } else { Used::default() };
+        let ending =
+            |outcome, used| Ending { outcome, result_digest: Digest::default(), result_bytes: 0, used };
         match end {
-            End::Answered { message, connection } => {
-                self.answered(inner, admitted, message, &connection).await
+            End::Answered { message, connection, took } => {
+                self.answered(inner, admitted, message, &connection, took).await
             }
             End::Failed(error) => {
                 let outcome = match error {
                     UpstreamError::TimedOut => CallOutcome::TimedOut,
                     _ => CallOutcome::UpstreamFailed,
                 };
-                self.failed(inner, admitted, outcome, &failed(&error, self.upstream())).await
+                self.failed(inner, admitted, ending(outcome, used), &failed(&error, self.upstream())).await
             }
             End::TimedOut => {
                 self.tell_cancelled(inner, sent, Some(string("the call took too long")));
                 let error = failed(&UpstreamError::TimedOut, self.upstream());
-                self.failed(inner, admitted, CallOutcome::TimedOut, &error).await
+                self.failed(inner, admitted, ending(CallOutcome::TimedOut, used), &error).await
             }
-            End::Stopped(ended) => self.stopped(inner, admitted, ended, sent).await,
+            End::Stopped(ended) => self.stopped(inner, admitted, ended, sent, used).await,
             End::Withheld(refused) => {
                 self.tell_cancelled(inner, sent, None);
-                self.withheld(inner, admitted, Digest::default(), 0, &refused).await
+                self.withheld(inner, admitted, ending(CallOutcome::Withheld, used), &refused).await
             }
             End::Overloaded => {
                 let error = RpcError::reason(Reason::Overloaded);
-                self.failed(inner, admitted, CallOutcome::UpstreamFailed, &error).await
+                self.failed(inner, admitted, ending(CallOutcome::UpstreamFailed, used), &error).await
             }
             End::NotOffered { why } => {
                 let error = RpcError::new(code::METHOD_NOT_FOUND, why);
-                self.failed(inner, admitted, CallOutcome::UpstreamFailed, &error).await
+                self.failed(inner, admitted, ending(CallOutcome::UpstreamFailed, used), &error).await
             }
         }
     }
@@ -75,6 +82,7 @@ impl Call {
         admitted: &dyn AdmittedCall,
         message: Message,
         connection: &Connection,
+        took: Duration,
     ) -> Concluded {
         let result = message.object.get("result").map(|result| (result, RawObject::of(result)));
         let (body, outcome) = match (&result, message.object.get("error")) {
@@ -86,16 +94,22 @@ impl Call {
             _ => {
                 let error = UpstreamError::Protocol { why: "its answer is neither a result nor an error" };
                 let error = failed(&error, self.upstream());
-                return self.failed(inner, admitted, CallOutcome::UpstreamFailed, &error).await;
+                let outcome = CallOutcome::UpstreamFailed;
+                let (result_digest, used) = (Digest::default(), Used::default());
+                let ending = Ending { outcome, result_digest, result_bytes: 0, used };
+                return self.failed(inner, admitted, ending, &error).await;
             }
         };
-        let digest = digest_of(body.get().as_bytes());
-        let bytes = body.get().len() as u64;
+        let result_digest = digest_of(body.get().as_bytes());
+        let result_bytes = body.get().len() as u64;
+        let read = result.as_ref().map(|(result, _)| *result);
+        let used = usage::of_answer(admitted.metering(), read, took, result_bytes);
+        let ending = Ending { outcome, result_digest, result_bytes, used };
         let receipt = match sealed(inner, self, admitted).await {
             Ok(receipt) => receipt,
-            Err(refused) => return self.withheld(inner, admitted, digest, bytes, &refused).await,
+            Err(refused) => return self.withheld(inner, admitted, ending, &refused).await,
         };
-        if let Err(refused) = self.complete(inner, admitted, outcome, digest, bytes).await {
+        if let Err(refused) = self.complete(inner, admitted, ending).await {
             return (self.refusal(inner, &refused), CallOutcome::Withheld);
         }
         let result = result.and_then(|(_, result)| result);
@@ -116,13 +130,14 @@ impl Call {
         &self,
         inner: &Inner,
         admitted: &dyn AdmittedCall,
-        outcome: CallOutcome,
+        ending: Ending,
         error: &RpcError,
     ) -> Concluded {
         if let Err(refused) = sealed(inner, self, admitted).await {
-            return self.withheld(inner, admitted, Digest::default(), 0, &refused).await;
+            return self.withheld(inner, admitted, ending, &refused).await;
         }
-        match self.complete(inner, admitted, outcome, Digest::default(), 0).await {
+        let outcome = ending.outcome;
+        match self.complete(inner, admitted, ending).await {
             Ok(()) => (error.to_response(Some(&self.id.raw)), outcome),
             Err(refused) => (self.refusal(inner, &refused), CallOutcome::Withheld),
         }
@@ -132,12 +147,11 @@ impl Call {
         &self,
         inner: &Inner,
         admitted: &dyn AdmittedCall,
-        digest: Digest,
-        bytes: u64,
+        ending: Ending,
         refused: &Refused,
     ) -> Concluded {
         // The answer is a refusal whatever becomes of this record.
-        let _ = self.complete(inner, admitted, CallOutcome::Withheld, digest, bytes).await;
+        let _ = self.complete(inner, admitted, Ending { outcome: CallOutcome::Withheld, ..ending }).await;
         (self.refusal(inner, refused), CallOutcome::Withheld)
     }
 
@@ -147,6 +161,7 @@ impl Call {
         admitted: &dyn AdmittedCall,
         ended: Ended,
         sent: &Sent,
+        used: Used,
     ) -> Concluded {
         let (outcome, reason, error) = match ended {
             Ended::ByClient { reason } => {
@@ -157,7 +172,8 @@ impl Call {
             Ended::Shutdown => (CallOutcome::Cancelled, None, RpcError::reason(Reason::Draining)),
         };
         self.tell_cancelled(inner, sent, reason);
-        let _ = self.complete(inner, admitted, outcome, Digest::default(), 0).await;
+        let ending = Ending { outcome, result_digest: Digest::default(), result_bytes: 0, used };
+        let _ = self.complete(inner, admitted, ending).await;
         (error.to_response(Some(&self.id.raw)), outcome)
     }
 
@@ -166,11 +182,9 @@ impl Call {
         &self,
         inner: &Inner,
         admitted: &dyn AdmittedCall,
-        outcome: CallOutcome,
-        digest: Digest,
-        bytes: u64,
+        ending: Ending,
     ) -> Result<(), Refused> {
-        match timeout(ms(inner.config.seal_ms_max), admitted.complete(outcome, digest, bytes)).await {
+        match timeout(ms(inner.config.seal_ms_max), admitted.complete(ending)).await {
             Ok(recorded) => recorded,
             Err(_) => Err(unrecorded(inner, self).await),
         }

@@ -3,6 +3,7 @@
 mod conclude;
 mod run;
 mod target;
+mod usage;
 
 pub(crate) use run::{Call, run};
 pub(crate) use target::{Method, Target};

@@ -3,6 +3,7 @@
 //! Runs as a task of its own: a client that disconnects has not cancelled.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use only1mcp_domain::decide::Reason;
@@ -32,6 +33,8 @@ pub(super) enum End {
     Answered {
         message: Message,
         connection: Arc<Connection>,
+        /// From the request's sending on.
+        took: Duration,
     },
     Failed(UpstreamError),
     TimedOut,
@@ -159,6 +162,7 @@ async fn exchange(
     });
     *sent.lock().unwrap_or_else(PoisonError::into_inner) = Some((connection.clone(), id));
     let message = request(number(id), call.target.method.name(), call.target.params_for_upstream(id));
+    let sent_at = Instant::now();
     let mut exchange = match connection.exchange(id, &message).await {
         Ok(exchange) => exchange,
         Err(error) => return End::Failed(error),
@@ -172,7 +176,7 @@ async fn exchange(
             }
             Inbound::Answer(message) => {
                 remember(call, slot, &message);
-                return End::Answered { message, connection };
+                return End::Answered { message, connection, took: sent_at.elapsed() };
             }
             Inbound::Failed(error) => {
                 if error.is_fatal() && error == UpstreamError::SessionLost {

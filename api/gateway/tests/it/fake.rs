@@ -10,6 +10,7 @@ use only1mcp_domain::activity::{CallOutcome, ItemKind};
 use only1mcp_domain::decide::{Decision, Denial, Evidence, Reason, RolePath};
 use only1mcp_domain::ids::*;
 use only1mcp_domain::model::{Permission, SealMode, Upstream};
+use only1mcp_domain::price::Metering;
 use only1mcp_gateway::Gateway;
 use only1mcp_gateway::ports::*;
 use tokio::sync::{broadcast, watch};
@@ -26,6 +27,7 @@ pub struct Completed {
     pub item: String,
     pub outcome: CallOutcome,
     pub bytes: u64,
+    pub used: Used,
 }
 
 pub struct Fake {
@@ -37,6 +39,8 @@ pub struct Fake {
     pub seal: watch::Sender<Seal>,
     pub mode: Mutex<SealMode>,
     pub closed: Mutex<HashSet<McpSessionId>>,
+    /// Of every call.
+    pub metering: Mutex<Option<Metering>>,
     pub admitted: Mutex<Vec<CallRequest>>,
     pub completed: Arc<Mutex<Vec<Completed>>>,
     pub refused: Mutex<Vec<(String, Reason)>>,
@@ -58,6 +62,7 @@ impl Fake {
             seal: watch::Sender::new(Seal::Open),
             mode: Mutex::new(SealMode::Sealed),
             closed: Mutex::default(),
+            metering: Mutex::default(),
             admitted: Mutex::default(),
             completed: Arc::default(),
             refused: Mutex::default(),
@@ -96,6 +101,7 @@ struct Admitted {
     mode: SealMode,
     seal: watch::Receiver<Seal>,
     node: NodeId,
+    metering: Option<Metering>,
     completed: Arc<Mutex<Vec<Completed>>>,
     done: std::sync::atomic::AtomicBool,
 }
@@ -107,16 +113,16 @@ impl Admitted {
         if seal == Seal::Open { Ok(()) } else { Err(refused(Reason::RevokedInFlight)) }
     }
 
-    fn record(&self, outcome: CallOutcome, bytes: u64) {
+    fn record(&self, outcome: CallOutcome, bytes: u64, used: Used) {
         if !self.done.swap(true, Ordering::SeqCst) {
-            self.completed.lock().unwrap().push(Completed { item: self.item.clone(), outcome, bytes });
+            self.completed.lock().unwrap().push(Completed { item: self.item.clone(), outcome, bytes, used });
         }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.record(CallOutcome::Cancelled, 0);
+        self.record(CallOutcome::Cancelled, 0, Used::default());
     }
 }
 
@@ -145,8 +151,12 @@ impl AdmittedCall for Admitted {
         })
     }
 
-    fn complete(&self, outcome: CallOutcome, _: Digest, bytes: u64) -> BoxFuture<'_, Result<(), Refused>> {
-        self.record(outcome, bytes);
+    fn metering(&self) -> Option<&Metering> {
+        self.metering.as_ref()
+    }
+
+    fn complete(&self, ending: Ending) -> BoxFuture<'_, Result<(), Refused>> {
+        self.record(ending.outcome, ending.result_bytes, ending.used);
         Box::pin(async { Ok(()) })
     }
 }
@@ -192,6 +202,7 @@ impl Enforcement for Fake {
                 mode: *self.mode.lock().unwrap(),
                 seal: self.seal.subscribe(),
                 node: self.node,
+                metering: self.metering.lock().unwrap().clone(),
                 completed: self.completed.clone(),
                 done: false.into(),
             });

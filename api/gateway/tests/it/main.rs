@@ -24,4 +24,5 @@ mod seal;
 mod sessions;
 mod streams;
 mod tls;
+mod usage;
 mod world;

@@ -64,7 +64,7 @@ pub(super) struct Considered<'p> {
     /// `None`: broken before any permission could be found.
     pub(super) permission: Option<Permission>,
     pub(super) failures: Failures,
-    waived: bool,
+    pub(super) waived: bool,
 }
 
 impl CompiledPolicy {
@@ -225,7 +225,11 @@ impl<'p> Caller<'p> {
     }
 
     /// Every path that covers what is wanted, and every broken one, in the order of grant and role ids.
-    fn paths(&self, wanted: Wanted<'_>, facts: &Facts<'_>) -> impl Iterator<Item = Considered<'p>> {
+    pub(super) fn paths(
+        &self,
+        wanted: Wanted<'_>,
+        facts: &Facts<'_>,
+    ) -> impl Iterator<Item = Considered<'p>> {
         let demanded = self.demanded_factor(wanted, facts);
         self.principal.grants.iter().flat_map(move |grant: &'p CompiledGrant| {
             grant.reach.candidates(wanted).filter_map(move |at| {

@@ -2,6 +2,7 @@
 //!
 //! Start at `evaluate.rs`; `compiled.rs` is the index it reads; `explain.rs` says why in words.
 
+mod alternatives;
 mod compiled;
 mod evaluate;
 mod explain;

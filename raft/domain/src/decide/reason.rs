@@ -68,4 +68,8 @@ reasons! {
     BudgetExceeded = 28, "budget_exceeded", "wait for the limit's next period, or ask for a higher limit";
     /// What is left of a limit is lent to nodes that did not give it back in time.
     BudgetUnavailable = 29, "budget_unavailable", "retry; what is left of the limit could not be reached";
+    /// A hard limit on cost, and something that the call uses has no price (P5).
+    NoPrice = 30, "no_price", "ask an administrator to set the price: only1mcp ctl price set";
+    /// A hard limit, and nobody declared the most that the call can use (P5).
+    NoBound = 31, "no_bound", "ask an administrator to declare the most that a call can use, in the metering: only1mcp ctl price";
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use only1mcp_domain::audit::{AuditEvent, Verifier, decode};
 use only1mcp_domain::command::{Actor, Command, Entry, RegisterNode};
+use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::ids::*;
 use only1mcp_domain::model::*;
 use only1mcp_domain::row::{RowKey, RowValue, Table};
@@ -20,6 +21,8 @@ pub struct World {
     pub state: State,
     /// What a disk would hold, audit rows left out.
     pub mirror: BTreeMap<RowKey, RowValue>,
+    /// What it holds of cost records, which the state does not.
+    pub costs: BTreeMap<RowKey, CostRecord>,
     pub events: Vec<AuditEvent>,
     pub verifier: Verifier,
     pub now_ms: u64,
@@ -31,6 +34,7 @@ impl World {
         Self {
             state: State::default(),
             mirror: BTreeMap::new(),
+            costs: BTreeMap::new(),
             events: Vec::new(),
             verifier: Verifier::default(),
             now_ms: START_MS,
@@ -102,6 +106,7 @@ impl World {
             assert_eq!(change.value.as_ref().map(RowValue::key).unwrap_or(change.key.clone()), change.key);
             match change.value {
                 Some(RowValue::Audit(event)) => audit_rows.push(event),
+                Some(RowValue::Cost(record)) => drop(self.costs.insert(change.key, *record)),
                 Some(value) => drop(self.mirror.insert(change.key, value)),
                 None => {
                     assert!(self.mirror.remove(&change.key).is_some(), "nothing at {:?}", change.key.table())

@@ -22,7 +22,7 @@ pub fn both_sides(world: &World, max: usize, command: impl Fn(usize) -> Command)
 }
 
 /// With these rows besides: a state too large to be made command by command.
-fn with_rows(world: &World, rows: impl IntoIterator<Item = RowValue>) -> World {
+pub fn with_rows(world: &World, rows: impl IntoIterator<Item = RowValue>) -> World {
     let mut full = world.clone();
     let own = world.state.rows().into_iter().filter_map(|row| row.value);
     full.state = State::from_rows(own.chain(rows)).unwrap();

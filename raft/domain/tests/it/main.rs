@@ -28,4 +28,5 @@ mod oracle;
 mod oracle_agreement;
 mod oracle_records;
 mod oracle_world;
+mod prices;
 mod quotas;
