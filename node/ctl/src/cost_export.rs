@@ -67,12 +67,12 @@ pub(super) async fn run(session: &Session, args: ExportArgs) -> anyhow::Result<(
     let Range { from_ms, to_ms } = range(&args.period, &zone, now_ms).map_err(|problem| anyhow!(problem))?;
     let request = pb::ExportCostsRequest { tenant: args.tenant, from_ms, to_ms };
     let Some(file) = args.file else {
-        let mut out = std::io::stdout().lock();
-        let written = write(session, request, &mut out).await;
+        let mut out = std::io::BufWriter::new(std::io::stdout());
+        let written = write(session, request, &mut out).await.and_then(|_| Ok(out.flush()?));
         // A reader that went away is no failure of ours.
         return match written {
             Err(error) if is_broken_pipe(&error) => Ok(()),
-            other => other.map(|_| ()),
+            other => other,
         };
     };
     let partial = file.with_extension("partial");
@@ -97,7 +97,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 async fn write(
     session: &Session,
     request: pb::ExportCostsRequest,
-    out: &mut impl Write,
+    out: &mut (impl Write + Send),
 ) -> anyhow::Result<pb::export_costs_response::Footer> {
     let mut request = tonic::Request::new(request);
     audit::without_deadline(&mut request);

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::parse;
 use super::price_import::ImportArgs;
-use super::price_text::{Line, count, line, line_text, meter, units};
+use super::price_text::{Line, count, line, line_text, meter, unit_of_price, units};
 use super::session::Session;
 use super::write::{ConditionalArgs, WriteArgs};
 use super::{price_discount, price_import, price_metering, price_rate};
@@ -105,7 +105,7 @@ pub(super) struct SetArgs {
     #[arg(long, requires = "meter")]
     price: Option<String>,
     /// How many units that price is for, as 1000000 or 1M.
-    #[arg(long, value_parser = units, requires = "meter", default_value = "1")]
+    #[arg(long, value_parser = unit_of_price, requires = "meter", default_value = "1")]
     unit: u64,
     /// The tier: units of the meter used this month before, as 1000000 or 1M.
     #[arg(long, value_parser = units, requires = "meter", default_value = "0", value_name = "TIER")]

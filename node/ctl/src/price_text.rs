@@ -26,6 +26,14 @@ pub(super) fn units(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("{text:?} is no number of units; write 1000000 or 1M"))
 }
 
+/// How many units a price is for. On the wire 0 stands for 1, so that one who typed 0 would get what he did not mean.
+pub(super) fn unit_of_price(text: &str) -> Result<u64, String> {
+    match units(text)? {
+        0 => Err("a price is for 1 unit or more".to_owned()),
+        number => Ok(number),
+    }
+}
+
 /// An exact number, left as it was typed.
 pub(super) fn decimal(text: &str) -> Result<String, String> {
     Exact::parse(text).map(|_| text.to_owned()).map_err(|error| format!("{text:?} {error}"))
@@ -39,7 +47,7 @@ pub(super) fn line(text: &str) -> Result<Line, String> {
         None => (rest, 0),
     };
     let (price, unit) = match rest.split_once('/') {
-        Some((price, unit)) => (price, units(unit)?),
+        Some((price, unit)) => (price, unit_of_price(unit)?),
         None => (rest, 1),
     };
     Ok(Line { meter: meter(name)?, tier_from, unit, price: decimal(price)? })
@@ -96,9 +104,17 @@ mod tests {
         let read = line("output=10/1M@5M").unwrap();
         assert_eq!(line_text(&read), "output 10 per 1,000,000 from 5,000,000");
         assert_eq!(line_text(&line("call=2.5e-3").unwrap()), "call 2.5e-3");
-        for bad in
-            ["output", "output=", "output=-1", "output=NaN", "output=1/x", "output=1@x", "tokens=1", "=1"]
-        {
+        for bad in [
+            "output",
+            "output=",
+            "output=-1",
+            "output=NaN",
+            "output=1/x",
+            "output=1@x",
+            "tokens=1",
+            "=1",
+            "call=1/0",
+        ] {
             assert!(line(bad).is_err(), "{bad}");
         }
     }

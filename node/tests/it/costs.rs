@@ -133,7 +133,7 @@ async fn what_cannot_be_a_price_is_refused_by_name() {
         (price("call=NaN"), "is not a decimal number"),
         (price("call=1e400"), "digits"),
         (price("call=1000000001"), "INVALID"),
-        (price("call=1/0"), "INVALID"),
+        (price("call=1/0"), "1 unit or more"),
         (price("call=1@5"), "INVALID"),
         (price("tokens=1"), "uncached_input"),
         (vec!["price", "set", "bad", "--tools", "demo__*", "--line", &digits], "digits"),
