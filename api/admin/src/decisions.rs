@@ -182,7 +182,6 @@ impl Decisions for DecisionsService {
             path: Some(path(&report.path)),
             permission: report.permission.clone().unwrap_or_default(),
             failed: report.failed.iter().map(|reason| reason.code().to_owned()).collect(),
-            not_enforced: report.not_enforced.clone(),
         });
         Ok(Response::new(pb::ExplainResponse {
             read: self.0.read_info(&view),

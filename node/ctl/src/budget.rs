@@ -214,7 +214,6 @@ async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
         ("EACH", "each"),
         ("KIND", "kind"),
         ("DESCRIPTION", "description"),
-        ("NOT ENFORCED YET", "not_enforced"),
     ];
     session.printer.list(&columns, records)
 }
@@ -237,7 +236,6 @@ fn shown(record: &pb::BudgetRecord) -> Value {
         "created_at": parse::time_text(budget.created_at_ms),
         "created_by": budget.created_by,
         "revision": record.revision,
-        "not_enforced": record.not_enforced,
     })
 }
 

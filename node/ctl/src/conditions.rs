@@ -26,7 +26,8 @@ pub(super) struct ConditionArgs {
     /// At most so many calls an hour: of a role or grant for each principal, of a tenant in all.
     #[arg(long, value_name = "N")]
     max_requests_per_hour: Option<u32>,
-    /// Stored and shown; not enforced yet.
+    /// At most so much a day, at the prices of `ctl price`: of a role or grant for each principal, of a tenant in all. A
+    /// call whose price or bound is not known is refused under it.
     #[arg(long, value_name = "USD", value_parser = parse::usd)]
     cost_limit_daily_usd: Option<i128>,
 }

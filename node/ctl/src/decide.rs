@@ -106,13 +106,8 @@ async fn explain(session: &Session, question: QuestionArgs) -> anyhow::Result<()
     line(&format!("policy revision {}", verdict.policy_revision))?;
     if !paths.is_empty() {
         line("\nrole paths considered:")?;
-        let columns = [
-            ("GRANT", "grant"),
-            ("ROLES", "roles"),
-            ("PERMISSION", "permission"),
-            ("FAILED", "failed"),
-            ("NOT ENFORCED YET", "not_enforced"),
-        ];
+        let columns =
+            [("GRANT", "grant"), ("ROLES", "roles"), ("PERMISSION", "permission"), ("FAILED", "failed")];
         session.printer.list(&columns, paths)?;
     }
     if !answer.remedies.is_empty() {
@@ -134,7 +129,6 @@ fn considered(path: &pb::explain_response::Path) -> Value {
         "roles": roles(path.path.as_ref()),
         "permission": path.permission,
         "failed": path.failed,
-        "not_enforced": path.not_enforced,
     })
 }
 

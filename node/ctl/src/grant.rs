@@ -124,7 +124,6 @@ async fn list(session: &Session, tenant: String, principal: String, role: String
         ("CONDITIONS", "conditions"),
         ("WAIVES MFA", "waive_mfa"),
         ("EXPIRES", "expires_at"),
-        ("NOT ENFORCED YET", "not_enforced"),
     ];
     session.printer.list(&columns, records)
 }
@@ -148,6 +147,5 @@ fn shown(record: &pb::GrantRecord) -> Value {
         "created_at": time_text(grant.created_at_ms),
         "created_by": grant.created_by,
         "revision": record.revision,
-        "not_enforced": record.not_enforced,
     })
 }

@@ -115,7 +115,6 @@ async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
         ("PERMISSIONS", "permissions"),
         ("INHERITS", "inherits_from"),
         ("CONDITIONS", "conditions"),
-        ("NOT ENFORCED YET", "not_enforced"),
     ];
     session.printer.list(&columns, records)
 }
@@ -134,6 +133,5 @@ fn shown(record: &pb::RoleRecord) -> Value {
         "created_at": time_text(role.created_at_ms),
         "created_by": role.created_by,
         "revision": record.revision,
-        "not_enforced": record.not_enforced,
     })
 }

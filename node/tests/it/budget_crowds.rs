@@ -61,11 +61,18 @@ async fn a_crowd_gets_exactly_the_limit(number: u16, limit: &Limit) {
     gate.open();
     let told = calls.end().await;
     assert_eq!(receipts(&told).len(), LIMIT, "exactly those that the limit allows");
-    assert_eq!(refused(&told, "budget_exceeded"), CALLERS - LIMIT, "and every other one is told why");
+    // Who waited for longer than a call may while others held all of it is told that it could not be had, not that it
+    // is gone: on a slow machine many.
+    let (exceeded, unavailable) = (refused(&told, "budget_exceeded"), refused(&told, "budget_unavailable"));
+    assert_eq!(
+        exceeded + unavailable,
+        CALLERS - LIMIT,
+        "and every other one is told why: {exceeded} exceeded"
+    );
     all_tell(&cluster, &NODES, BUDGET, LIMIT).await;
     // INVARIANT: P3 (folded refusals come at the end of their second).
     eventually("every refusal is recorded", async || {
-        Export::of(&cluster, 1).await.refusals("budget_exceeded") == (CALLERS - LIMIT) as u64
+        Export::of(&cluster, 1).await.refusals("budget_exceeded") == exceeded as u64
     })
     .await;
     agree(&cluster, &NODES, &receipts(&told)).await;
@@ -113,12 +120,19 @@ async fn a_node_dies_in_the_middle(number: u16, limit: &Limit, leads: bool, memo
         "the others could spend what the dead node does not hold"
     );
     assert!(answered <= LIMIT && answered + seen.outstanding >= LIMIT, "{answered} answered, {seen:?}");
-    let lacking = if seen.outstanding > 0 { "budget_unavailable" } else { "budget_exceeded" };
-    assert_eq!(
-        told.len() - answered - broken(&told).len(),
-        refused(&told, lacking),
-        "every other one is told {lacking}: {seen:?}"
-    );
+    // None is told that the limit is used up while the dead node holds some of it. The election may leave one without a
+    // fresh state for longer than it may wait.
+    let others = told.len() - answered - broken(&told).len();
+    let count = |code| refused(&told, code);
+    if seen.outstanding > 0 {
+        assert_eq!(others, count("budget_unavailable") + count("stale"), "{seen:?}");
+    } else {
+        assert_eq!(
+            others,
+            count("budget_exceeded") + count("budget_unavailable") + count("stale"),
+            "{seen:?}"
+        );
+    }
     // What it was lent stands as it is for as long as the node is away, whoever asks.
     let before = Export::of(&cluster, survivors[1]).await;
     assert!(before.admissions().len() <= LIMIT, "{} admitted", before.admissions().len());

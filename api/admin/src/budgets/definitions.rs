@@ -11,7 +11,6 @@ use super::amount;
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
-use crate::not_enforced;
 use crate::page::Listing;
 use crate::ports::View;
 use crate::wire;
@@ -93,11 +92,7 @@ fn shown(record: &Versioned<Budget>) -> pb::BudgetRecord {
         created_at_ms: wire.created_at_ms,
         created_by: wire.created_by,
     };
-    pb::BudgetRecord {
-        budget: Some(budget),
-        revision: record.revision,
-        not_enforced: not_enforced::budget(&record.value),
-    }
+    pb::BudgetRecord { budget: Some(budget), revision: record.revision }
 }
 
 pub(super) async fn get(

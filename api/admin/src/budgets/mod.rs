@@ -6,5 +6,4 @@ mod definitions;
 mod force_close;
 mod service;
 
-pub(crate) use amount::usd;
 pub(crate) use service::BudgetsService;

@@ -9,7 +9,6 @@ use only1mcp_proto::admin as pb;
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
-use crate::not_enforced;
 use crate::page::Listing;
 use crate::wire;
 
@@ -31,7 +30,6 @@ fn shown(record: &Versioned<Role>) -> pb::RoleRecord {
         role: Some((&record.value).into()),
         revision: record.revision,
         built_in: BUILT_IN_ROLES.contains(&record.value.id.as_str()),
-        not_enforced: not_enforced::constraints(&record.value.constraints),
     }
 }
 

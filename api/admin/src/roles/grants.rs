@@ -9,7 +9,6 @@ use only1mcp_proto::admin as pb;
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
-use crate::not_enforced;
 use crate::page::Listing;
 use crate::wire;
 
@@ -57,7 +56,6 @@ fn shown(record: &Versioned<Grant>, now: TimestampMs) -> pb::GrantRecord {
     pb::GrantRecord {
         grant: Some(grant.into()),
         revision: record.revision,
-        not_enforced: not_enforced::constraints(&grant.conditions),
         expired: grant.expires_at.is_some_and(|at| at <= now),
     }
 }

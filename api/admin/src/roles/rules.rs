@@ -45,8 +45,6 @@ pub(super) async fn list_restrictions(
     let shown = |record: &Versioned<ToolRestriction>| pb::RestrictionRecord {
         restriction: Some((&record.value).into()),
         revision: record.revision,
-        // All of a restriction is enforced.
-        not_enforced: Vec::new(),
     };
     let records = rows.into_iter().map(shown).collect();
     Ok(pb::ListRestrictionsResponse { read: core.read_info(&list.view), records, next_page_token })

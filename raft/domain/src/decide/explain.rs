@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::decide::evaluate::{Caller, Considered};
 use crate::decide::guard::Facts;
 use crate::decide::permissions::Wanted;
-use crate::decide::remedy::{remedies, unenforced};
+use crate::decide::remedy::remedies;
 use crate::decide::{Action, CompiledPolicy, Decision, Denial, Evidence, Reason, Request, RolePath};
 use crate::ids::RoleId;
 use crate::limits;
@@ -19,8 +19,6 @@ pub struct PathReport {
     pub permission: Option<String>,
     /// Constraints that failed; empty when the path allows.
     pub failed: Vec<Reason>,
-    /// Constraints stored but not enforced yet, in words.
-    pub not_enforced: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,7 +38,7 @@ pub fn explain(policy: &CompiledPolicy, state: &State, request: &Request<'_>) ->
     let decision = policy.decide(request);
     let facts = Facts::new(&request.context);
     let caller = policy.identify(request, &facts).ok();
-    let paths = caller.map(|caller| reports(&caller, state, request, &facts)).unwrap_or_default();
+    let paths = caller.map(|caller| reports(&caller, request, &facts)).unwrap_or_default();
     Explanation {
         summary: summary(request, &decision),
         remedies: match &decision {
@@ -52,7 +50,7 @@ pub fn explain(policy: &CompiledPolicy, state: &State, request: &Request<'_>) ->
     }
 }
 
-fn reports(caller: &Caller<'_>, state: &State, request: &Request<'_>, facts: &Facts<'_>) -> Vec<PathReport> {
+fn reports(caller: &Caller<'_>, request: &Request<'_>, facts: &Facts<'_>) -> Vec<PathReport> {
     let wanted = Wanted::new(request.action);
     let demanded = caller.demanded_factor(wanted, facts);
     let mut considered: Vec<Considered<'_>> = Vec::new();
@@ -68,7 +66,6 @@ fn reports(caller: &Caller<'_>, state: &State, request: &Request<'_>, facts: &Fa
         path: RolePath::clone(considered.proof),
         permission: considered.permission.as_ref().map(|permission| permission.text()),
         failed: considered.failures.reasons().collect(),
-        not_enforced: unenforced(state, request, considered.proof),
     };
     considered.iter().map(report).collect()
 }

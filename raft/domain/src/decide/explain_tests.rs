@@ -115,22 +115,6 @@ fn a_missing_permission_is_named_with_roles_that_carry_it() {
 }
 
 #[test]
-fn what_is_stored_but_not_enforced_is_said() {
-    let mut state = state();
-    hold(&mut state, "developer", Constraints::default());
-    let told = told(&state, Action::Execute("echo"), false);
-    assert_eq!(
-        told.summary,
-        "ann of acme may execute echo in acme: grant ann-developer gives ToolAll by developer"
-    );
-    assert_eq!(
-        told.paths[0].not_enforced,
-        ["role developer: cost_limit_daily = 100 USD (not enforced yet)"],
-        "calls are counted, money is not yet"
-    );
-}
-
-#[test]
 fn a_failed_condition_says_where_it_stands_and_what_would_meet_it() {
     let mut state = state();
     let office = Some(vec!["10.0.0.0/8".parse().unwrap(), "192.168.0.0/16".parse().unwrap()]);

@@ -219,37 +219,3 @@ fn window_text(window: &TimeWindow) -> String {
 fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
-
-/// What is stored along `path` but not enforced yet: money, until calls have prices.
-pub(super) fn unenforced(state: &State, request: &Request<'_>, path: &Arc<RolePath>) -> Vec<String> {
-    let mut found = Vec::new();
-    for (source, constraints) in sources(state, request, Some(path)) {
-        if let Some(pico_usd) = constraints.cost_limit_daily_pico_usd {
-            found.push(format!("{source}: cost_limit_daily = {} USD (not enforced yet)", usd(pico_usd)));
-        }
-    }
-    found
-}
-
-/// A decimal, without trailing zeros.
-fn usd(pico_usd: i128) -> String {
-    const PICO: u128 = 1_000_000_000_000;
-    let sign = if pico_usd < 0 { "-" } else { "" };
-    let (whole, rest) = (pico_usd.unsigned_abs() / PICO, pico_usd.unsigned_abs() % PICO);
-    let fraction = format!("{rest:012}");
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn money_is_written_as_a_decimal() {
-        assert_eq!(usd(100_000_000_000_000), "100");
-        assert_eq!(usd(1_500_000_000_000), "1.5");
-        assert_eq!(usd(-1), "-0.000000000001");
-        assert_eq!(usd(0), "0");
-    }
-}

@@ -28,7 +28,7 @@ pub struct TimeWindow {
     pub end_minute: u16,
 }
 
-/// All must hold. The two counting ones are limits of the ledger (`ledger/limit.rs`); money is shown as not enforced yet.
+/// All must hold. The two counting ones are limits of the ledger (`ledger/limit.rs`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Constraints {
     pub time_window: Option<TimeWindow>,
