@@ -55,14 +55,14 @@ fn metering(state: &mut State, bound: Option<u64>) {
     );
 }
 
-/// A dollar a token, at most ten a call; a hundred dollars and fifty tokens in all.
+/// A dollar a token, at most ten a call; a hundred dollars and sixty tokens in all.
 async fn world() -> World {
     World::new(|state| {
         grant(state, "a", Constraints::default());
         price(state, "1");
         metering(state, Some(10));
         budget(state, "money", Measure::Cost, 100 * USD, true);
-        budget(state, "tokens", Measure::Tokens, 50, true);
+        budget(state, "tokens", Measure::Tokens, 60, true);
         budget(state, "soft", Measure::Cost, USD, false);
         budget(state, "calls", Measure::Calls, 1_000, true);
     })
@@ -102,7 +102,7 @@ async fn settled(world: &World, dollars: i128, tokens: i128, calls: i128) {
 async fn a_call_is_charged_what_it_used() {
     let world = world().await;
     let admitted = world.admit().await.unwrap();
-    let held: Vec<i128> = world.enforcer.held().iter().map(|(_, amount)| *amount).collect();
+    let held: Vec<i128> = world.enforcer.held().into_values().collect();
     assert_eq!(held.len(), 3, "calls, money and tokens: {held:?}");
     assert!(held.contains(&(10 * USD)) && held.contains(&10) && held.contains(&1));
     end(&admitted, CallOutcome::Success, &output(3)).await;
