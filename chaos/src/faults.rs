@@ -60,7 +60,7 @@ pub struct Faults {
 
 impl Faults {
     pub fn new(mut rng: Rng, begin_ms: u64) -> Self {
-        let next_ms = begin_ms.saturating_add(rng.between(100, 1_500));
+        let next_ms = begin_ms.saturating_add(rng.between(100, 1_000));
         Self { rng, next_ms, down: BTreeMap::new(), broken: BTreeMap::new(), wrong: None }
     }
 
@@ -68,7 +68,7 @@ impl Faults {
     pub fn due(&mut self, now_ms: u64) -> Vec<Fault> {
         let mut due = self.ended(now_ms);
         if now_ms >= self.next_ms {
-            self.next_ms = now_ms.saturating_add(self.rng.between(200, 2_500));
+            self.next_ms = now_ms.saturating_add(self.rng.between(150, 1_400));
             self.strike(now_ms, &mut due);
         }
         due

@@ -26,6 +26,9 @@ pub fn check(end: &Final, oracle: &Oracle) -> Result<(), String> {
         match event.kind {
             EventKind::AccessGranted => place.admitted.push(at),
             EventKind::DataAccess => place.ended.push(at),
+            // What its charges came to, told after its end.
+            EventKind::PolicyViolation | EventKind::AnomalyDetected
+                if event.action.starts_with("budget.") && !place.ended.is_empty() => {}
             _ => return Err(format!("event {} of call {call} is a {}", at + 1, event.kind.name())),
         }
     }

@@ -31,6 +31,8 @@ fn ends(step: &Step<'_>, key: &AccountKey, node: NodeId) -> bool {
             *closed == node && account.as_ref().is_none_or(|account| account == key)
         }
         Command::RemoveNode { node: removed, .. } => *removed == node,
+        // Permits end with the process that used them.
+        Command::OpenIncarnation { node: opened } => *opened == node && key.limit.is_standing(),
         Command::Activity(batch) => batch.node == node && restarts(step).is_some(),
         _ => false,
     }
@@ -62,6 +64,10 @@ fn shrinks(
 }
 
 fn posts(step: &Step<'_>, key: &AccountKey, before: &Account, after: &Account) -> Result<(), String> {
+    if key.limit.is_standing() {
+        let posted = after.posted;
+        return if posted == 0 { Ok(()) } else { Err(format!("{posted} permits of {key} are used up")) };
+    }
     let forfeits = |account: &Account| {
         account.lent.iter().fold(0, |sum: i128, (_, lent)| sum.saturating_add(lent.forfeited))
     };

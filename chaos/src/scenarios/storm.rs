@@ -8,13 +8,13 @@ use crate::world::{World, judge};
 
 const CALLERS: u64 = 4;
 const SPENDERS: u64 = 3;
-const FAULTS_MS: u64 = 15_000;
+const FAULTS_MS: u64 = 8_000;
 /// After all faults have ended. A node that lost the torn end of its log waits up to ten seconds for a leader before it
 /// takes part in elections again, and all three may.
 const HEAL_MS: u64 = 30_000;
 /// The administrator's last write, retried as often as it takes.
 const DRAIN_MS: u64 = 12_000;
-const SETTLE_MS: u64 = 5_000;
+const SETTLE_MS: u64 = 8_000;
 const SPEND_MS: u64 = 40_000;
 /// The last completions reach the log.
 const SPENT_MS: u64 = 300;
@@ -55,6 +55,17 @@ fn spend(world: &mut World) -> bool {
     false
 }
 
+/// Nobody holds or waits.
+fn is_calm(world: &World) -> bool {
+    let mut live = world.sites.iter().map(|site| site.live());
+    live.all(|live| {
+        live.is_some_and(|live| {
+            live.handle.state().ledger.waiters.is_empty()
+                && live.enforcer.is_some_and(|enforcer| enforcer.held().is_empty())
+        })
+    })
+}
+
 fn heal(world: &mut World) {
     let served = |world: &World| {
         let oracle = locked(&world.stage.oracle);
@@ -76,7 +87,13 @@ fn heal(world: &mut World) {
         return;
     }
     // Calls end by themselves; a client that gave up may have left one behind that still waits.
-    if !world.steps(SETTLE_MS) || !spend(world) {
+    if !world.until(SETTLE_MS, is_calm) {
+        if !world.stage.is_violated() {
+            world.stage.violated("P1 liveness", "calls that ended still hold or wait");
+        }
+        return;
+    }
+    if !spend(world) {
         return;
     }
     let level = |world: &World| {

@@ -36,7 +36,7 @@ impl World {
         let mut lots = rng.fork();
         let stage = Arc::new(Stage::new(scene::budgets(&mut lots).unwrap_or_default()));
         // In most worlds a minute, an hour with it, ends while faults strike.
-        let lead_ms = HOUR_MS.saturating_sub(lots.between(2_000, 22_000));
+        let lead_ms = HOUR_MS.saturating_sub(lots.between(1_500, 11_000));
         let latency_max = rng.ms(2, 12);
         let mut sim = turmoil::Builder::new()
             .rng_seed(rng.next_u64())

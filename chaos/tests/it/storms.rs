@@ -6,53 +6,63 @@
 use crate::{fuzz, must_hold, text};
 
 #[test]
-fn seeds_1_to_3_hold() {
-    must_hold("--seeds 3 --from 1 --jobs 1");
+fn seeds_1_to_5_hold() {
+    must_hold("--seeds 5 --from 1 --jobs 1");
 }
 
 #[test]
-fn seeds_4_to_6_hold() {
-    must_hold("--seeds 3 --from 4 --jobs 1");
+fn seeds_6_to_10_hold() {
+    must_hold("--seeds 5 --from 6 --jobs 1");
 }
 
 #[test]
-fn seeds_7_to_9_hold() {
-    must_hold("--seeds 3 --from 7 --jobs 1");
+fn seeds_11_to_15_hold() {
+    must_hold("--seeds 5 --from 11 --jobs 1");
 }
 
 #[test]
-fn seeds_10_to_12_hold() {
-    must_hold("--seeds 3 --from 10 --jobs 1");
+fn seeds_16_to_20_hold() {
+    must_hold("--seeds 5 --from 16 --jobs 1");
 }
 
 #[test]
-fn seeds_13_to_15_hold() {
-    must_hold("--seeds 3 --from 13 --jobs 1");
+fn seeds_21_to_25_hold() {
+    must_hold("--seeds 5 --from 21 --jobs 1");
 }
 
 #[test]
-fn seeds_16_to_18_hold() {
-    must_hold("--seeds 3 --from 16 --jobs 1");
+fn seeds_26_to_30_hold() {
+    must_hold("--seeds 5 --from 26 --jobs 1");
 }
 
 #[test]
-fn seeds_19_to_21_hold() {
-    must_hold("--seeds 3 --from 19 --jobs 1");
+fn seeds_31_to_35_hold() {
+    must_hold("--seeds 5 --from 31 --jobs 1");
 }
 
 #[test]
-fn seeds_22_to_24_hold() {
-    must_hold("--seeds 3 --from 22 --jobs 1");
+fn seeds_36_to_40_hold() {
+    must_hold("--seeds 5 --from 36 --jobs 1");
+}
+
+#[test]
+fn seeds_41_to_45_hold() {
+    must_hold("--seeds 5 --from 41 --jobs 1");
+}
+
+#[test]
+fn seeds_46_to_50_hold() {
+    must_hold("--seeds 5 --from 46 --jobs 1");
 }
 
 /// Without this no failure could be looked at twice.
 #[test]
 fn the_same_seed_prints_the_same_bytes() {
-    let [first, second] = [fuzz("--reproduce 25"), fuzz("--reproduce 25")];
+    let [first, second] = [fuzz("--reproduce 51"), fuzz("--reproduce 51")];
     assert!(first.status.success(), "{}", text(&first));
     assert!(first.stdout.len() > 10_000, "a world has much to tell");
     assert_eq!(first.stdout, second.stdout);
     assert_eq!(first.stderr, second.stderr);
-    let other = fuzz("--reproduce 26");
+    let other = fuzz("--reproduce 52");
     assert_ne!(first.stdout, other.stdout, "another seed is another world");
 }

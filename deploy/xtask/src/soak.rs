@@ -12,11 +12,17 @@ use crate::workspace;
 const PACKAGE: &str = "only1mcp-chaos";
 const BINARY: &str = "fuzz";
 
+/// A mutant that survives so many seeds shows that the harness is too weak.
+const MUTANT_SEEDS_MAX: &str = "200";
+
 #[derive(Args)]
 pub struct SoakArgs {
     /// How long to go on with new seeds.
     #[arg(long, default_value_t = 30)]
     minutes: u64,
+    /// Proves the harness instead: runs each fault put into the product until it is caught, and prints a table.
+    #[arg(long)]
+    mutants: bool,
     /// Passed to the fuzzer as it is, for instance `--seed N`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
@@ -30,10 +36,16 @@ pub fn soak(args: &SoakArgs) -> Result<ExitCode> {
     if !there {
         bail!("{PACKAGE} has no binary `{BINARY}` in this checkout, so there is nothing to soak");
     }
+    // Seeds that no run before began with, unless the caller names others.
+    let epoch = std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs());
+    let from = epoch.saturating_mul(1_000).to_string();
     let minutes = args.minutes.to_string();
-    let status = Cmd::new(workspace::cargo())
-        .args(["run", "--release", "--package", PACKAGE, "--bin", BINARY, "--", "--minutes", &minutes])
-        .args(&args.args)
-        .status()?;
+    let mut command = vec!["run", "--release", "--package", PACKAGE, "--bin", BINARY];
+    if args.mutants {
+        command.extend(["--features", "mutants", "--", "--mutants", MUTANT_SEEDS_MAX]);
+    } else {
+        command.extend(["--", "--minutes", &minutes, "--from", &from]);
+    }
+    let status = Cmd::new(workspace::cargo()).args(command).args(&args.args).status()?;
     Ok(run::code_of(status))
 }

@@ -8,7 +8,7 @@ use only1mcp_domain::activity::{Admission, Hold, Record};
 use only1mcp_domain::cost::Cost;
 use only1mcp_domain::decide::{Evidence, Reason};
 use only1mcp_domain::ids::{CallId, UpstreamId};
-use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitUse, uses};
+use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitUse, amount_of, uses};
 use only1mcp_domain::limits;
 use only1mcp_domain::model::PeriodKind;
 use only1mcp_domain::price::QuoteFault;
@@ -173,6 +173,7 @@ impl Enforcer {
         entered.done();
         let newest = || self.parts.cluster.state();
         let held = InLine::new(purse.clone(), call, answer).wait(until, newest).await?;
+        lifted(&newest(), &mut touched, &held);
         let (permits, holds) = held.into_iter().partition(|hold| hold.account.limit.is_standing());
         Ok(Held { purse, call, holds, permits, priced, touched, charged })
     }
@@ -199,6 +200,19 @@ fn needs_of(touched: &[Touched]) -> Vec<Need> {
     let held = touched.iter().filter(|touched| touched.hard && touched.hold.amount > 0);
     let need = |Hold { account, end, amount }: Hold| Need { account, end, amount };
     held.map(|touched| need(touched.hold.clone())).collect()
+}
+
+/// A limit that was lifted while the call waited is not held on, so nothing is charged to it as if it were, whatever is
+/// put in its place; one that is soft now counts on. INVARIANT: P1
+fn lifted(state: &State, touched: &mut Vec<Touched>, held: &[Hold]) {
+    touched.retain_mut(|touched| {
+        let Hold { account, amount, .. } = &touched.hold;
+        if !touched.hard || *amount <= 0 || held.iter().any(|hold| hold.account == *account) {
+            return true;
+        }
+        touched.hard = false;
+        amount_of(state, account).is_some_and(|limit| !limit.hard)
+    });
 }
 
 /// Takes the call out of the purse again where it does not come to wait.

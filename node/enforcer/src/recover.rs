@@ -180,6 +180,9 @@ impl Found {
 
     /// Batches that the state has not seen, and completions for calls left open, ready to be numbered anew.
     fn unposted(&self, state: &State, parts: &Parts) -> Result<Vec<(Bytes, Vec<Record>)>, String> {
+        if self.is_superseded(state, parts) {
+            return Ok(Vec::new());
+        }
         let posted = self.posted(state, parts);
         let mut open: BTreeMap<CallId, Box<Admission>> = BTreeMap::new();
         let mut closed = BTreeSet::new();
@@ -244,6 +247,15 @@ impl Found {
         told && parts.journal.is_whole()
     }
 
+    /// Whether a later life than the journal's has posted: then this is a copy of an earlier journal, put back. That
+    /// later life carried over all of it, so nothing of it may be sent, or closed, a second time; what the copy does not
+    /// know is posted in full by its restart. INVARIANT: P1, P3
+    fn is_superseded(&self, state: &State, parts: &Parts) -> bool {
+        let activity = state.activity.get(&parts.cluster.node());
+        let newest = activity.and_then(|activity| activity.window.iter().map(|seen| seen.incarnation).max());
+        self.incarnation.zip(newest).is_some_and(|(own, newest)| own < newest)
+    }
+
     /// The last sequence of the journal's incarnation that the state has applied. The window remembers it: between an
     /// incarnation's batches and its successor's recovery record nothing is sent.
     fn posted(&self, state: &State, parts: &Parts) -> u64 {
@@ -264,6 +276,14 @@ impl Found {
         }];
         let posted_before =
             state.activity.get(&parts.cluster.node()).is_some_and(|activity| !activity.window.is_empty());
+        if self.is_superseded(state, parts) {
+            notices.push(Record::NodeNotice {
+                kind: NoticeKind::Alarm,
+                detail:
+                    "the journal is a copy of an earlier one: what it does not remember is posted in full"
+                        .to_owned(),
+            });
+        }
         if posted_before && self.incarnation.is_none() {
             notices.push(Record::NodeNotice {
                 kind: NoticeKind::Alarm,

@@ -10,5 +10,7 @@
 )]
 
 mod fallback;
+mod lifted;
+mod lives;
 mod money;
 mod world;

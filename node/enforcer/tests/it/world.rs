@@ -113,7 +113,10 @@ impl ClusterPort for Cluster {
 
 /// In memory, and there for the next life.
 #[derive(Default)]
-pub struct Journal(Mutex<(u64, BTreeMap<u64, Bytes>)>);
+pub struct Journal(Mutex<JournalCopy>);
+
+/// The last position given, and what is there.
+pub type JournalCopy = (u64, BTreeMap<u64, Bytes>);
 
 impl JournalPort for Journal {
     fn append(&self, record: Bytes, flushed: Flushed) -> Option<u64> {
@@ -161,6 +164,7 @@ pub struct World {
     pub cluster: Arc<Cluster>,
     pub enforcer: Arc<Enforcer>,
     parts: Parts,
+    journal: Arc<Journal>,
     running: tokio::task::JoinHandle<()>,
 }
 
@@ -174,21 +178,34 @@ impl World {
             records: Mutex::default(),
         });
         cluster.change(furnish);
+        let journal = Arc::new(Journal::default());
         let parts = Parts {
             cluster: cluster.clone(),
-            journal: Arc::new(Journal::default()),
+            journal: journal.clone(),
             clock: Arc::new(Wall),
             entropy: Arc::new(Counter::default()),
             zones: Arc::new(SystemZones),
         };
         let (enforcer, running) = start(&parts).await;
-        Self { cluster, enforcer, parts, running }
+        Self { cluster, enforcer, parts, journal, running }
+    }
+
+    pub fn copy_journal(&self) -> JournalCopy {
+        self.journal.0.lock().unwrap().clone()
     }
 
     /// The node dies, with its journal on disk, and comes back.
     pub async fn crash(&mut self) {
+        self.crash_and_find(None).await;
+    }
+
+    /// The node dies and comes back, to the journal of an earlier day where there is one.
+    pub async fn crash_and_find(&mut self, copy: Option<JournalCopy>) {
         self.running.abort();
         let _ = (&mut self.running).await;
+        if let Some(copy) = copy {
+            *self.journal.0.lock().unwrap() = copy;
+        }
         self.cluster.cut_off.store(false, Ordering::SeqCst);
         (self.enforcer, self.running) = start(&self.parts).await;
     }
