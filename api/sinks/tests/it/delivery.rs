@@ -114,7 +114,7 @@ async fn one_that_is_down_holds_up_nobody_else_and_loses_nothing() {
     let memory = Memory::new();
     let _node = memory.node(1);
     let (down, up) = (Receiver::start(&[]).await, Receiver::start(&[]).await);
-    down.from_now_on(Answer::Status(503));
+    down.answers_from_now_on(Answer::Status(503));
     memory.webhook("down", &down.url, 1);
     memory.webhook("up", &up.url, 1);
     for calls in [75, 15, 10] {
@@ -123,7 +123,7 @@ async fn one_that_is_down_holds_up_nobody_else_and_loses_nothing() {
     up.wait(3).await;
     eventually("it is seen", || memory.runner(0).metrics().failing == 1).await;
     assert!(memory.runner(0).metrics().lag > 0);
-    down.from_now_on(Answer::Status(200));
+    down.answers_from_now_on(Answer::Status(200));
     let last = up.got()[2].id().to_owned();
     eventually("everything arrives", || memory.duty("down").cursor.0.to_string() == last).await;
     let ids: BTreeSet<String> = down.got().iter().map(|got| got.id().to_owned()).collect();
@@ -171,7 +171,7 @@ async fn webhook_requests_max() {
     let memory = Memory::new();
     let _node = memory.node(1);
     let receiver = Receiver::start(&[]).await;
-    receiver.from_now_on(Answer::Gated);
+    receiver.answers_from_now_on(Answer::Gated);
     for number in 0..=WEBHOOK_REQUESTS_MAX {
         memory.webhook(&format!("w{number}"), &receiver.url, 1);
     }

@@ -87,7 +87,7 @@ impl Receiver {
         receiver
     }
 
-    pub fn from_now_on(&self, answer: Answer) {
+    pub fn answers_from_now_on(&self, answer: Answer) {
         *self.then.lock().unwrap() = answer;
     }
 
