@@ -14,7 +14,7 @@ fn lift(state: &mut State, id: &str) {
 }
 
 /// Why: found by the simulation. The limit was put in place again before the call ended, and the call, which held
-/// nothing on it, was charged to it: past what the limit allows, had others used it up meanwhile.
+/// nothing on it, was charged to it: past what the limit allows, had others used it up by then.
 #[tokio::test]
 async fn a_limit_that_a_call_does_not_hold_on_is_not_charged() {
     let world = World::new(|state| {
