@@ -1,5 +1,4 @@
 //! Small histories to feed an invariant with, right ones and violating ones.
-#![expect(clippy::unwrap_used, reason = "only tests use it, and they may fail loudly")]
 
 use only1mcp_domain::activity::{
     Admission, Batch, CallOutcome, Caller, Completion, Hold, ItemKind, Record, Return,
