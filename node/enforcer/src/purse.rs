@@ -225,11 +225,11 @@ impl Purse {
         records
     }
 
-    /// What a call that still waits lacks.
-    fn lacks(&self, state: &State, call: CallId) -> Shortage {
+    /// What a call that still waits lacks; `None` where it waits no more: its answer is there.
+    fn lacks(&self, state: &State, call: CallId) -> Option<Shortage> {
         let inner = self.lock();
-        let waiting = inner.line.iter().find(|waiting| waiting.call == call);
-        waiting.map_or(Shortage::Overloaded, |waiting| inner.shortage(state, self.node, &waiting.needs))
+        let waiting = inner.line.iter().find(|waiting| waiting.call == call)?;
+        Some(inner.shortage(state, self.node, &waiting.needs))
     }
 
     /// A batch was applied here: `state` shows it. Returns the records that have to go out.
@@ -581,7 +581,14 @@ impl InLine {
                 answered
             }
             Ok(Err(_)) => Err(Shortage::Overloaded),
-            Err(_) => Err(self.purse.lacks(&state(), self.call)),
+            Err(_) => match self.purse.lacks(&state(), self.call) {
+                Some(shortage) => Err(shortage),
+                // Whoever served the line at this very moment took it out and has answered.
+                None => match self.answer.take().map(|mut answer| answer.try_recv()) {
+                    Some(Ok(answered)) => answered,
+                    _ => Err(Shortage::Overloaded),
+                },
+            },
         }
     }
 }

@@ -163,3 +163,22 @@ async fn a_commitment_that_ends_twice_frees_nothing() {
     assert_eq!(free(&purse), before + 2, "no more than was held");
     assert_eq!(purse.lock().metrics.snapshot().ledger_broken, 1);
 }
+
+/// The line is served, and the call told, in the moment between the end of its patience and its asking what it lacked.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_answered_as_its_time_is_up_is_told_what_it_was_answered() {
+    let world = quiet().await;
+    let (purse, state) = (world.nodes[0].purse.clone(), world.history[world.nodes[0].seen].state.clone());
+    let call = CallId([7; 16]);
+    let needs = vec![Need { account: key(0), end: TimestampMs(u64::MAX), amount: 5 }];
+    let until = Instant::now() + Duration::from_millis(1);
+    purse.enter(call, START);
+    let (answer, _) = purse.hold(&state, call, needs, (until, TimestampMs(u64::MAX)));
+    tokio::time::advance(Duration::from_millis(2)).await;
+    let newest = || {
+        purse.moved(&state);
+        std::sync::Arc::new(state.clone())
+    };
+    let told = InLine::new(purse.clone(), call, answer).wait(until, newest).await.unwrap_err();
+    assert!(matches!(told, Shortage::Unavailable { .. }), "{told:?}");
+}

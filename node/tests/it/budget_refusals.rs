@@ -85,7 +85,8 @@ async fn an_exhausted_limit_is_told_apart_from_one_that_others_hold_and_costs_no
     calling.join_all().await;
     let more_entries = metric("only1mcp_raft_last_log_index").await - entries;
     let more_events = metric("only1mcp_audit_index").await - events;
-    let seconds = began.elapsed().as_secs() + 2;
+    // Of the clock: it may have begun in one second's end and ended in another's beginning.
+    let seconds = began.elapsed().as_secs() + 3;
     eprintln!("{} refusals in {seconds} s: {more_entries} entries, {more_events} events", CLIENTS * CALLS);
     assert!(more_events <= EVENTS_PER_SECOND * seconds, "{more_events} events in {seconds} s");
     assert!(
