@@ -23,7 +23,8 @@ pub(crate) fn tenant(tenant: &Tenant) -> Vec<String> {
         max_tokens_per_day,
         max_context_size,
         bandwidth_mbps,
-        max_connections,
+        // Counted by the ledger, as sessions are opened.
+        max_connections: _,
     } = &tenant.quotas;
     let quotas = [
         ("cpu_millicores", cpu_millicores),
@@ -32,7 +33,6 @@ pub(crate) fn tenant(tenant: &Tenant) -> Vec<String> {
         ("max_tokens_per_day", max_tokens_per_day),
         ("max_context_size", max_context_size),
         ("bandwidth_mbps", bandwidth_mbps),
-        ("max_connections", max_connections),
     ];
     let mut out: Vec<String> = quotas
         .into_iter()
