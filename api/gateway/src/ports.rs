@@ -176,10 +176,7 @@ pub trait Enforcement: Send + Sync + 'static {
 
     /// Takes the permit for one more session in `caller.tenant`, waiting for one as calls do.
     /// Errors: as many are open, over all nodes, as may be.
-    fn permit_session<'a>(
-        &'a self,
-        caller: &'a CallerInfo,
-    ) -> BoxFuture<'a, Result<SessionPermit, Refused>>;
+    fn permit_session<'a>(&'a self, caller: &'a CallerInfo) -> BoxFuture<'a, Result<SessionPermit, Refused>>;
 
     /// Records that a session was opened (a login).
     fn session_opened(

@@ -242,7 +242,9 @@ impl Held {
         };
         let permits = || {
             let permits = self.permits.normalize();
-            format!("{permits} permits of node {node} for calls at once and open sessions go back to the others")
+            format!(
+                "{permits} permits of node {node} for calls at once and open sessions go back to the others"
+            )
         };
         match (self.accounts, self.permits.is_zero()) {
             (0, _) => permits(),
@@ -372,7 +374,8 @@ mod tests {
         held.add(permits.clone(), 3).unwrap();
         assert_eq!((held.accounts, held.text().as_str()), (4, "15 calls and 2 USD"));
         assert!(
-            held.consequence(3).ends_with("; 6 permits of node 3 for calls at once and open sessions go back to the others")
+            held.consequence(3)
+                .ends_with("; 6 permits of node 3 for calls at once and open sessions go back to the others")
         );
         let mut alone = Held::default();
         alone.add(permits, 3).unwrap();

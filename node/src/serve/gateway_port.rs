@@ -308,10 +308,7 @@ impl Enforcement for GatewayPort {
         })
     }
 
-    fn permit_session<'a>(
-        &'a self,
-        caller: &'a CallerInfo,
-    ) -> BoxFuture<'a, Result<SessionPermit, Refused>> {
+    fn permit_session<'a>(&'a self, caller: &'a CallerInfo) -> BoxFuture<'a, Result<SessionPermit, Refused>> {
         Box::pin(async move {
             let permit = self.enforcer.permit_session(&facts(caller)).await.map_err(refused)?;
             let permit: SessionPermit = Box::new(permit);

@@ -262,8 +262,7 @@ impl Enforcement for Fake {
     fn permit_session<'a>(&'a self, _: &'a CallerInfo) -> BoxFuture<'a, Result<SessionPermit, Refused>> {
         let permit = self.permits.clone().try_acquire_owned();
         Box::pin(async {
-            let permit: SessionPermit =
-                Box::new(permit.map_err(|_| refused(Reason::ConnectionsExceeded))?);
+            let permit: SessionPermit = Box::new(permit.map_err(|_| refused(Reason::ConnectionsExceeded))?);
             Ok(permit)
         })
     }

@@ -11,4 +11,5 @@
 
 mod fallback;
 mod money;
+mod session_permits;
 mod world;
