@@ -16,7 +16,8 @@ pub(crate) fn tenant(tenant: &Tenant) -> Vec<String> {
         max_users: _,
         max_context_size,
         bandwidth_mbps,
-        max_connections,
+        // Counted by the ledger, as sessions are opened.
+        max_connections: _,
     } = &tenant.quotas;
     let quotas = [
         ("cpu_millicores", cpu_millicores),
@@ -24,7 +25,6 @@ pub(crate) fn tenant(tenant: &Tenant) -> Vec<String> {
         ("storage_mib", storage_mib),
         ("max_context_size", max_context_size),
         ("bandwidth_mbps", bandwidth_mbps),
-        ("max_connections", max_connections),
     ];
     let mut out: Vec<String> = quotas
         .into_iter()

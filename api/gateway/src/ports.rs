@@ -113,6 +113,9 @@ pub trait AdmittedCall: Send + Sync {
     fn complete(&self, ending: Ending) -> BoxFuture<'_, Result<(), Refused>>;
 }
 
+/// What an open session holds of its tenant's limit on sessions. Dropped, it is given back.
+pub type SessionPermit = Box<dyn Send + Sync>;
+
 /// Something that ends streams and sessions from outside (P4).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Revocation {
@@ -170,6 +173,10 @@ pub trait Enforcement: Send + Sync + 'static {
 
     /// Replicates the tombstone of a session.
     fn close_session(&self, caller: CallerInfo, session: McpSessionId) -> BoxFuture<'_, Result<(), Refused>>;
+
+    /// Takes the permit for one more session in `caller.tenant`, waiting for one as calls do.
+    /// Errors: as many are open, over all nodes, as may be.
+    fn permit_session<'a>(&'a self, caller: &'a CallerInfo) -> BoxFuture<'a, Result<SessionPermit, Refused>>;
 
     /// Records that a session was opened (a login).
     fn session_opened(

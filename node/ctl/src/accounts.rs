@@ -19,8 +19,8 @@ use crate::audit_file::hex;
 
 #[derive(Args, Debug)]
 pub(super) struct ShowArgs {
-    /// A budget's id, or a limit as budget/ID, quota/requests, quota/concurrent, role-requests/ID, grant-requests/ID,
-    /// rule-rate/ID; every limit where it is left out.
+    /// A budget's id, or a limit as budget/ID, quota/requests, quota/concurrent, quota/connections, role-requests/ID,
+    /// grant-requests/ID, rule-rate/ID; every limit where it is left out.
     limit: Option<String>,
     /// Only what is counted for this principal, tool and so on.
     #[arg(long, default_value = "")]
@@ -212,7 +212,7 @@ pub(super) async fn force_close(session: &Session, args: ForceCloseArgs) -> anyh
 #[derive(Default)]
 struct Held {
     accounts: usize,
-    /// To run calls at once: they are never spent.
+    /// For calls at once and open sessions: they are never spent.
     permits: Decimal,
     /// By measure.
     sums: BTreeMap<String, Decimal>,
@@ -242,7 +242,9 @@ impl Held {
         };
         let permits = || {
             let permits = self.permits.normalize();
-            format!("{permits} permits of node {node} to run calls at once go back to the others")
+            format!(
+                "{permits} permits of node {node} for calls at once and open sessions go back to the others"
+            )
         };
         match (self.accounts, self.permits.is_zero()) {
             (0, _) => permits(),
@@ -372,7 +374,8 @@ mod tests {
         held.add(permits.clone(), 3).unwrap();
         assert_eq!((held.accounts, held.text().as_str()), (4, "15 calls and 2 USD"));
         assert!(
-            held.consequence(3).ends_with("; 6 permits of node 3 to run calls at once go back to the others")
+            held.consequence(3)
+                .ends_with("; 6 permits of node 3 for calls at once and open sessions go back to the others")
         );
         let mut alone = Held::default();
         alone.add(permits, 3).unwrap();

@@ -7,8 +7,10 @@ use only1mcp_domain::State;
 use only1mcp_domain::activity::{Admission, Hold, Record};
 use only1mcp_domain::cost::Cost;
 use only1mcp_domain::decide::{Evidence, Reason};
-use only1mcp_domain::ids::{CallId, UpstreamId};
-use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitUse, amount_of, uses};
+use only1mcp_domain::ids::{CallId, TenantId, UpstreamId};
+use only1mcp_domain::ledger::{
+    AccountKey, CallUse, Charge, LimitId, LimitUse, amount_of, session_use, uses,
+};
 use only1mcp_domain::limits;
 use only1mcp_domain::model::PeriodKind;
 use only1mcp_domain::price::QuoteFault;
@@ -86,7 +88,11 @@ impl From<Shortage> for NotHeld {
                 Self { limit: Some((account, end)), ..Reason::BudgetUnavailable.into() }
             }
             Shortage::Concurrency { account, end } => {
-                Self { limit: Some((account, end)), ..Reason::ConcurrencyExceeded.into() }
+                let reason = match account.limit {
+                    LimitId::QuotaConnections => Reason::ConnectionsExceeded,
+                    _ => Reason::ConcurrencyExceeded,
+                };
+                Self { limit: Some((account, end)), ..reason.into() }
             }
             Shortage::NoRoom { account, end } => {
                 Self { limit: Some((account, end)), ..Reason::AccountsExhausted.into() }
@@ -176,6 +182,27 @@ impl Enforcer {
         lifted(&newest(), &mut touched, &held);
         let (permits, holds) = held.into_iter().partition(|hold| hold.account.limit.is_standing());
         Ok(Held { purse, call, holds, permits, priced, touched, charged })
+    }
+
+    /// Holds the permit that one more MCP session of the tenant takes; none where their number is not limited.
+    pub(crate) async fn hold_session(&self, tenant: &TenantId) -> Result<Vec<Hold>, NotHeld> {
+        let state = self.parts.cluster.state();
+        let Some(LimitUse { account, limit }) = session_use(&state, tenant) else { return Ok(Vec::new()) };
+        let call = CallId(self.random());
+        let now = self.purse.enter(call, self.view().now());
+        let entered = scopeguard(&self.purse, call);
+        let (account, end) = self.account_at(&state, account, &limit, now)?;
+        let until = Instant::now() + WAIT_MAX;
+        let until_log = now.plus_ms(u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX));
+        let needs = vec![Need { account, end, amount: 1 }];
+        let (answer, records) = self.purse.hold(&state, call, needs, (until, until_log));
+        records.into_iter().for_each(|record| self.intake.owe(record, true));
+        entered.done();
+        let newest = || self.parts.cluster.state();
+        let permits = InLine::new(self.purse.clone(), call, answer).wait(until, newest).await?;
+        // It waited as a call does and is none: periods are not kept open for as long as a session lives.
+        self.purse.release(call, &[]);
+        Ok(permits)
     }
 
     /// The account of the period that holds `now`: one that is open already, or the calendar's.

@@ -24,6 +24,7 @@ impl NotHeld {
             | LimitId::QuotaRequests
             | LimitId::QuotaTokens
             | LimitId::QuotaConcurrency
+            | LimitId::QuotaConnections
             | LimitId::TenantRequests
             | LimitId::TenantCost
             | LimitId::RuleRate(_) => false,

@@ -24,6 +24,7 @@ mod priced;
 mod purse;
 mod recover;
 mod refusals;
+mod session_permit;
 mod view;
 mod zones;
 
@@ -37,5 +38,6 @@ pub use ports::{
     ProposeFailure,
 };
 pub use priced::Used;
+pub use session_permit::SessionPermit;
 pub use view::View;
 pub use zones::SystemZones;

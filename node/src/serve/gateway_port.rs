@@ -19,6 +19,7 @@ use only1mcp_domain::time::TimestampMs;
 use only1mcp_enforcer::{Admitted, CallFacts, ClusterPort, Enforcer, Used};
 use only1mcp_gateway::ports::{
     AdmittedCall, CallRequest, CallerInfo, Ending, Enforcement, Identity, Receipt, Refused, Revocation,
+    SessionPermit,
 };
 use tokio::sync::broadcast;
 use tokio::time::{Duration, Instant};
@@ -304,6 +305,14 @@ impl Enforcement for GatewayPort {
                     None,
                 ))),
             }
+        })
+    }
+
+    fn permit_session<'a>(&'a self, caller: &'a CallerInfo) -> BoxFuture<'a, Result<SessionPermit, Refused>> {
+        Box::pin(async move {
+            let permit = self.enforcer.permit_session(&facts(caller)).await.map_err(refused)?;
+            let permit: SessionPermit = Box::new(permit);
+            Ok(permit)
         })
     }
 

@@ -50,7 +50,9 @@ async fn listings_say_what_is_not_enforced_yet() {
     for name in ["cpu_millicores", "memory_mib", "storage_mib"] {
         assert!(said(name), "{name}: {:?}", tenant.not_enforced);
     }
-    for name in ["max_concurrent_requests", "max_requests_per_minute", "max_users", "max_backends"] {
+    for name in
+        ["max_concurrent_requests", "max_connections", "max_requests_per_minute", "max_users", "max_backends"]
+    {
         assert!(!said(name), "{name}: {:?}", tenant.not_enforced);
     }
 }

@@ -53,7 +53,7 @@ impl Inner {
             && let Kind::Request { id, method } = &message.kind
             && method == "initialize"
         {
-            return self.initialize(caller, id, message);
+            return self.initialize(caller, id, message).await;
         }
         let token = self.session(&incoming, &mut caller)?;
         let (messages, batch) = match posted {
@@ -153,7 +153,7 @@ impl Inner {
         Ok(streamed(events(self, reader, first, shape)))
     }
 
-    fn initialize(
+    async fn initialize(
         &self,
         mut caller: CallerInfo,
         id: &RequestId,
@@ -174,7 +174,12 @@ impl Inner {
         };
         let session = random_id().ok_or_else(|| busy(&RpcError::reason(Reason::Overloaded)))?;
         caller.session = Some(session);
-        self.enforcement.check_session(&caller).map_err(|refused| session_refused(&refused))?;
+        let check = || self.enforcement.check_session(&caller).map_err(|refused| session_refused(&refused));
+        check()?;
+        let permit = self.enforcement.permit_session(&caller).await;
+        let permit = permit.map_err(|refused| busy(&RpcError::refused(&refused)))?;
+        // INVARIANT: P4 (what was withdrawn while it waited has ended no session that is not there yet)
+        check()?;
         let issued_at_ms = self.enforcement.now_ms();
         let token = TokenText {
             session,
@@ -193,6 +198,7 @@ impl Inner {
             asked.version,
             asked.stated,
             token.expires_at_ms,
+            permit,
             &self.config,
         );
         self.sessions

@@ -50,6 +50,7 @@ impl RpcError {
                 | Reason::AuditUnavailable
                 | Reason::BudgetUnavailable
                 | Reason::ConcurrencyExceeded
+                | Reason::ConnectionsExceeded
         );
         let mut data = json!({
             "code": refused.reason.code(),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::ports::CallerInfo;
+use crate::ports::{CallerInfo, SessionPermit};
 use crate::protocol::Version;
 use crate::session::{Bounds, EventLog};
 use crate::upstream::{Connection, Slot};
@@ -69,6 +69,8 @@ pub(crate) struct Session {
     used: Mutex<Instant>,
     notified: Mutex<Notified>,
     parts: Mutex<Parts>,
+    /// Given back as the session ends, whoever still has a hand on it then.
+    permit: Mutex<Option<SessionPermit>>,
 }
 
 /// Notifications passed on in the second that began at `since`.
@@ -84,6 +86,7 @@ impl Session {
         version: Version,
         capabilities: Box<RawValue>,
         expires_at_ms: u64,
+        permit: SessionPermit,
         config: &Config,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -100,6 +103,7 @@ impl Session {
             used: Mutex::new(Instant::now()),
             notified: Mutex::new(Notified { since: Instant::now(), count: 0 }),
             parts: Mutex::default(),
+            permit: Mutex::new(Some(permit)),
         })
     }
 
@@ -261,6 +265,8 @@ impl Session {
             log.finish();
         }
         parts.asked.clear();
+        drop(parts);
+        drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn lock(&self) -> MutexGuard<'_, Parts> {

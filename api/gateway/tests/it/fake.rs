@@ -13,7 +13,7 @@ use only1mcp_domain::model::{Permission, SealMode, Upstream};
 use only1mcp_domain::price::Metering;
 use only1mcp_gateway::Gateway;
 use only1mcp_gateway::ports::*;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seal {
@@ -45,6 +45,8 @@ pub struct Fake {
     pub completed: Arc<Mutex<Vec<Completed>>>,
     pub refused: Mutex<Vec<(String, Reason)>>,
     pub opened: Mutex<Vec<(String, String)>>,
+    /// Of sessions.
+    pub permits: Arc<Semaphore>,
     pub now_ms: AtomicU64,
     pub revocations: broadcast::Sender<Revocation>,
 }
@@ -67,6 +69,7 @@ impl Fake {
             completed: Arc::default(),
             refused: Mutex::default(),
             opened: Mutex::default(),
+            permits: Arc::new(Semaphore::new(1_000)),
             now_ms: AtomicU64::new(1_700_000_000_000),
             revocations: broadcast::Sender::new(64),
         })
@@ -254,6 +257,14 @@ impl Enforcement for Fake {
         self.closed.lock().unwrap().insert(session);
         let _ = self.revocations.send(Revocation::SessionClosed { session });
         Box::pin(async { Ok(()) })
+    }
+
+    fn permit_session<'a>(&'a self, _: &'a CallerInfo) -> BoxFuture<'a, Result<SessionPermit, Refused>> {
+        let permit = self.permits.clone().try_acquire_owned();
+        Box::pin(async {
+            let permit: SessionPermit = Box::new(permit.map_err(|_| refused(Reason::ConnectionsExceeded))?);
+            Ok(permit)
+        })
     }
 
     fn session_opened(&self, _: &CallerInfo, client: &str, _: &str, version: &str) {

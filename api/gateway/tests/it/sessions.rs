@@ -165,3 +165,47 @@ async fn sessions_of_one_principal_are_bounded() {
     assert_eq!(third.value().await["error"]["data"]["code"], "overloaded");
     world.client("key-bob").initialize("2025-11-25").await;
 }
+
+/// Whichever way a session ends, another may be opened in its place.
+#[tokio::test]
+async fn a_session_holds_its_permit_until_it_ends() {
+    let world = World::with(1, Vec::new(), |config| config.session_idle_ms = 3_600_000).await;
+    let all = world.fake.permits.available_permits();
+    let left = || world.fake.permits.available_permits();
+    world.fake.permits.forget_permits(all - 2);
+    let (ann, mut bob) = (world.ann().await, world.client("key-bob"));
+    bob.initialize("2025-11-25").await;
+    assert_eq!(left(), 0);
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let third = world.client("key-bob").post(&request(7, "initialize", params)).await;
+    assert_eq!(third.status, 503);
+    let told = third.value().await;
+    assert_eq!((&told["id"], &told["error"]["data"]["code"]), (&json!(7), &json!("connections_exceeded")));
+    assert_eq!(told["error"]["data"]["retry"], true);
+    assert_eq!(world.fake.opened.lock().unwrap().len(), 2, "a session that was refused is none");
+    // Closed by its client.
+    assert_eq!(ann.send(Method::DELETE, "").await.status, 204);
+    assert_eq!(left(), 1);
+    world.ann().await;
+    assert_eq!(left(), 0);
+    let tenant = Some(TenantId::new("acme").unwrap());
+    // Revoked.
+    world.fake.barred.lock().unwrap().insert(PrincipalId::new("ann").unwrap());
+    world.fake.revocations.send(Revocation::PolicyChanged { tenant }).unwrap();
+    until("the revoked one's permit", || left() == 1).await;
+    // Expired.
+    world.fake.now_ms.fetch_add(24 * 3_600 * 1_000, Ordering::SeqCst);
+    until("the expired one's permit", || left() == 2).await;
+    // Refused by the node's own bound on sessions.
+    let full = World::with(1, Vec::new(), |config| config.sessions_max = 0).await;
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let none = full.client("key-ann").post(&request(1, "initialize", params)).await;
+    assert_eq!(none.value().await["error"]["data"]["code"], "overloaded");
+    assert_eq!(full.fake.permits.available_permits(), all);
+    // At shutdown.
+    let last = World::new(Vec::new()).await;
+    last.ann().await;
+    assert_eq!(last.fake.permits.available_permits(), all - 1);
+    last.shutdown().await;
+    assert_eq!(last.fake.permits.available_permits(), all);
+}

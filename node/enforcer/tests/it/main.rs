@@ -13,4 +13,5 @@ mod fallback;
 mod lifted;
 mod lives;
 mod money;
+mod session_permits;
 mod world;

@@ -215,8 +215,8 @@ impl World {
         self.cluster.cut_off.store(true, Ordering::SeqCst);
     }
 
-    pub async fn admit(&self) -> Result<Admitted, Refused> {
-        let facts = CallFacts {
+    pub fn facts() -> CallFacts {
+        CallFacts {
             tenant: acme(),
             caller_tenant: acme(),
             principal: PrincipalId::new("ann").unwrap(),
@@ -227,11 +227,14 @@ impl World {
             mfa: true,
             user_agent: String::new(),
             request_id: String::new(),
-        };
+        }
+    }
+
+    pub async fn admit(&self) -> Result<Admitted, Refused> {
         self.enforcer.wait_view(self.cluster.state().last_applied).await;
         let upstream = UpstreamId::new("demo").unwrap();
         let deadline = Instant::now() + Duration::from_secs(2);
-        self.enforcer.admit(&facts, ItemKind::Tool, TOOL, &upstream, Digest([5; 32]), deadline).await
+        self.enforcer.admit(&Self::facts(), ItemKind::Tool, TOOL, &upstream, Digest([5; 32]), deadline).await
     }
 
     /// Waits until the state is so.

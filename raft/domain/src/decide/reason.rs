@@ -77,4 +77,6 @@ reasons! {
     ConcurrencyExceeded = 40, "concurrency_exceeded", "retry when other calls have ended, or ask for a higher limit";
     /// A limit counts for so many principals, tools or projects that it can count for no other.
     AccountsExhausted = 41, "accounts_exhausted", "ask an administrator to narrow the limits that count for each tool, principal or project";
+    /// As many MCP sessions are open as may be. Not `concurrency_exceeded`: what has to end is a session, not a call.
+    ConnectionsExceeded = 42, "connections_exceeded", "retry when another MCP session has ended, close one that is not needed, or ask for a higher limit";
 }

@@ -31,13 +31,18 @@ pub enum LimitId {
     /// thought lost: its permits go back to the others when it is removed, closed by force or started anew, and calls
     /// that a cut-off node still runs are then beyond the limit until they end. So no node can take permits with it.
     QuotaConcurrency,
+    /// `max_connections` of the tenant's quotas: permits, each held by one open MCP session from its start until its home
+    /// node ends it (closed, revoked, expired, or unused for too long). Soft as [`LimitId::QuotaConcurrency`] is; and as
+    /// a session's token outlives its home node's memory, what of it needs no home may go on, at other nodes or after a
+    /// restart, and is then beyond the limit until the token expires. So are sessions opened before the limit was set.
+    QuotaConnections,
 }
 
 impl LimitId {
-    /// Whether it counts what is in use and not what was used: the end of a call gives back all that it held, nothing
+    /// Whether it counts what is in use and not what was used: the end of a call or session gives back all that it held, nothing
     /// is ever posted, and the one period never ends.
     pub fn is_standing(&self) -> bool {
-        matches!(self, Self::QuotaConcurrency)
+        matches!(self, Self::QuotaConcurrency | Self::QuotaConnections)
     }
 }
 
@@ -63,6 +68,7 @@ impl fmt::Display for LimitId {
             Self::GrantCost(id) => write!(f, "grant-cost/{id}"),
             Self::RuleRate(id) => write!(f, "rule-rate/{id}"),
             Self::QuotaConcurrency => f.write_str("quota/concurrent"),
+            Self::QuotaConnections => f.write_str("quota/connections"),
         }
     }
 }
@@ -78,6 +84,7 @@ impl FromStr for LimitId {
             ("quota", "requests") => Self::QuotaRequests,
             ("quota", "tokens") => Self::QuotaTokens,
             ("quota", "concurrent") => Self::QuotaConcurrency,
+            ("quota", "connections") => Self::QuotaConnections,
             ("tenant", "requests") => Self::TenantRequests,
             ("tenant", "cost") => Self::TenantCost,
             ("role-requests", id) => Self::RoleRequests(RoleId::new(id)?),
@@ -194,6 +201,7 @@ mod tests {
             LimitId::GrantCost(GrantId::new("g").unwrap()),
             LimitId::RuleRate(RuleId::new("t").unwrap()),
             LimitId::QuotaConcurrency,
+            LimitId::QuotaConnections,
         ];
         for id in all {
             assert_eq!(id.to_string().parse::<LimitId>().unwrap(), id);

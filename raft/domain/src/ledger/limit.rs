@@ -82,6 +82,9 @@ pub(super) fn of(state: &State, tenant: &TenantId, limit: &LimitId) -> Option<Li
         LimitId::QuotaConcurrency => {
             Limit::of_quota(record()?.quotas.max_concurrent_requests, Measure::Calls, PeriodKind::Total)
         }
+        LimitId::QuotaConnections => {
+            Limit::of_quota(record()?.quotas.max_connections, Measure::Calls, PeriodKind::Total)
+        }
         LimitId::TenantRequests => Limit::of_requests(&record()?.constraints),
         LimitId::TenantCost => Limit::of_cost(&record()?.constraints),
         LimitId::RoleRequests(id) => Limit::of_requests(role(id)?),

@@ -13,10 +13,10 @@
 //! - `settle.rs`: what was lent ends otherwise: returned, given up by a restarted node, forfeited by one that is lost;
 //! - `open.rs`: which accounts there are, how many there may be, and when one is forgotten;
 //! - `limit.rs`: which limits the records of the state amount to, and what each allows now;
-//! - `uses.rs`: which of them one call touches.
+//! - `uses.rs`: which of them one call, or the start of a session, touches.
 //!
 //! A *standing* account ([`LimitId::is_standing`]) counts what is in use: of it nothing is posted, and what is lent to
-//! a node serves one call after the other there until somebody else waits for it.
+//! a node serves one call (or session) after the other there until somebody else waits for it.
 //!
 //! Nothing lent expires by time. A period that ends is simply not asked for any more; its account is forgotten when no
 //! node can have an open call in it ([`Ledger::settled_through`]) and its history is old enough.
@@ -36,7 +36,7 @@ pub use lend::{Ask, AskPart, Waiter};
 pub use limit::{Limit, amount_of};
 pub use post::{Charge, Level, Posted};
 pub use settle::{Forfeit, ForfeitReason};
-pub use uses::{CallUse, LimitUse, uses};
+pub use uses::{CallUse, LimitUse, session_use, uses};
 
 use imbl::{OrdMap, OrdSet};
 

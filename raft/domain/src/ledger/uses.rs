@@ -74,6 +74,14 @@ pub fn uses(state: &State, call: &CallUse<'_>) -> Vec<LimitUse> {
     found
 }
 
+/// The limit that opening an MCP session in `tenant` touches.
+pub fn session_use(state: &State, tenant: &TenantId) -> Option<LimitUse> {
+    let id = LimitId::QuotaConnections;
+    let limit = of(state, tenant, &id)?;
+    let (tenant, subject, start) = (tenant.clone(), Arc::from(""), TimestampMs::default());
+    Some(LimitUse { account: AccountKey { tenant, limit: id, subject, start }, limit })
+}
+
 /// The subject under which `budget` counts the call; `None` where it does not concern it.
 fn concerns(budget: &Budget, call: &CallUse<'_>) -> Option<Arc<str>> {
     let scope = &budget.scope;

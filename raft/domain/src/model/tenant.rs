@@ -38,8 +38,8 @@ pub enum Quota {
     AtMost(u64),
 }
 
-/// `max_requests_per_minute` and `max_concurrent_requests` are limits of the ledger, users and backends are counted where
-/// they are made; the others are stored, and listings say so.
+/// `max_requests_per_minute`, `max_concurrent_requests` and `max_connections` are limits of the ledger, users and backends
+/// are counted where they are made; the others are stored, and listings say so.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResourceQuotas {
     pub max_concurrent_requests: Quota,

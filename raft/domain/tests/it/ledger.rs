@@ -536,6 +536,31 @@ fn permits_are_lent_returned_and_never_posted() {
 }
 
 #[test]
+fn sessions_have_permits_of_their_own() {
+    let mut books = Books::new(&[]);
+    let acme = tenant_id("acme");
+    for tier in [TenantTier::Starter, TenantTier::Professional, TenantTier::Enterprise] {
+        assert_eq!(ResourceQuotas::template(tier).max_connections, Quota::Unlimited, "no tier bounds them");
+    }
+    assert_eq!(session_use(&books.world.state, &acme), None);
+    let mut tenant = books.world.state.tenants[&acme].value.clone();
+    tenant.quotas.max_concurrent_requests = Quota::AtMost(1);
+    tenant.quotas.max_connections = Quota::AtMost(5);
+    books.world.must(Command::UpdateTenant { tenant: Box::new(tenant), if_revision: None });
+    let LimitUse { account, limit } = session_use(&books.world.state, &acme).unwrap();
+    assert_eq!((account.limit.to_string().as_str(), limit.amount), ("quota/connections", 5));
+    assert_eq!((limit.measure, limit.period, limit.hard), (Measure::Calls, PeriodKind::Total, true));
+    assert!(account.limit.is_standing());
+    books.post(1, vec![ask(true, 1, vec![part(account.clone(), 5, 5)])]);
+    books.post(2, vec![ask(true, 2, vec![part(account.clone(), 1, 1)])]);
+    let lent = |books: &Books, node| books.world.state.ledger.accounts[&account].lent_to(NodeId(node));
+    assert_eq!((lent(&books, 1).outstanding, lent(&books, 2).outstanding), (5, 0));
+    books.lives[0] = (1, books.world.open(1), 0);
+    assert_eq!((lent(&books, 1).outstanding, lent(&books, 2).outstanding), (0, 1), "fenced like calls");
+    books.world.assert_mirrored();
+}
+
+#[test]
 fn a_lower_limit_on_permits_lends_none_until_enough_came_back() {
     let mut books = Books::new(&[]);
     allow(&mut books, Quota::AtMost(10));
