@@ -1,6 +1,7 @@
 //! P1 under a crowd: a thousand callers at one time on three nodes, one limit, and what a dying node takes with it.
 
-use serde_json::json;
+use only1mcp_domain::money::PicoUsd;
+use serde_json::{Value, json};
 
 use crate::audit::{Export, agree};
 use crate::cluster::{Cluster, eventually};
@@ -17,10 +18,28 @@ const NODES: [usize; 3] = [1, 2, 3];
 /// A limit with room for [`LIMIT`] calls of `gate__wait`: what an operator has to say for it, in order.
 struct Limit {
     commands: &'static [&'static str],
+    /// What one call takes of it, in the ledger's own unit.
+    of_a_call: usize,
+    /// Cost records tell of it.
+    in_money: bool,
 }
 
-const CALLS: Limit =
-    Limit { commands: &["budget set hundred --amount 100calls --per-period total --tenant acme --wait"] };
+const CALLS: Limit = Limit {
+    commands: &["budget set hundred --amount 100calls --per-period total --tenant acme --wait"],
+    of_a_call: 1,
+    in_money: false,
+};
+
+/// A dollar a call, which is what it is held for, too.
+const MONEY: Limit = Limit {
+    commands: &[
+        "price set gate --tools gate__wait --line call=1 --tenant acme --wait",
+        "price metering set gate --tools gate__wait --model gate/wait --usage call --bound call=1 --tenant acme --wait",
+        "budget set hundred --amount 100USD --per-period total --tenant acme --wait",
+    ],
+    of_a_call: 1_000_000_000_000,
+    in_money: true,
+};
 
 /// A cluster with that limit and an upstream whose calls wait at the gate.
 async fn limited(number: u16, limit: &Limit) -> (Cluster, Gate) {
@@ -53,6 +72,36 @@ async fn demand(cluster: &Cluster, nodes: &[usize], count: usize) -> Vec<Told> {
     Crowd::gather(cluster, nodes, count).await.call("gate__wait", &json!({})).end().await
 }
 
+/// On every node, and of a limit in money: that its cost records of all kinds add up to what is posted, the limit.
+/// `unattributed`: calls' worth that no call is known for.
+async fn records_add_up(cluster: &Cluster, limit: &Limit, unattributed: usize) {
+    if !limit.in_money {
+        return;
+    }
+    let usd = |value: &Value| PicoUsd::parse(value.as_str().unwrap()).unwrap();
+    let sum = |amounts: &mut dyn Iterator<Item = PicoUsd>| {
+        amounts.fold(PicoUsd::ZERO, |sum, amount| sum.checked_add(amount).unwrap())
+    };
+    for node in NODES {
+        let exported = cluster.ctl(node, &["cost", "export", "--tenant", "acme"]).await;
+        let text = exported.as_str().unwrap();
+        let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let shown = cluster.ctl(node, &["budget", "show", BUDGET, "--tenant", "acme"]).await;
+        let posted = usd(&shown[0]["posted"]);
+        assert_eq!(posted, PicoUsd::parse(&LIMIT.to_string()).unwrap(), "node {node}: {shown}");
+        assert_eq!(sum(&mut records.iter().map(|record| usd(&record["cost_usd"]))), posted, "node {node}");
+        let charges = records.iter().flat_map(|record| record["charges"].as_array().unwrap());
+        let of_limit = charges.filter(|charge| charge["limit"] == "budget/hundred");
+        assert_eq!(sum(&mut of_limit.map(|charge| usd(&charge["amount"]))), posted, "node {node}");
+        let calls = records.iter().filter(|record| record["kind"] == "call").count();
+        assert_eq!(calls, LIMIT - unattributed, "node {node}: a record for each call that is known");
+        let others = records.iter().filter(|record| record["kind"] != "call");
+        let others: Vec<&Value> = others.collect();
+        assert!(others.iter().all(|record| record["kind"] == "unattributed_restart"), "{others:?}");
+        assert_eq!(others.len(), usize::from(unattributed > 0), "{others:?}");
+    }
+}
+
 async fn a_crowd_gets_exactly_the_limit(number: u16, limit: &Limit) {
     let (cluster, gate) = limited(number, limit).await;
     let crowd = Crowd::gather(&cluster, &NODES, CALLERS).await;
@@ -71,11 +120,17 @@ async fn a_crowd_gets_exactly_the_limit(number: u16, limit: &Limit) {
     agree(&cluster, &NODES, &receipts(&told)).await;
     let export = Export::of(&cluster, 2).await;
     assert_eq!((export.admissions().len(), export.completions().len()), (LIMIT, LIMIT));
+    records_add_up(&cluster, limit, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_calls_at_once_exactly_those_that_fit_are_let_in() {
     a_crowd_gets_exactly_the_limit(80, &CALLS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thousand_priced_calls_exactly_those_that_the_money_is_enough_for_are_let_in() {
+    a_crowd_gets_exactly_the_limit(86, &MONEY).await;
 }
 
 /// What the node that dies comes back with.
@@ -132,13 +187,14 @@ async fn a_node_dies_in_the_middle(number: u16, limit: &Limit, leads: bool, memo
     agree(&cluster, &NODES, &receipts(&told)).await;
     let export = Export::of(&cluster, victim).await;
     let (admitted, completed) = (export.admissions().len(), export.completions().len());
-    let unattributed = export.unattributed("budget/hundred");
+    let unattributed = export.unattributed("budget/hundred") / limit.of_a_call;
     assert!(receipts(&told).len() <= admitted && admitted <= LIMIT, "{admitted} admitted");
     assert_eq!(completed + unattributed, LIMIT, "{completed} completed, {unattributed} are not known");
     match memory {
         Memory::Kept => assert_eq!((admitted, unattributed), (LIMIT, 0), "it knows every one of its calls"),
         Memory::Lost => assert_eq!(unattributed, seen.outstanding, "all that it was lent counts as spent"),
     }
+    records_add_up(&cluster, limit, unattributed).await;
     // Whoever asks now learns that there is nothing left, and no longer that it could not be had.
     assert_eq!(refused(&demand(&cluster, &NODES, 30).await, "budget_exceeded"), 30);
 }
@@ -156,4 +212,14 @@ async fn the_leader_dies_among_a_thousand_calls_and_the_sum_stays_exact() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_lost_its_memory_among_a_thousand_calls_has_spent_what_it_was_lent() {
     a_node_dies_in_the_middle(83, &CALLS, false, Memory::Lost).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_dies_among_priced_calls_and_their_costs_add_up_to_the_budget() {
+    a_node_dies_in_the_middle(87, &MONEY, true, Memory::Kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_memory_among_priced_calls_has_spent_the_money_it_was_lent() {
+    a_node_dies_in_the_middle(88, &MONEY, false, Memory::Lost).await;
 }
