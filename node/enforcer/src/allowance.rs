@@ -42,9 +42,9 @@ impl Held {
     }
 
     /// The call ended: gives its permits back. Returns the records that have to go out.
-    pub(crate) fn end(&mut self, state: &State) -> Vec<Record> {
+    pub(crate) fn end(&mut self, newest: impl FnOnce() -> Arc<State>) -> Vec<Record> {
         let permits = std::mem::take(&mut self.permits);
-        if permits.is_empty() { Vec::new() } else { self.purse.ended(state, &permits) }
+        if permits.is_empty() { Vec::new() } else { self.purse.ended(newest, &permits) }
     }
 
     /// The admission is on its way to the disk: from now on only a completion ends what is held.
@@ -168,10 +168,10 @@ impl Enforcer {
         let wait = deadline.saturating_duration_since(Instant::now()).min(WAIT_MAX);
         let until = Instant::now() + wait;
         let until_log = now.plus_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let (answer, records) = self.purse.hold(&state, call, needs, (until, until_log));
+        let newest = || self.parts.cluster.state();
+        let (answer, records) = self.purse.hold(newest, call, needs, (until, until_log));
         records.into_iter().for_each(|record| self.intake.owe(record, true));
         entered.done();
-        let newest = || self.parts.cluster.state();
         let held = InLine::new(purse.clone(), call, answer).wait(until, newest).await?;
         let (permits, holds) = held.into_iter().partition(|hold| hold.account.limit.is_standing());
         Ok(Held { purse, call, holds, permits, priced, touched, charged })

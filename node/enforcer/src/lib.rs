@@ -22,6 +22,7 @@ mod mutants;
 mod ports;
 mod priced;
 mod purse;
+mod recall;
 mod recover;
 mod refusals;
 mod view;
@@ -37,5 +38,6 @@ pub use ports::{
     ProposeFailure,
 };
 pub use priced::Used;
+pub use recall::{RecallUnknown, Recalled};
 pub use view::View;
 pub use zones::SystemZones;
