@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 79] = [
+static AUTHORITY: [(&str, Need); 80] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -80,6 +80,7 @@ static AUTHORITY: [(&str, Need); 79] = [
     ("Budgets/DeleteBudget", InTenant(CostBudgetSet)),
     ("Budgets/ListAccounts", InTenant(CostView)),
     ("Budgets/ForceClose", InSystem(GlobalAdmin)),
+    ("Budgets/Recall", InTenant(CostBudgetSet)),
     ("Webhooks/PutWebhook", InTenant(CostBudgetSet)),
     ("Webhooks/GetWebhook", InTenant(CostView)),
     ("Webhooks/ListWebhooks", InTenant(CostView)),

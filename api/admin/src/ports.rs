@@ -12,7 +12,8 @@ use only1mcp_domain::decide::{CompiledPolicy, Reason};
 use only1mcp_domain::ids::{
     ApiKeyId, AuditIndex, DecisionId, NodeId, PrincipalId, Revision, TenantId, UpstreamId,
 };
-use only1mcp_domain::model::Permission;
+use only1mcp_domain::ledger::LimitId;
+use only1mcp_domain::model::{Measure, Permission};
 use only1mcp_domain::outcome::{Outcome, Rejection};
 use only1mcp_domain::state::State;
 use only1mcp_domain::time::{TimestampMs, Zones};
@@ -146,6 +147,24 @@ impl CostPlace {
     }
 }
 
+/// What came back from a node, and is applied.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recalled {
+    /// Units: those of the measure.
+    pub amounts: Vec<(Measure, i128)>,
+    pub accounts: u64,
+    /// More is in hand than comes back at one time.
+    pub more: bool,
+}
+
+/// One member's answer to a recall.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeRecall {
+    pub node: NodeId,
+    /// `None`: it is not reached, or did not say in time what came of it.
+    pub recalled: Option<Recalled>,
+}
+
 /// The replicated state machine and the cluster around it.
 pub trait ClusterPort: Send + Sync + 'static {
     fn node(&self) -> NodeId;
@@ -188,6 +207,14 @@ pub trait ClusterPort: Send + Sync + 'static {
         to: TimestampMs,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<CostRecord>, String>>;
+
+    /// Has every member that is reached give back what it holds of the tenant's limits, or of one, and no call needs.
+    fn recall<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        limit: Option<&'a LimitId>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<NodeRecall>>;
 
     /// Asks nobody for longer than `deadline`; works without a quorum.
     fn status(&self, deadline: Instant) -> BoxFuture<'_, ClusterStatus>;

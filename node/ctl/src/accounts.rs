@@ -84,7 +84,7 @@ pub(super) async fn show(session: &Session, args: ShowArgs) -> anyhow::Result<()
 }
 
 /// A budget's id alone stands for the budget.
-fn limit_text(text: &str) -> String {
+pub(super) fn limit_text(text: &str) -> String {
     if text.parse::<LimitId>().is_ok() { text.to_owned() } else { format!("budget/{text}") }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::accounts::{self, ForceCloseArgs, ShowArgs};
 use super::parse;
+use super::recall::{self, RecallArgs};
 use super::session::Session;
 use super::write::{ConditionalArgs, WriteArgs};
 
@@ -54,6 +55,10 @@ pub(super) enum Command {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Has nodes give back what they hold and no call needs, so that it is lent elsewhere. It comes back by itself where
+    /// a call waits for it.
+    #[command(after_help = recall::EXAMPLE)]
+    Recall(RecallArgs),
     /// Counts all that is lent to a lost node as spent. Shows the amounts and asks first.
     #[command(after_help = FORCE_CLOSE_EXAMPLE)]
     ForceClose(ForceCloseArgs),
@@ -139,6 +144,7 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
             let result = session.send(send).await?.result;
             session.written(&format!("budget {id} is deleted"), result, json!({"budget": id}))
         }
+        Command::Recall(args) => recall::run(session, args).await,
         Command::ForceClose(args) => accounts::force_close(session, args).await,
     }
 }

@@ -31,6 +31,7 @@ mod price_rate;
 mod price_text;
 mod principal;
 mod quotas;
+mod recall;
 mod restriction;
 mod role;
 mod session;

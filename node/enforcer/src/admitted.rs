@@ -206,8 +206,8 @@ impl Admitted {
             cost,
         });
         // After the end has its time: by the records, no call begins on a permit that is still in use.
-        let newest = self.enforcer.parts.cluster.state();
-        let returned = self.held.lock().unwrap_or_else(PoisonError::into_inner).end(&newest);
+        let newest = || self.enforcer.parts.cluster.state();
+        let returned = self.held.lock().unwrap_or_else(PoisonError::into_inner).end(newest);
         returned.into_iter().for_each(|record| self.enforcer.intake.owe(record, true));
         record
     }

@@ -8,9 +8,7 @@ use only1mcp_domain::activity::{Admission, Hold, Record};
 use only1mcp_domain::cost::Cost;
 use only1mcp_domain::decide::{Evidence, Reason};
 use only1mcp_domain::ids::{CallId, TenantId, UpstreamId};
-use only1mcp_domain::ledger::{
-    AccountKey, CallUse, Charge, LimitId, LimitUse, amount_of, session_use, uses,
-};
+use only1mcp_domain::ledger::{AccountKey, CallUse, Charge, LimitId, LimitUse, amount_of, session_use, uses};
 use only1mcp_domain::limits;
 use only1mcp_domain::model::PeriodKind;
 use only1mcp_domain::price::QuoteFault;
@@ -44,9 +42,9 @@ impl Held {
     }
 
     /// The call ended: gives its permits back. Returns the records that have to go out.
-    pub(crate) fn end(&mut self, state: &State) -> Vec<Record> {
+    pub(crate) fn end(&mut self, newest: impl FnOnce() -> Arc<State>) -> Vec<Record> {
         let permits = std::mem::take(&mut self.permits);
-        if permits.is_empty() { Vec::new() } else { self.purse.ended(state, &permits) }
+        if permits.is_empty() { Vec::new() } else { self.purse.ended(newest, &permits) }
     }
 
     /// The admission is on its way to the disk: from now on only a completion ends what is held.
@@ -174,10 +172,10 @@ impl Enforcer {
         let wait = deadline.saturating_duration_since(Instant::now()).min(WAIT_MAX);
         let until = Instant::now() + wait;
         let until_log = now.plus_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let (answer, records) = self.purse.hold(&state, call, needs, (until, until_log));
+        let newest = || self.parts.cluster.state();
+        let (answer, records) = self.purse.hold(newest, call, needs, (until, until_log));
         records.into_iter().for_each(|record| self.intake.owe(record, true));
         entered.done();
-        let newest = || self.parts.cluster.state();
         let held = InLine::new(purse.clone(), call, answer).wait(until, newest).await?;
         lifted(&newest(), &mut touched, &held);
         let (permits, holds) = held.into_iter().partition(|hold| hold.account.limit.is_standing());
@@ -195,7 +193,8 @@ impl Enforcer {
         let until = Instant::now() + WAIT_MAX;
         let until_log = now.plus_ms(u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX));
         let needs = vec![Need { account, end, amount: 1 }];
-        let (answer, records) = self.purse.hold(&state, call, needs, (until, until_log));
+        let (answer, records) =
+            self.purse.hold(|| self.parts.cluster.state(), call, needs, (until, until_log));
         records.into_iter().for_each(|record| self.intake.owe(record, true));
         entered.done();
         let newest = || self.parts.cluster.state();

@@ -47,7 +47,7 @@ impl BenchPurse {
         let needs =
             accounts.iter().map(|account| Need { account: account.clone(), end, amount: 1 }).collect();
         self.0.enter(call, now);
-        let (answer, records) = self.0.hold(state, call, needs, (Instant::now() + PATIENCE, end));
+        let (answer, records) = self.0.hold(|| state, call, needs, (Instant::now() + PATIENCE, end));
         (Turn(answer), records)
     }
 

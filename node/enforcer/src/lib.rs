@@ -22,6 +22,7 @@ mod mutants;
 mod ports;
 mod priced;
 mod purse;
+mod recall;
 mod recover;
 mod refusals;
 mod session_permit;
@@ -38,6 +39,7 @@ pub use ports::{
     ProposeFailure,
 };
 pub use priced::Used;
+pub use recall::{RecallUnknown, Recalled};
 pub use session_permit::SessionPermit;
 pub use view::View;
 pub use zones::SystemZones;

@@ -3,7 +3,8 @@
 //! What the log has lent this node stands in the state. Here stands what of it is *committed*: held for open calls,
 //! or charged and not yet posted as far as this node has applied. The difference may be held for the next call: no
 //! I/O, no proposal. A commitment ends only after the state that its end is posted in is visible here, so for a
-//! moment too little seems free, never too much.
+//! moment too little seems free, never too much. That holds only where the state is no older than what was last told as
+//! applied: whoever acts for a call gives a way to the newest, which is taken behind the lock.
 //!
 //! A call that finds too little waits in line. The line asks for slices, then, for a call no slice could serve, for
 //! just that call (`only1mcp_domain::ledger`, "lend"); and it returns what others wait for and nobody here needs.
@@ -12,6 +13,7 @@
 //! node wait for one it goes back to the cluster, in whose line everybody has their turn, and not to the next call here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use only1mcp_domain::State;
@@ -168,22 +170,24 @@ impl Purse {
     }
 
     /// Holds on all of `needs`, now or in turn. Returns the records that have to go out for that.
-    pub(crate) fn hold(
+    pub(crate) fn hold<S: Deref<Target = State>>(
         &self,
-        state: &State,
+        state: impl FnOnce() -> S,
         call: CallId,
         needs: Vec<Need>,
         (until, until_log): (Instant, TimestampMs),
     ) -> (Answer, Vec<Record>) {
         let (answer, receiver) = oneshot::channel();
         let mut inner = self.lock();
+        // INVARIANT: P1 (read sooner it could still show as lent what a batch, applied meanwhile, posted)
+        let state = state();
         if !inner.has_place(tenant_of(&needs)) {
             inner.calls.remove(&call);
             let _ = answer.send(Err(Shortage::Overloaded));
             return (receiver, Vec::new());
         }
         inner.line.push_back(Waiting { call, until, until_log, needs, answer, sliced: false, attempts: 0 });
-        let records = inner.pump(state, self.node);
+        let records = inner.pump(&state, self.node);
         (receiver, records)
     }
 
@@ -207,11 +211,17 @@ impl Purse {
     }
 
     /// The call ended, and its permits are free. Returns the records that have to go out.
-    pub(crate) fn ended(&self, state: &State, permits: &[Hold]) -> Vec<Record> {
+    pub(crate) fn ended<S: Deref<Target = State>>(
+        &self,
+        state: impl FnOnce() -> S,
+        permits: &[Hold],
+    ) -> Vec<Record> {
         let mut inner = self.lock();
+        // INVARIANT: P1 (as in `hold`)
+        let state = state();
         let mut back = Vec::new();
         for Hold { account, amount, .. } in permits {
-            if is_wanted_elsewhere(state, self.node, account) {
+            if is_wanted_elsewhere(&state, self.node, account) {
                 // Committed until the return is applied.
                 back.push(Return { account: account.clone(), amount: *amount });
             } else {
@@ -220,9 +230,36 @@ impl Purse {
         }
         let mut records = returns(&back);
         if !inner.line.is_empty() {
-            records.extend(inner.pump(state, self.node));
+            records.extend(inner.pump(&state, self.node));
         }
         records
+    }
+
+    /// An operator wants back what is in hand of `accounts`, whoever waits for it here. Slices begin small again.
+    /// Returns what has to go out, at most so many parts at once, and whether more is left.
+    pub(crate) fn recall<S: Deref<Target = State>>(
+        &self,
+        state: impl FnOnce() -> S,
+        accounts: &[AccountKey],
+    ) -> (Vec<Return>, bool) {
+        let mut inner = self.lock();
+        // INVARIANT: P1 (as in `hold`)
+        let state = state();
+        let mut parts = Vec::new();
+        for account in accounts {
+            let amount = inner.in_hand(&state, self.node, account);
+            if amount <= 0 {
+                continue;
+            }
+            if parts.len() >= limits::RECALL_PARTS_MAX {
+                return (parts, true);
+            }
+            // Committed until the return is applied.
+            inner.commit(account, amount);
+            inner.slices.remove(account);
+            parts.push(Return { account: account.clone(), amount });
+        }
+        (parts, false)
     }
 
     /// What a call that still waits lacks; `None` where it waits no more: its answer is there.
@@ -548,7 +585,7 @@ fn may_ask(of_node: usize, of_tenant: usize) -> bool {
     of_node < limits::WAITERS_PER_NODE_MAX && of_tenant < limits::WAITERS_PER_TENANT_AND_NODE_MAX
 }
 
-fn returns(parts: &[Return]) -> Vec<Record> {
+pub(crate) fn returns(parts: &[Return]) -> Vec<Record> {
     parts.chunks(limits::ASK_PARTS_MAX).map(|parts| Record::Return(parts.to_vec())).collect()
 }
 

@@ -99,9 +99,65 @@ async fn a_tenant_without_room_for_another_account_is_told_so() {
     let need = Need { account: key(1), end: TimestampMs(u64::MAX), amount: 1 };
     let purse = &world.nodes[0].purse;
     let far = (Instant::now() + Duration::from_secs(9), TimestampMs(u64::MAX));
-    let (mut answer, records) = purse.hold(&state, CallId([9; 16]), vec![need], far);
+    let (mut answer, records) = purse.hold(|| &state, CallId([9; 16]), vec![need], far);
     assert!(matches!(answer.try_recv(), Ok(Err(Shortage::NoRoom { .. }))));
     assert!(records.is_empty(), "nobody is asked for what cannot be");
+}
+
+/// INVARIANT: P1 (a batch that is applied between the reading and the lock posts what the reading shows as lent, and ends
+/// what was committed for it: both would be free)
+#[tokio::test(start_paused = true)]
+async fn the_state_is_read_where_no_batch_can_be_told_of_meanwhile() {
+    let world = quiet().await;
+    let purse = &world.nodes[0].purse;
+    let state = || {
+        assert!(purse.inner.try_lock().is_err(), "the purse is locked while the state is read");
+        world.state()
+    };
+    let far = (Instant::now() + Duration::from_secs(9), TimestampMs(u64::MAX));
+    let need = Need { account: key(0), end: TimestampMs(u64::MAX), amount: 1 };
+    purse.hold(state, CallId([9; 16]), vec![need], far);
+    purse.ended(state, &[]);
+    purse.recall(state, &[key(0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recall_takes_what_no_call_holds_once() {
+    let mut world = quiet().await;
+    world.call(0, &[0], 1);
+    (0..20).for_each(|_| world.pass());
+    assert_eq!(world.nodes[0].open.len(), 1);
+    let node = &world.nodes[0];
+    let lent = world.state().ledger.accounts[&key(0)].lent_to(node.id).outstanding;
+    assert!(lent > 1, "a slice: {lent}");
+    let (parts, more) = node.purse.recall(|| world.state(), &[key(0), key(1)]);
+    assert_eq!((parts.as_slice(), more), (&[Return { account: key(0), amount: lent - 1 }][..], false));
+    let again = node.purse.recall(|| world.state(), &[key(0), key(1)]);
+    assert_eq!(again, (Vec::new(), false), "it is on its way, and the call keeps its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn recall_parts_max() {
+    let world = quiet().await;
+    let rows: Vec<RowValue> = world.state().rows().into_iter().filter_map(|row| row.value).collect();
+    let of = |number: usize| AccountKey {
+        start: TimestampMs(number as u64),
+        limit: LimitId::QuotaRequests,
+        ..key(0)
+    };
+    for (count, more) in [(limits::RECALL_PARTS_MAX, false), (limits::RECALL_PARTS_MAX + 1, true)] {
+        let keys: Vec<AccountKey> = (0..count).map(of).collect();
+        let mut account = Account::new(TimestampMs(u64::MAX));
+        let one = only1mcp_domain::ledger::Lent { outstanding: 1, ..Default::default() };
+        account.lent.push((NodeId(1), one));
+        let lent = keys.iter().map(|key| RowValue::Account { key: key.clone(), account: account.clone() });
+        let state = State::from_rows(rows.iter().cloned().chain(lent)).unwrap();
+        let purse = Purse::new(NodeId(1), Arc::default());
+        purse.open();
+        let (parts, left) = purse.recall(|| &state, &keys);
+        assert_eq!((parts.len(), left), (limits::RECALL_PARTS_MAX, more));
+        assert_eq!(purse.recall(|| &state, &keys).0.len(), count - limits::RECALL_PARTS_MAX, "the rest");
+    }
 }
 
 /// INVARIANT: P7
@@ -173,7 +229,7 @@ async fn a_call_that_is_answered_as_its_time_is_up_is_told_what_it_was_answered(
     let needs = vec![Need { account: key(0), end: TimestampMs(u64::MAX), amount: 5 }];
     let until = Instant::now() + Duration::from_millis(1);
     purse.enter(call, START);
-    let (answer, _) = purse.hold(&state, call, needs, (until, TimestampMs(u64::MAX)));
+    let (answer, _) = purse.hold(|| &state, call, needs, (until, TimestampMs(u64::MAX)));
     tokio::time::advance(Duration::from_millis(2)).await;
     let newest = || {
         purse.moved(&state);

@@ -373,7 +373,7 @@ impl World {
         });
         let far = (Instant::now() + Duration::from_secs(1 << 30), TimestampMs(u64::MAX));
         node.purse.enter(call, START);
-        let (answer, records) = node.purse.hold(state, call, needs.collect(), far);
+        let (answer, records) = node.purse.hold(|| state, call, needs.collect(), far);
         node.journal.extend(records);
         node.waiting.push(InLineCall { call, line: Some(answer) });
         node.answers(spent);
@@ -385,7 +385,7 @@ impl World {
         let node = &mut nodes[node];
         if !node.open.is_empty() {
             let Open { call, holds, permits, .. } = node.open.remove(which % node.open.len());
-            let records = node.purse.ended(&history[node.seen].state, &permits);
+            let records = node.purse.ended(|| &history[node.seen].state, &permits);
             node.journal.extend(records);
             let mut charges = charges_of(&holds);
             for charge in &mut charges {

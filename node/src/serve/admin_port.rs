@@ -7,7 +7,8 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
-    MembershipFailure, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus, View,
+    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus,
+    View,
 };
 use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError, TrailError};
 use only1mcp_domain::activity::{AuditRead, ItemKind, Refusal};
@@ -15,6 +16,7 @@ use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::{Command, Entry};
 use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::ids::{ApiKeyId, AuditIndex, NodeId, TenantId, UpstreamId};
+use only1mcp_domain::ledger::LimitId;
 use only1mcp_domain::model::NodeRole;
 use only1mcp_domain::row::RowKey;
 use only1mcp_domain::time::TimestampMs;
@@ -28,6 +30,7 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 use crate::host::{HostClock, HostEntropy};
 use crate::serve::join;
 use crate::serve::readiness::{Readiness, clock_offset_ms};
+use crate::serve::recall;
 
 /// How often other nodes are asked how far they are.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -215,6 +218,15 @@ impl ClusterPort for AdminCluster {
         Box::pin(
             async move { self.handle.cost_records(&first, &end, limit).map_err(|error| error.to_string()) },
         )
+    }
+
+    fn recall<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        limit: Option<&'a LimitId>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<NodeRecall>> {
+        Box::pin(recall::everywhere(&self.handle, &self.enforcer, tenant, limit, deadline))
     }
 
     fn status(&self, deadline: Instant) -> BoxFuture<'_, ClusterStatus> {

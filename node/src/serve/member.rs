@@ -40,6 +40,7 @@ use crate::serve::join::Doorkeeper;
 use crate::serve::journal_port::JournalFile;
 use crate::serve::metrics;
 use crate::serve::readiness::Readiness;
+use crate::serve::recall::RecallHere;
 use crate::serve::torn;
 use crate::serve::wall_clock::WallClock;
 use crate::tls::{
@@ -151,6 +152,7 @@ impl Joined {
         let handlers = Handlers {
             membership: Some(doorkeeper),
             forward: Some(Arc::new(forwarded.clone())),
+            recall: Some(Arc::new(RecallHere(vitals.clone()))),
             vitals: Some(Arc::new(NodeVitals {
                 enforcer: vitals.clone(),
                 engine: engine.clone(),

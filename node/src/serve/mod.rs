@@ -19,6 +19,7 @@ pub mod journal_port;
 mod member;
 mod metrics;
 mod readiness;
+mod recall;
 mod run;
 pub mod signals;
 mod torn;

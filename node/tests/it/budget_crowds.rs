@@ -1,6 +1,7 @@
 //! P1 under a crowd: a thousand callers at one time on three nodes, one limit, and what a dying node takes with it.
 
-use serde_json::json;
+use only1mcp_domain::money::PicoUsd;
+use serde_json::{Value, json};
 
 use crate::audit::{Export, agree};
 use crate::cluster::{Cluster, eventually};
@@ -17,10 +18,24 @@ const NODES: [usize; 3] = [1, 2, 3];
 /// A limit with room for [`LIMIT`] calls of `gate__wait`: what an operator has to say for it, in order.
 struct Limit {
     commands: &'static [&'static str],
+    /// Cost records tell of it.
+    in_money: bool,
 }
 
-const CALLS: Limit =
-    Limit { commands: &["budget set hundred --amount 100calls --per-period total --tenant acme --wait"] };
+const CALLS: Limit = Limit {
+    commands: &["budget set hundred --amount 100calls --per-period total --tenant acme --wait"],
+    in_money: false,
+};
+
+/// A dollar a call, which is what it is held for, too.
+const MONEY: Limit = Limit {
+    commands: &[
+        "price set gate --tools gate__wait --line call=1 --tenant acme --wait",
+        "price metering set gate --tools gate__wait --model gate/wait --usage call --bound call=1 --tenant acme --wait",
+        "budget set hundred --amount 100USD --per-period total --tenant acme --wait",
+    ],
+    in_money: true,
+};
 
 /// A cluster with that limit and an upstream whose calls wait at the gate.
 async fn limited(number: u16, limit: &Limit) -> (Cluster, Gate) {
@@ -53,6 +68,31 @@ async fn demand(cluster: &Cluster, nodes: &[usize], count: usize) -> Vec<Told> {
     Crowd::gather(cluster, nodes, count).await.call("gate__wait", &json!({})).end().await
 }
 
+/// On every node, and of a limit in money: that its cost records of all kinds add up to what is posted, the limit.
+async fn records_add_up(cluster: &Cluster, limit: &Limit) {
+    if !limit.in_money {
+        return;
+    }
+    let usd = |value: &Value| PicoUsd::parse(value.as_str().unwrap()).unwrap();
+    let sum = |amounts: &mut dyn Iterator<Item = PicoUsd>| {
+        amounts.fold(PicoUsd::ZERO, |sum, amount| sum.checked_add(amount).unwrap())
+    };
+    for node in NODES {
+        let exported = cluster.ctl(node, &["cost", "export", "--tenant", "acme"]).await;
+        let text = exported.as_str().unwrap();
+        let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let shown = cluster.ctl(node, &["budget", "show", BUDGET, "--tenant", "acme"]).await;
+        let posted = usd(&shown[0]["posted"]);
+        assert_eq!(posted, PicoUsd::parse(&LIMIT.to_string()).unwrap(), "node {node}: {shown}");
+        assert_eq!(sum(&mut records.iter().map(|record| usd(&record["cost_usd"]))), posted, "node {node}");
+        let charges = records.iter().flat_map(|record| record["charges"].as_array().unwrap());
+        let of_limit = charges.filter(|charge| charge["limit"] == "budget/hundred");
+        assert_eq!(sum(&mut of_limit.map(|charge| usd(&charge["amount"]))), posted, "node {node}");
+        assert!(records.iter().all(|record| record["kind"] == "call"), "node {node}");
+        assert_eq!(records.len(), LIMIT, "node {node}: a record for each call");
+    }
+}
+
 async fn a_crowd_gets_exactly_the_limit(number: u16, limit: &Limit) {
     let (cluster, gate) = limited(number, limit).await;
     let crowd = Crowd::gather(&cluster, &NODES, CALLERS).await;
@@ -78,11 +118,17 @@ async fn a_crowd_gets_exactly_the_limit(number: u16, limit: &Limit) {
     agree(&cluster, &NODES, &receipts(&told)).await;
     let export = Export::of(&cluster, 2).await;
     assert_eq!((export.admissions().len(), export.completions().len()), (LIMIT, LIMIT));
+    records_add_up(&cluster, limit).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_calls_at_once_exactly_those_that_fit_are_let_in() {
     a_crowd_gets_exactly_the_limit(80, &CALLS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thousand_priced_calls_exactly_those_that_the_money_is_enough_for_are_let_in() {
+    a_crowd_gets_exactly_the_limit(86, &MONEY).await;
 }
 
 /// What the node that dies comes back with.

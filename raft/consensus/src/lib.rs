@@ -41,8 +41,8 @@ pub use proposals::{Committed, ProposeError};
 pub use published::{AppliedNote, BatchNote};
 pub use reads::ReadError;
 pub use service::{
-    ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService, Vitals,
-    VitalsSource,
+    ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService, RecallHandler,
+    Vitals, VitalsSource,
 };
 pub use status::{MemberStatus, Role, StateDigest, Status};
 pub use store::{LoadError, OpenError};

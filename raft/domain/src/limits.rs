@@ -56,6 +56,8 @@ pub const CALL_ACCOUNTS_MAX: usize = 64;
 pub const PATHS_TRIED_MAX: usize = 16;
 /// Accounts one request for allowances may name, and one return.
 pub const ASK_PARTS_MAX: usize = 64;
+/// Accounts that one recall takes back from a node.
+pub const RECALL_PARTS_MAX: usize = 1_024;
 /// Calls that wait for a nearly exhausted account, in the whole cluster.
 pub const WAITERS_MAX: usize = 1_024;
 /// Calls that one node puts into the cluster's line at one time; further ones wait behind them on the node.

@@ -60,7 +60,7 @@ async fn observe(core: &Core, call: &Call) -> ClusterStatus {
     core.ports.cluster.status(call.deadline.min(Instant::now() + REACHED_WITHIN)).await
 }
 
-fn optional_limit(field: &str, text: &str) -> Result<Option<LimitId>, AdminError> {
+pub(super) fn optional_limit(field: &str, text: &str) -> Result<Option<LimitId>, AdminError> {
     if text.is_empty() { Ok(None) } else { limit_id(field, text).map(Some) }
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod amount;
 mod definitions;
 mod force_close;
+mod recall;
 mod service;
 
 pub(crate) use service::BudgetsService;

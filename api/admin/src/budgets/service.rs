@@ -6,7 +6,7 @@ use only1mcp_proto::admin as pb;
 use only1mcp_proto::admin::budgets_server::Budgets;
 use tonic::{Request, Response, Status};
 
-use super::{accounts, definitions, force_close};
+use super::{accounts, definitions, force_close, recall};
 use crate::core::Core;
 
 pub(crate) struct BudgetsService(pub(crate) Arc<Core>);
@@ -59,5 +59,13 @@ impl Budgets for BudgetsService {
     ) -> Result<Response<pb::ForceCloseResponse>, Status> {
         let (call, message) = self.0.open("Budgets/ForceClose", request).await?;
         Ok(Response::new(force_close::force_close(&self.0, &call, message).await?))
+    }
+
+    async fn recall(
+        &self,
+        request: Request<pb::RecallRequest>,
+    ) -> Result<Response<pb::RecallResponse>, Status> {
+        let (call, message) = self.0.open("Budgets/Recall", request).await?;
+        Ok(Response::new(recall::recall(&self.0, &call, message).await?))
     }
 }

@@ -9,7 +9,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
-    MembershipFailure, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus, View,
+    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, Recalled, TrailFailure, UpstreamHealth,
+    UpstreamStatus, View,
 };
 use only1mcp_domain::State;
 use only1mcp_domain::activity::AuditRead;
@@ -18,7 +19,7 @@ use only1mcp_domain::command::Entry;
 use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::decide::CompiledPolicy;
 use only1mcp_domain::ids::{ApiKeyId, AuditIndex, NodeId, TenantId, UpstreamId};
-use only1mcp_domain::ledger::Period;
+use only1mcp_domain::ledger::{LimitId, Period};
 use only1mcp_domain::model::PeriodKind;
 use only1mcp_domain::row::RowValue;
 use only1mcp_domain::time::{LocalTime, TimestampMs, Zones};
@@ -179,6 +180,16 @@ impl ClusterPort for Memory {
         let within = inner.costs.range((tenant.clone(), from)..(tenant.clone(), end.max(from)));
         let records = within.take(limit).map(|(_, record)| record.clone()).collect();
         async move { Ok(records) }.boxed()
+    }
+
+    fn recall<'a>(
+        &'a self,
+        _: &'a TenantId,
+        _: Option<&'a LimitId>,
+        _: Instant,
+    ) -> BoxFuture<'a, Vec<NodeRecall>> {
+        // No calls run here: nothing is in anybody's hand.
+        async { vec![NodeRecall { node: NodeId(1), recalled: Some(Recalled::default()) }] }.boxed()
     }
 
     fn status(&self, _: Instant) -> BoxFuture<'_, ClusterStatus> {

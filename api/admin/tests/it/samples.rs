@@ -141,6 +141,7 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         "Budgets/DeleteBudget" => pb::DeleteBudgetRequest { tenant: t(), budget: "b1".into(), ..Default::default() },
         "Budgets/ListAccounts" => pb::ListAccountsRequest { tenant: t(), ..Default::default() },
         "Budgets/ForceClose" => pb::ForceCloseRequest { node: 9, ..Default::default() },
+        "Budgets/Recall" => pb::RecallRequest { tenant: t(), ..Default::default() },
         "Webhooks/PutWebhook" => pb::PutWebhookRequest {
             webhook: Some(webhook(&tenant, "w1")), ..Default::default()
         },

@@ -39,6 +39,11 @@ pub trait ForwardHandler: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<ForwardStream, Status>>;
 }
 
+/// Gives back what this node has in hand of limits and does not need.
+pub trait RecallHandler: Send + Sync + 'static {
+    fn recall(&self, request: peer::RecallRequest) -> BoxFuture<'_, Result<peer::RecallResponse, Status>>;
+}
+
 /// What consensus does not know of its node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Vitals {
@@ -59,5 +64,6 @@ pub trait VitalsSource: Send + Sync + 'static {
 pub struct Handlers {
     pub membership: Option<Arc<dyn MembershipHandler>>,
     pub forward: Option<Arc<dyn ForwardHandler>>,
+    pub recall: Option<Arc<dyn RecallHandler>>,
     pub vitals: Option<Arc<dyn VitalsSource>>,
 }

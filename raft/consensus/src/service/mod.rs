@@ -7,6 +7,8 @@ mod raft_calls;
 mod segments;
 
 pub use authorize::PeerIdentity;
-pub use handlers::{ForwardHandler, ForwardStream, Handlers, MembershipHandler, Vitals, VitalsSource};
+pub use handlers::{
+    ForwardHandler, ForwardStream, Handlers, MembershipHandler, RecallHandler, Vitals, VitalsSource,
+};
 pub use peer_service::{PeerService, server};
 pub use raft_calls::receive;

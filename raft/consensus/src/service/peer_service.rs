@@ -248,6 +248,16 @@ impl Peer for PeerService {
         Ok(Response::new(self.handle.status().to_wire(&vitals, digest)))
     }
 
+    async fn recall(
+        &self,
+        request: Request<peer::RecallRequest>,
+    ) -> Result<Response<peer::RecallResponse>, Status> {
+        let request = self.member(request, |r| r.from).await?;
+        let handler =
+            self.handlers.recall.as_ref().ok_or_else(|| Status::unimplemented("nothing is lent here"))?;
+        Ok(Response::new(handler.recall(request).await?))
+    }
+
     type ForwardMcpStream = ForwardStream;
 
     async fn forward_mcp(

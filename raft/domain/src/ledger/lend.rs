@@ -1,9 +1,9 @@
 //! Lending: slices on request, and, where too little is left for that, one call's amounts together, in turn.
 //!
-//! A slice is `max(need, min(want, available / 2N))` for N members: large while there is much, small near the end, so
-//! that little is stranded with a node that dies. A call that no slice can serve waits: it is given everything it
-//! needs, from all its accounts at once, or nothing, so that two calls never hold half each. Every node that applies a
-//! waiter's arrival returns what it has in hand and does not need; that is the recall.
+//! A slice is `max(need, min(want, available / 2N))` for N members, in whole times `need`: large while there is much,
+//! small near the end, so that little is stranded with a node that dies. A call that no slice can serve waits: it is
+//! given everything it needs, from all its accounts at once, or nothing, so that two calls never hold half each. Every
+//! node that applies a waiter's arrival returns what it has in hand and does not need; that is the recall.
 
 use std::collections::BTreeSet;
 
@@ -66,6 +66,8 @@ impl State {
             let available = account.available(limit.amount);
             let share = available / (2 * i128::try_from(members).unwrap_or(i128::MAX / 2));
             let slice = part.want.min(share).max(part.need);
+            // Whole calls: the rest of one would be of no use there, and be missing where it would complete another.
+            let slice = slice.saturating_sub(slice.checked_rem(part.need).unwrap_or(0));
             if part.need > 0 && account.lend(node, slice, limit.amount) {
                 changed.insert(part.account.clone());
             }

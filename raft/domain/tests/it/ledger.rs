@@ -109,6 +109,16 @@ impl Books {
     }
 }
 
+/// With a node that dies no part of a call is lost that would have completed one elsewhere.
+#[test]
+fn a_slice_is_for_whole_calls() {
+    let mut books = Books::new(&[budget("b", 100)]);
+    books.post(1, vec![ask(false, 1, vec![part(account("b"), 7, 1_000)])]);
+    assert_eq!(books.lent("b", 1), 21, "of a quarter of a hundred what makes three");
+    books.post(2, vec![ask(false, 2, vec![part(account("b"), 50, 1_000)])]);
+    assert_eq!(books.lent("b", 2), 50, "one call at least, where it is there");
+}
+
 #[test]
 fn slices_are_a_share_of_what_is_left_and_never_more_than_is_there() {
     let mut books = Books::new(&[budget("b", 100)]);
