@@ -164,12 +164,12 @@ impl Oracle {
         *count = count.saturating_add(1);
     }
 
-    /// Nothing need stand of the call but what it was lent: its node lost its journal.
+    /// Nothing need stand of the call but what it was lent, and its answer if it left: its node lost its journal. The copy
+    /// that was put back holds calls of earlier lives too, and what the lost one had carried over and not yet told of
+    /// them is gone with it.
     pub fn is_forgotten(&self, call: &CallId) -> bool {
         let Some(Call { life, .. }) = self.calls.get(call) else { return false };
-        self.forgotten.iter().any(|(after, upto)| {
-            life.node == after.node && life.number > after.number && life.number <= upto.number
-        })
+        self.forgotten.iter().any(|(_, upto)| life.node == upto.node && life.number <= upto.number)
     }
 
     pub fn withheld(&mut self, call: CallId) {
