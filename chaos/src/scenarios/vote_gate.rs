@@ -13,6 +13,8 @@ use crate::world::World;
 
 /// Heartbeats, and reads from the lease, before anything happens.
 const CALM_MS: u64 = 1_500;
+/// For a moment without a write on its way.
+const QUIET_STEPS_MAX: usize = 1_000;
 /// At least 1.1 election times and an election.
 const WATCHED_MS: u64 = 6_000;
 
@@ -35,12 +37,29 @@ pub fn play(world: &mut World) {
     if locked(&world.stage.oracle).lease_read_sent_ms.is_none() {
         return world.stage.violated("the harness", "the leader answers no read from its lease");
     }
+    for _ in 0..QUIET_STEPS_MAX {
+        if is_quiet(world) || !world.step() {
+            break;
+        }
+    }
     for follower in &followers {
         world.inflict(&Fault::Crash(*follower));
         world.inflict(&Fault::Cut(leader, *follower));
         world.inflict(&Fault::Restart(*follower));
     }
     watch(world, leader, &followers);
+}
+
+/// Nothing is on its way. A follower that loses the end of its log keeps from voting until it was sent that again, and
+/// here the only one who could is cut off: nobody would be elected.
+fn is_quiet(world: &World) -> bool {
+    let statuses = (1..=3).filter_map(|node| world.live(node)).map(|live| live.handle.status());
+    let logs: Vec<_> = statuses.map(|status| (status.last_log, status.committed)).collect();
+    logs.len() == 3
+        && logs.iter().all(|(last, committed)| {
+            last == committed
+                && Some((last, committed)) == logs.first().map(|(last, committed)| (last, committed))
+        })
 }
 
 fn leads(world: &World, node: u64) -> bool {

@@ -25,36 +25,6 @@ fn seeds_16_to_20_hold() {
     must_hold("--seeds 5 --from 16 --jobs 1");
 }
 
-#[test]
-fn seeds_21_to_25_hold() {
-    must_hold("--seeds 5 --from 21 --jobs 1");
-}
-
-#[test]
-fn seeds_26_to_30_hold() {
-    must_hold("--seeds 5 --from 26 --jobs 1");
-}
-
-#[test]
-fn seeds_31_to_35_hold() {
-    must_hold("--seeds 5 --from 31 --jobs 1");
-}
-
-#[test]
-fn seeds_36_to_40_hold() {
-    must_hold("--seeds 5 --from 36 --jobs 1");
-}
-
-#[test]
-fn seeds_41_to_45_hold() {
-    must_hold("--seeds 5 --from 41 --jobs 1");
-}
-
-#[test]
-fn seeds_46_to_50_hold() {
-    must_hold("--seeds 5 --from 46 --jobs 1");
-}
-
 /// Without this no failure could be looked at twice.
 #[test]
 fn the_same_seed_prints_the_same_bytes() {

@@ -33,8 +33,7 @@ impl Drop for SessionPermit {
         if self.permits.is_empty() {
             return;
         }
-        let newest = self.enforcer.parts.cluster.state();
-        let returned = self.enforcer.purse.ended(&newest, &self.permits);
+        let returned = self.enforcer.purse.ended(|| self.enforcer.parts.cluster.state(), &self.permits);
         returned.into_iter().for_each(|record| self.enforcer.intake.owe(record, true));
     }
 }
