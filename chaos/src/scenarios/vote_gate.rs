@@ -14,6 +14,8 @@ use crate::world::World;
 /// Heartbeats, and reads from the lease, before anything happens.
 const CALM_MS: u64 = 1_500;
 /// For a moment without a write on its way.
+/// Long enough for what was written to be synced.
+const QUIET_STEPS: usize = 50;
 const QUIET_STEPS_MAX: usize = 1_000;
 /// At least 1.1 election times and an election.
 const WATCHED_MS: u64 = 6_000;
@@ -37,8 +39,10 @@ pub fn play(world: &mut World) {
     if locked(&world.stage.oracle).lease_read_sent_ms.is_none() {
         return world.stage.violated("the harness", "the leader answers no read from its lease");
     }
+    let mut quiet = 0;
     for _ in 0..QUIET_STEPS_MAX {
-        if is_quiet(world) || !world.step() {
+        quiet = if is_quiet(world) { quiet + 1 } else { 0 };
+        if quiet >= QUIET_STEPS || !world.step() {
             break;
         }
     }

@@ -28,11 +28,11 @@ fn seeds_16_to_20_hold() {
 /// Without this no failure could be looked at twice.
 #[test]
 fn the_same_seed_prints_the_same_bytes() {
-    let [first, second] = [fuzz("--reproduce 51"), fuzz("--reproduce 51")];
+    let [first, second] = [fuzz("--reproduce 1"), fuzz("--reproduce 1")];
     assert!(first.status.success(), "{}", text(&first));
     assert!(first.stdout.len() > 10_000, "a world has much to tell");
     assert_eq!(first.stdout, second.stdout);
     assert_eq!(first.stderr, second.stderr);
-    let other = fuzz("--reproduce 52");
+    let other = fuzz("--reproduce 2");
     assert_ne!(first.stdout, other.stdout, "another seed is another world");
 }
