@@ -28,10 +28,14 @@ pub struct Call {
     pub withheld: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusedCall {
     pub life: Life,
     pub decision: DecisionId,
+    pub tenant: String,
+    pub principal: String,
+    /// Its code.
+    pub reason: &'static str,
 }
 
 /// What a register may hold: what is known for sure, or that and what attempts of unknown end would make it.

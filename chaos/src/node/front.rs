@@ -178,7 +178,13 @@ impl Front {
             Ok(admitted) => admitted,
             Err(refused) => {
                 let mut oracle = locked(&stage.oracle);
-                oracle.refused.push(RefusedCall { life: self.life, decision: refused.decision });
+                oracle.refused.push(RefusedCall {
+                    life: self.life,
+                    decision: refused.decision,
+                    tenant: tenant.to_owned(),
+                    principal: principal.to_owned(),
+                    reason: refused.reason.code(),
+                });
                 let (answer, count) = match refused.reason {
                     Reason::BudgetExceeded => (Answer::Exceeded, Some(&mut oracle.exceeded)),
                     Reason::BudgetUnavailable => (Answer::Unavailable, Some(&mut oracle.unavailable)),

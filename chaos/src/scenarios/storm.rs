@@ -16,8 +16,8 @@ const HEAL_MS: u64 = 30_000;
 const DRAIN_MS: u64 = 12_000;
 const SETTLE_MS: u64 = 8_000;
 const SPEND_MS: u64 = 40_000;
-/// The last completions reach the log.
-const SPENT_MS: u64 = 300;
+/// The last completions reach the log, and the refusals of the second, folded where there were many.
+const SPENT_MS: u64 = 1_500;
 
 pub fn play(world: &mut World) {
     if !world.form() {
