@@ -1,5 +1,6 @@
 //! P3: each refusal stands in the chain once, by itself or, beyond the bound a second, counted in one that stands for
-//! many. One given by a life that crashed afterwards may be missing: it is written after it is given.
+//! many. One given by a life that crashed afterwards may be missing: it is written after it is given. One that a crash
+//! kept from being given may be there.
 //!
 //! Source: DESIGN, "The promises", P3, and "Refusals must not become an attack".
 
@@ -62,7 +63,8 @@ pub fn check(end: &Final, oracle: &Oracle, living: &BTreeSet<Life>) -> Result<u6
     let mut lost: u64 = 0;
     for ((node, tenant, principal, reason), count) in &counts {
         let Count { told, folded, given, surely, missing } = count;
-        if told < surely || told > given || missing > folded {
+        let invented = told > given && living.contains(&Life { node: *node, number: 1 });
+        if told < surely || invented || missing > folded {
             return Err(format!(
                 "n{} refused {tenant}/{principal} {given} times ({surely} of them in lives that go on) for {reason}; \
                  the chain tells {told}, {folded} of them folded, and {missing} stand nowhere by themselves",
@@ -121,6 +123,7 @@ mod tests {
         verdict(vec![told(1, "1"), told(2, "2")], &[1, 2, 3, 4], true).unwrap_err();
         verdict(vec![told(1, "1"), told(1, "1")], &[1, 2], true).unwrap_err();
         verdict(vec![told(1, "5")], &[1, 2], true).unwrap_err();
+        assert_eq!(verdict(vec![told(1, "1"), told(2, "1")], &[1], false), Ok(0), "the crash kept it");
         verdict(vec![told(1, "1"), told(9, "1")], &[1, 2], true).unwrap_err();
         verdict(vec![told(1, "nine")], &[1], true).unwrap_err();
     }
