@@ -9,8 +9,8 @@ use crate::scene;
 use crate::stage::locked;
 use crate::world::World;
 
-/// A restored folder holds an older vote and an older log, against which no consensus is safe: it is put back only
-/// while the others are whole, and elect nobody.
+/// A restored folder holds an older vote and an older log, against which no consensus is safe where another node lags
+/// too: it is put back only while the others have all that it has (seed 35).
 const QUIET_MS: u64 = 30_000;
 const REMOVED_MS: u64 = 30_000;
 
@@ -71,6 +71,13 @@ impl Replacement {
     }
 }
 
+/// Whether every other node's log is at least as long.
+fn is_spare(world: &World, gone: u64) -> bool {
+    let last = |node: u64| world.live(node).map(|live| live.handle.status().last_log);
+    let own = last(gone);
+    own.is_some() && world.members().all(|site| last(site.node.0) >= own)
+}
+
 fn restored(world: &mut World, faults: &mut Faults, gone: u64, ms: u64) -> Result<(), ()> {
     if !world.has_copy(gone) {
         world.inflict(&Fault::Lost(gone));
@@ -80,7 +87,7 @@ fn restored(world: &mut World, faults: &mut Faults, gone: u64, ms: u64) -> Resul
         world.inflict(&fault);
     }
     world.sites.iter().for_each(|site| site.paused_until_ms.store(0, Ordering::Relaxed));
-    if !world.until(QUIET_MS, World::all_admit) {
+    if !world.until(QUIET_MS, |world| world.all_admit() && is_spare(world, gone)) {
         if !world.stage.is_violated() {
             world.stage.violated("liveness", "the cluster did not heal");
         }
