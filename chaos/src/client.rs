@@ -38,6 +38,11 @@ pub enum Job {
     /// Calls of the tight tenant, and at the end all that is left of its budget.
     Spend,
     Administrate,
+    /// Removes one node for good and lets another in.
+    Replace {
+        gone: u64,
+        new: u64,
+    },
 }
 
 /// A client and the randomness it acts on.
@@ -50,6 +55,11 @@ pub struct Client {
 impl Client {
     fn is_over(&self) -> bool {
         locked(&self.stage.oracle).clients_stop
+    }
+
+    fn node(&mut self) -> u64 {
+        let members = locked(&self.stage.oracle).members.clone();
+        self.rng.pick(&members).copied().unwrap_or(1)
     }
 
     fn served(&self) {
@@ -65,7 +75,7 @@ impl Client {
     pub async fn call(mut self) {
         while !self.is_over() {
             sleep(self.rng.ms(5, 80)).await;
-            let node = self.rng.between(1, 3);
+            let node = self.node();
             let guest = self.rng.percent(30);
             let principals = if guest { &scene::GUESTS[..] } else { &scene::CALLERS[..] };
             let tenant = if guest || self.rng.percent(70) { "acme" } else { "beta" };
@@ -89,7 +99,7 @@ impl Client {
     pub async fn spend(mut self) {
         while !self.is_over() {
             sleep(self.rng.ms(5, 120)).await;
-            let node = self.rng.between(1, 3);
+            let node = self.node();
             let Some(principal) = self.rng.pick(&scene::CALLERS) else { return };
             let work_ms = self.rng.between(0, 60);
             let hasty = self.rng.percent(5);
@@ -99,7 +109,7 @@ impl Client {
             sleep(self.rng.ms(5, 20)).await;
         }
         loop {
-            let node = self.rng.between(1, 3);
+            let node = self.node();
             match self.spend_once(node, scene::SPARING, 1, false).await {
                 Some(Answer::Exceeded) => break,
                 Some(Answer::Unavailable) => {
@@ -178,7 +188,7 @@ impl Client {
 
     /// Takes a node for lost, which it may not be.
     async fn force_close(&mut self) -> Option<()> {
-        let node = NodeId(self.rng.between(1, 3));
+        let node = NodeId(self.node());
         self.write(Command::ForceClose { node, account: None }, |_| {}).await.map(drop)
     }
 
@@ -191,6 +201,29 @@ impl Client {
             self.put(budget.clone()).await?;
         }
         Some(())
+    }
+
+    /// As an operator would: the lost node is removed, journal and all, and a new one is let in.
+    pub async fn replace(mut self, gone: u64, new: u64) {
+        for step in [Ask::Remove(gone), Ask::Admit(new)] {
+            loop {
+                sleep(self.rng.ms(20, 300)).await;
+                let node = self.node();
+                if node == gone {
+                    continue;
+                }
+                let answer = ask(node, &step).await;
+                let text = answer.map_or("no answer".to_owned(), |answer| answer.to_string());
+                self.stage.trace.line(&self.name, format_args!("n{node} {step}: {text}"));
+                if answer == Some(Answer::Done) {
+                    break;
+                }
+            }
+            locked(&self.stage.oracle).members.retain(|member| *member != gone);
+        }
+        let mut oracle = locked(&self.stage.oracle);
+        oracle.members.push(new);
+        oracle.replaced = true;
     }
 
     async fn grant(&mut self, number: u64, standing: &mut Vec<GrantId>) -> Option<()> {
@@ -249,7 +282,7 @@ impl Client {
         };
         self.stage.trace.line(&self.name, format_args!("write {number} is {words}"));
         loop {
-            let node = self.rng.between(1, 3);
+            let node = self.node();
             tried(&self.stage);
             let answer = ask(node, &Ask::Write(number)).await;
             let text = answer.map_or("no answer".to_owned(), |answer| answer.to_string());
@@ -271,7 +304,7 @@ impl Client {
 
     /// INVARIANT: P8: a read that begins after the write was acknowledged sees it, on any node.
     async fn read_back(&mut self, grant: &GrantId, expected: Answer) {
-        let node = self.rng.between(1, 3);
+        let node = self.node();
         match ask(node, &Ask::Read(grant.to_string())).await {
             None | Some(Answer::NotReady) => {}
             Some(answer) if answer == expected => {

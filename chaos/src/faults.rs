@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::rng::Rng;
+use crate::scene;
 use crate::stage::Stage;
 
 /// Something done to the world.
@@ -23,6 +24,10 @@ pub enum Fault {
     Pause(u64, u64),
     /// A crash, after which the node finds its journal as it was at an earlier one.
     OldJournal(u64),
+    /// A crash, after which the node finds its whole folder as it was at an earlier one.
+    OldFolder(u64),
+    /// A crash for good.
+    Lost(u64),
 }
 
 impl Fault {
@@ -36,6 +41,8 @@ impl Fault {
             Fault::Clock(_, jump_ms) if *jump_ms != 0 => "clock jump",
             Fault::Pause(..) => "pause",
             Fault::OldJournal(_) => "old journal put back",
+            Fault::OldFolder(_) => "old folder put back",
+            Fault::Lost(_) => "lost for good",
             Fault::Restart(_) | Fault::Mend(..) | Fault::Clock(..) => return None,
         })
     }
@@ -44,11 +51,11 @@ impl Fault {
 /// The same for one pair of nodes, whichever is named first.
 type Link = (u64, u64);
 
-const LINKS: [Link; 3] = [(1, 2), (1, 3), (2, 3)];
-
 /// Decides what happens next.
 pub struct Faults {
     rng: Rng,
+    /// Nodes that something may happen to.
+    members: Vec<u64>,
     next_ms: u64,
     /// Crashed nodes and when they come back.
     down: BTreeMap<u64, u64>,
@@ -61,7 +68,14 @@ pub struct Faults {
 impl Faults {
     pub fn new(mut rng: Rng, begin_ms: u64) -> Self {
         let next_ms = begin_ms.saturating_add(rng.between(100, 1_000));
-        Self { rng, next_ms, down: BTreeMap::new(), broken: BTreeMap::new(), wrong: None }
+        Self {
+            rng,
+            members: (1..=scene::FOUNDERS).collect(),
+            next_ms,
+            down: BTreeMap::new(),
+            broken: BTreeMap::new(),
+            wrong: None,
+        }
     }
 
     /// What is due at `now_ms`.
@@ -77,6 +91,29 @@ impl Faults {
     /// Undoes everything.
     pub fn end(&mut self) -> Vec<Fault> {
         self.ended(u64::MAX)
+    }
+
+    /// Nothing happens to `node` any more. What ends what happened to its links.
+    pub fn leaves(&mut self, node: u64) -> Vec<Fault> {
+        self.members.retain(|member| *member != node);
+        self.down.remove(&node);
+        let own: Vec<Link> = self.broken.keys().filter(|(a, b)| *a == node || *b == node).copied().collect();
+        self.broken.retain(|link, _| !own.contains(link));
+        own.into_iter().map(|(a, b)| Fault::Mend(a, b)).collect()
+    }
+
+    pub fn joins(&mut self, node: u64) {
+        self.members.push(node);
+    }
+
+    /// One that something may happen to.
+    pub fn node(&mut self) -> u64 {
+        self.rng.pick(&self.members).copied().unwrap_or(1)
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let pairs = self.members.iter().flat_map(|a| self.members.iter().map(|b| (*a, *b)));
+        pairs.filter(|(a, b)| a < b).collect()
     }
 
     fn ended(&mut self, now_ms: u64) -> Vec<Fault> {
@@ -101,26 +138,32 @@ impl Faults {
     fn strike(&mut self, now_ms: u64, due: &mut Vec<Fault>) {
         match self.rng.between(0, 129) {
             0..=34 => {
-                let node = self.rng.between(1, 3);
+                let node = self.node();
                 self.crash(node, now_ms, Fault::Crash, due);
             }
             100..=107 => {
-                let node = self.rng.between(1, 3);
+                let node = self.node();
                 self.crash(node, now_ms, Fault::OldJournal, due);
             }
             108..=118 => self.wrong_clock(now_ms, due),
-            119..=129 => due.push(Fault::Pause(self.rng.between(1, 3), self.rng.between(100, 4_000))),
+            119..=129 => {
+                let node = self.node();
+                due.push(Fault::Pause(node, self.rng.between(100, 4_000)));
+            }
             // Power loss of two nodes, or of all.
             35..=44 => {
-                let spared = self.rng.between(0, 3);
-                (1..=3)
-                    .filter(|node| *node != spared)
-                    .for_each(|node| self.crash(node, now_ms, Fault::Crash, due));
+                let spared = if self.rng.percent(25) { None } else { Some(self.node()) };
+                for node in self.members.clone() {
+                    if Some(node) != spared {
+                        self.crash(node, now_ms, Fault::Crash, due);
+                    }
+                }
             }
             45..=59 => {
                 // One node alone.
-                let node = self.rng.between(1, 3);
-                for link in LINKS.into_iter().filter(|(a, b)| *a == node || *b == node) {
+                let node = self.node();
+                let own = |(a, b): &Link| *a == node || *b == node;
+                for link in self.links().into_iter().filter(own) {
                     self.breaks(link, now_ms, Fault::Cut(link.0, link.1), due);
                 }
             }
@@ -144,7 +187,7 @@ impl Faults {
         if self.wrong.is_some() {
             return;
         }
-        let node = self.rng.between(1, 3);
+        let node = self.node();
         let far = i64::try_from(self.rng.between(300, 90_000)).unwrap_or(300);
         let jump_ms = if self.rng.percent(50) { far } else { far.saturating_neg() };
         self.wrong = Some((node, now_ms.saturating_add(self.rng.between(500, 6_000))));
@@ -152,7 +195,8 @@ impl Faults {
     }
 
     fn some_link(&mut self, now_ms: u64, due: &mut Vec<Fault>, fault: fn(u64, u64) -> Fault) {
-        let Some((a, b)) = self.rng.pick(&LINKS).copied() else { return };
+        let links = self.links();
+        let Some((a, b)) = self.rng.pick(&links).copied() else { return };
         let (from, to) = if self.rng.percent(50) { (a, b) } else { (b, a) };
         self.breaks((a, b), now_ms, fault(from, to), due);
     }

@@ -28,10 +28,14 @@ pub struct Call {
     pub withheld: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusedCall {
     pub life: Life,
     pub decision: DecisionId,
+    pub tenant: String,
+    pub principal: String,
+    /// Its code.
+    pub reason: &'static str,
 }
 
 /// What a register may hold: what is known for sure, or that and what attempts of unknown end would make it.
@@ -82,7 +86,7 @@ pub struct Oracle {
     pub grants: BTreeMap<GrantId, Granted>,
     pub tenants: BTreeMap<TenantId, Register<TenantStatus>>,
     /// Counts the attempts to change who may call.
-    authority: u64,
+    pub(crate) authority: u64,
     pub answered_calls: u64,
     pub writes_done: u64,
     pub writes_retried: u64,
@@ -96,8 +100,12 @@ pub struct Oracle {
     pub unavailable: u64,
     /// By kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Lives whose journal was replaced by an older copy: of the node, after the first, up to the second.
-    pub forgotten: Vec<(Life, Life)>,
+    /// Lives of a node up to this one whose journal is lost, or was replaced by an older copy.
+    pub forgotten: Vec<Life>,
+    /// Nodes that clients speak to.
+    pub members: Vec<u64>,
+    /// A node was to be replaced, and has been.
+    pub replaced: bool,
     pub faults_over: bool,
     /// Callers of the tight tenant are to spend what is left.
     pub spend_the_rest: bool,
@@ -169,7 +177,7 @@ impl Oracle {
     /// them is gone with it.
     pub fn is_forgotten(&self, call: &CallId) -> bool {
         let Some(Call { life, .. }) = self.calls.get(call) else { return false };
-        self.forgotten.iter().any(|(_, upto)| life.node == upto.node && life.number <= upto.number)
+        self.forgotten.iter().any(|upto| life.node == upto.node && life.number <= upto.number)
     }
 
     pub fn withheld(&mut self, call: CallId) {

@@ -29,6 +29,10 @@ pub const PLENTY: i128 = 1_000_000;
 pub const CALLERS: [&str; 3] = ["c0", "c1", "c2"];
 /// Principals of `acme` whose grants come and go.
 pub const GUESTS: [&str; 2] = ["g0", "g1"];
+/// Nodes that form the cluster: 1 to this.
+pub const FOUNDERS: u64 = 3;
+/// The node that joins in the place of one of them.
+pub const SPARE: u64 = 4;
 pub const TOOL: &str = "demo__echo";
 
 const AT: TimestampMs = TimestampMs(BEGIN_MS);

@@ -8,6 +8,7 @@ use only1mcp_domain::model::Budget;
 use crate::history::History;
 use crate::invariants::Watch;
 use crate::oracle::Oracle;
+use crate::scene;
 use crate::trace::{SimTime, Trace};
 
 /// One thread runs a world, so a lock is never contended; a panic elsewhere is reported by itself.
@@ -34,7 +35,7 @@ impl Stage {
         Self {
             trace: Trace::new(time.clone()),
             time,
-            oracle: Mutex::default(),
+            oracle: Mutex::new(Oracle { members: (1..=scene::FOUNDERS).collect(), ..Oracle::default() }),
             watch: Mutex::default(),
             history: Mutex::default(),
             budgets,

@@ -10,7 +10,7 @@ use crate::sled_rows::{check_row, checked};
 type Content = BTreeMap<Vec<u8>, Vec<u8>>;
 type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct EngineDisk {
     /// With everything written.
     live: Content,
@@ -27,6 +27,16 @@ impl EngineDisk {
         self.pending.truncate(kept);
         self.sync();
         self.live = self.durable.clone();
+    }
+
+    /// As it would be found after a crash that keeps nothing unsynced.
+    pub fn copy(&self) -> Self {
+        Self {
+            live: self.durable.clone(),
+            durable: self.durable.clone(),
+            pending: Vec::new(),
+            incomplete: self.incomplete,
+        }
     }
 
     fn sync(&mut self) {

@@ -88,7 +88,7 @@ impl JournalDisk {
 
 /// What was synced in a journal at some moment.
 #[derive(Clone, Debug)]
-pub struct JournalCopy {
+pub(crate) struct JournalCopy {
     durable: VecDeque<(u64, Bytes)>,
     last: u64,
 }

@@ -75,6 +75,18 @@ impl LogDisk {
         calls
     }
 
+    pub fn copy(&self) -> Content {
+        self.durable.clone()
+    }
+
+    pub fn put_back(&mut self, copy: Content) -> Calls {
+        let calls = self.take_calls();
+        self.live = copy.clone();
+        self.durable = copy;
+        self.cut = None;
+        calls
+    }
+
     fn write(&mut self, change: Change, flushed: Option<Flushed>) -> Result<(), StorageError> {
         self.live.apply(&change)?;
         self.pending.push((change, flushed));

@@ -4,6 +4,7 @@
 //! [`MemDisk`]; a node gets [`MemDisk::engine`], [`MemDisk::log`], [`MemDisk::journal`] and [`MemDisk::segments`], and gets them anew after
 //! [`MemDisk::crash`].
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +15,7 @@ use crate::flushed::{call, lock};
 use crate::mem_engine::{EngineDisk, MemEngine};
 use crate::mem_journal::{JournalCopy, JournalDisk, MemJournal};
 use crate::mem_log::{LogDisk, MemRaftLog};
+use crate::mem_log_content::Content;
 use crate::mem_segments::{MemSegments, SegmentDisk};
 use crate::raft_log::Flushed;
 
@@ -49,6 +51,15 @@ pub(crate) struct Inner {
     fault: Option<(u64, Fault)>,
     /// Handles of an earlier one are dead.
     generation: u64,
+}
+
+/// What was synced on a disk at some moment.
+#[derive(Clone, Debug)]
+pub struct MemCopy {
+    engine: EngineDisk,
+    log: Content,
+    journal: JournalCopy,
+    segments: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// Callbacks to make once the disk is unlocked.
@@ -121,16 +132,32 @@ impl MemDisk {
         drop(dropped);
     }
 
-    /// A copy of what is synced in the journal, as a backup would take it.
-    pub fn copy_journal(&self) -> Option<JournalCopy> {
-        lock(&self.inner).ok().map(|inner| inner.journal.copy())
+    /// A copy of what is synced, as somebody would take it of a whole folder.
+    pub fn copy(&self) -> Option<MemCopy> {
+        lock(&self.inner).ok().map(|inner| MemCopy {
+            engine: inner.engine.copy(),
+            log: inner.log.copy(),
+            journal: inner.journal.copy(),
+            segments: inner.segments.whole.clone(),
+        })
     }
 
-    /// An older copy of the journal is put back. Handles given out before answer `Closed`.
-    pub fn put_journal_back(&self, copy: JournalCopy) {
+    /// An older copy of the whole folder is put back. Handles given out before answer `Closed`.
+    pub fn put_back(&self, copy: MemCopy) {
         let Ok(mut inner) = lock(&self.inner) else { return };
         inner.generation += 1;
-        let dropped = inner.journal.put_back(copy);
+        inner.engine = copy.engine;
+        inner.segments = SegmentDisk { whole: copy.segments, parts: BTreeMap::new() };
+        let dropped = (inner.log.put_back(copy.log), inner.journal.put_back(copy.journal));
+        drop(inner);
+        drop(dropped);
+    }
+
+    /// Of an older copy only the journal is put back. Handles given out before answer `Closed`.
+    pub fn put_journal_back(&self, copy: MemCopy) {
+        let Ok(mut inner) = lock(&self.inner) else { return };
+        inner.generation += 1;
+        let dropped = inner.journal.put_back(copy.journal);
         drop(inner);
         drop(dropped);
     }

@@ -24,6 +24,11 @@ impl Acknowledged {
         self.last.entry(node).and_modify(|known| *known = last.min(*known));
     }
 
+    /// An older copy of its folder was put back.
+    pub fn restored(&mut self, node: NodeId) {
+        self.last.remove(&node);
+    }
+
     /// A life begins with a log that ends at `last`.
     pub fn opened(&mut self, node: NodeId, last: u64) -> Result<(), String> {
         let known = self.last.get(&node).copied().unwrap_or(0);

@@ -1,8 +1,8 @@
 //! P1, at the end: what is posted to an account is what completions were charged and restarted nodes could not account
 //! for, to the last unit, by the chain's own telling.
 //!
-//! Source: DESIGN, "The promises", P1, and "Allowances". Where an operator closed what was lent by force, the chain tells
-//! the sum only: there the replay of the log is the judge (`conservation.rs`).
+//! Source: DESIGN, "The promises", P1, and "Allowances". Where an operator closed what was lent by force, or removed a
+//! node, the chain tells the sum only: there the replay of the log is the judge (`conservation.rs`).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use super::Final;
 pub fn check(end: &Final) -> Result<(), String> {
     let charged = sums(&end.events, "charged ");
     let forfeited = sums(&end.events, "posted in full ");
-    let forced = end.events.iter().any(|event| event.action == "budget.force_close");
+    let by_force = ["budget.force_close", "node.remove"];
+    let forced = end.events.iter().any(|event| by_force.contains(&event.action.as_str()));
     for (node, state) in &end.states {
         for (key, account) in &state.ledger.accounts {
             if !account.is_escrowed() {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use only1mcp_domain::activity::{Hold, Record};
+use only1mcp_domain::command::Command;
 use only1mcp_domain::ids::{CallId, NodeId};
 use only1mcp_domain::ledger::AccountKey;
 
@@ -31,6 +32,10 @@ impl Local {
                     _ => {}
                 }
             }
+        }
+        if let (Command::RemoveNode { node, .. }, Ok(_)) = (&step.entry.command, &step.applied.outcome) {
+            // Posted in full; what it still does is not heard.
+            self.open.remove(node);
         }
         self.open.iter().try_for_each(|(node, open)| within(step, *node, open))
     }

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use only1mcp_domain::State;
 use only1mcp_domain::audit::{AuditEvent, SealedEvent};
 use only1mcp_domain::ids::NodeId;
+use only1mcp_storage::SavedVote;
 
 /// Everything that is watched while a world runs.
 #[derive(Debug, Default)]
@@ -42,6 +43,15 @@ pub struct Watch {
     pub log: log_matching::LogMatching,
     pub digests: state_machine::Digests,
     pub monotonic: monotonic::Monotonic,
+}
+
+impl Watch {
+    /// An older copy of the node's folder was put back: what it knew since is gone.
+    pub fn restored(&mut self, node: NodeId, vote: Option<SavedVote>) {
+        self.votes.restored(node, vote);
+        self.acknowledged.restored(node);
+        self.monotonic.restored(node);
+    }
 }
 
 /// What the nodes hold once all faults have ended and everything under way has.

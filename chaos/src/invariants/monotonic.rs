@@ -24,6 +24,11 @@ struct Seen {
 }
 
 impl Monotonic {
+    /// An older copy of its folder was put back.
+    pub fn restored(&mut self, node: NodeId) {
+        self.last.remove(&node);
+    }
+
     pub fn seen(&mut self, life: Life, status: &Status) -> Result<(), String> {
         let new = Seen {
             life: life.number,

@@ -6,6 +6,7 @@
 use only1mcp_domain::activity::Record;
 use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::ledger::{AccountKey, amount_of};
+use only1mcp_domain::model::NodeRole;
 
 use crate::history::Step;
 
@@ -14,7 +15,8 @@ pub fn check(step: &Step<'_>) -> Result<(), String> {
         let Some(limit) = amount_of(step.after, key) else { continue };
         let (_, returned) = step.charged_and_returned(key);
         let given_back = if restarted(step) { before.outstanding() } else { returned };
-        let members = i128::try_from(step.after.nodes.len().max(1)).unwrap_or(i128::MAX);
+        let living = step.after.nodes.values().filter(|node| node.value.role != NodeRole::Removed).count();
+        let members = i128::try_from(living.max(1)).unwrap_or(i128::MAX);
         let share = before.available(limit.amount).saturating_add(given_back) / members.saturating_mul(2);
         for (node, lent) in &after.lent {
             let grown = lent.outstanding.saturating_sub(before.lent_to(*node).outstanding);

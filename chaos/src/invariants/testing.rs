@@ -87,6 +87,10 @@ pub fn force_close(node: NodeId) -> Entry {
     entry(Command::ForceClose { node, account: None })
 }
 
+pub fn remove(node: NodeId) -> Entry {
+    entry(Command::RemoveNode { node, lose_journal: true })
+}
+
 pub fn batch(records: Vec<Record>) -> Entry {
     let batch =
         Batch { node: NODE, incarnation: Incarnation(1), sequence: 1, digest: Digest::default(), records };

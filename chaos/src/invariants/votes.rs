@@ -36,6 +36,12 @@ impl Votes {
         if saved == found { Ok(()) } else { Err(format!("node {voter} saved {saved:?} and found {found:?}")) }
     }
 
+    /// An older copy of its folder was put back.
+    pub fn restored(&mut self, voter: NodeId, found: Option<SavedVote>) {
+        self.latest.remove(&voter);
+        self.latest.extend(found.map(|found| (voter, found)));
+    }
+
     pub fn latest(&self, voter: NodeId) -> Option<SavedVote> {
         self.latest.get(&voter).copied()
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use only1mcp_consensus::{Handle, ProposeError};
 use only1mcp_domain::activity::{CallOutcome, ItemKind};
+use only1mcp_domain::command::{Command, Entry};
 use only1mcp_domain::decide::Reason;
-use only1mcp_domain::ids::{Digest, GrantId, PrincipalId, TenantId};
+use only1mcp_domain::ids::{Digest, GrantId, NodeId, PrincipalId, TenantId};
 use only1mcp_enforcer::{CallFacts, Clock as _, Enforcer};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::{Instant, sleep};
@@ -32,6 +33,10 @@ pub enum Ask {
     Write(usize),
     /// Whether a grant is there, linearizably.
     Read(String),
+    /// A node is taken out of the cluster, and what it has not told is given up.
+    Remove(u64),
+    /// A node is registered and added as a learner.
+    Admit(u64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +65,8 @@ impl fmt::Display for Ask {
             }
             Ask::Write(number) => write!(f, "write {number}"),
             Ask::Read(grant) => write!(f, "read {grant}"),
+            Ask::Remove(node) => write!(f, "remove {node}"),
+            Ask::Admit(node) => write!(f, "admit {node}"),
         }
     }
 }
@@ -76,6 +83,8 @@ impl Ask {
             }),
             "write" => Some(Self::Write(words.next()?.parse().ok()?)),
             "read" => Some(Self::Read(words.next()?.to_owned())),
+            "remove" => Some(Self::Remove(words.next()?.parse().ok()?)),
+            "admit" => Some(Self::Admit(words.next()?.parse().ok()?)),
             _ => None,
         }
     }
@@ -105,6 +114,13 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
+}
+
+/// The command id of one step of an operation on a node, the same at every attempt.
+fn operation(step: u8, node: NodeId) -> [u8; 16] {
+    let mut id = [step; 16];
+    id.iter_mut().zip(node.0.to_be_bytes()).for_each(|(byte, of_node)| *byte = of_node);
+    id
 }
 
 struct Front {
@@ -140,6 +156,8 @@ impl Front {
             }
             Ask::Write(number) => self.write(number).await,
             Ask::Read(grant) => self.read(&grant).await,
+            Ask::Remove(node) => self.remove(NodeId(node)).await,
+            Ask::Admit(node) => self.admit(NodeId(node)).await,
         };
         if let Some(answer) = answer {
             // The client may be gone; its promise stands all the same.
@@ -178,7 +196,13 @@ impl Front {
             Ok(admitted) => admitted,
             Err(refused) => {
                 let mut oracle = locked(&stage.oracle);
-                oracle.refused.push(RefusedCall { life: self.life, decision: refused.decision });
+                oracle.refused.push(RefusedCall {
+                    life: self.life,
+                    decision: refused.decision,
+                    tenant: tenant.to_owned(),
+                    principal: principal.to_owned(),
+                    reason: refused.reason.code(),
+                });
                 let (answer, count) = match refused.reason {
                     Reason::BudgetExceeded => (Answer::Exceeded, Some(&mut oracle.exceeded)),
                     Reason::BudgetUnavailable => (Answer::Unavailable, Some(&mut oracle.unavailable)),
@@ -224,19 +248,48 @@ impl Front {
     }
 
     async fn write(&self, number: usize) -> Option<Answer> {
-        let mut entry = locked(&self.site.stage.writes).get(number).cloned()?;
+        let entry = locked(&self.site.stage.writes).get(number).cloned()?;
+        Some(self.propose(entry).await)
+    }
+
+    async fn propose(&self, mut entry: Entry) -> Answer {
         entry.observed_at.0 = self.site.clock.now_ms();
         match self.handle.propose(entry, Instant::now() + WRITE_WITHIN).await {
             Ok(committed) => match committed.outcome {
-                Ok(_) => Some(Answer::Done),
+                Ok(_) => Answer::Done,
                 Err(rejection) => {
-                    self.site.stage.trace.line(&self.site.name, format_args!("write {number}: {rejection}"));
-                    Some(Answer::Rejected)
+                    self.site.stage.trace.line(&self.site.name, format_args!("rejects: {rejection}"));
+                    Answer::Rejected
                 }
             },
-            Err(ProposeError::NotReady) => Some(Answer::NotReady),
-            Err(_) => Some(Answer::Unknown),
+            Err(ProposeError::NotReady) => Answer::NotReady,
+            Err(_) => Answer::Unknown,
         }
+    }
+
+    async fn remove(&self, node: NodeId) -> Option<Answer> {
+        let command = Command::RemoveNode { node, lose_journal: true };
+        let answer = self.propose(scene::write(operation(1, node), command).ok()?).await;
+        if answer != Answer::Done {
+            return Some(answer);
+        }
+        let removed = self.handle.remove(node, Instant::now() + WRITE_WITHIN).await;
+        Some(if removed.is_ok() { Answer::Done } else { Answer::Unknown })
+    }
+
+    async fn admit(&self, node: NodeId) -> Option<Answer> {
+        let [token, register] = scene::admit_node(node).ok()?;
+        let answer = self.propose(scene::write(operation(2, node), token).ok()?).await;
+        // Made before, it is rejected: its secret is shown once, and nobody here needs it.
+        if !matches!(answer, Answer::Done | Answer::Rejected) {
+            return Some(answer);
+        }
+        let answer = self.propose(scene::local(operation(3, node), register).ok()?).await;
+        if answer != Answer::Done {
+            return Some(answer);
+        }
+        let added = self.handle.add_learner(node, Instant::now() + WRITE_WITHIN).await;
+        Some(if added.is_ok() { Answer::Done } else { Answer::Unknown })
     }
 
     async fn read(&self, grant: &str) -> Option<Answer> {

@@ -1,12 +1,12 @@
 //! What of a node outlives its crashes: its disk, its clock's error, its randomness; and the life it leads now.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use only1mcp_consensus::Handle;
 use only1mcp_domain::ids::NodeId;
 use only1mcp_enforcer::{Clock, Enforcer, Entropy};
-use only1mcp_storage::{JournalCopy, MemDisk, MemOptions};
+use only1mcp_storage::{MemCopy, MemDisk, MemOptions};
 
 use crate::oracle::Life;
 use crate::rng::Rng;
@@ -36,8 +36,12 @@ pub struct Site {
     live: Mutex<Option<Live>>,
     /// Until then nothing is written to the disk, and admitted calls are not sent. Units: simulated milliseconds.
     pub paused_until_ms: AtomicU64,
-    /// A copy of the journal, and the life that it was made after.
-    pub backup: Mutex<Option<(Life, JournalCopy)>>,
+    /// A copy of the folder, as an earlier crash left it.
+    pub backup: Mutex<Option<MemCopy>>,
+    /// Runs; a spare does once it is to join.
+    wanted: AtomicBool,
+    /// Is being removed from the cluster: may end by itself.
+    dismissed: AtomicBool,
     /// Which batches are sent twice, and when.
     pub repeats: Mutex<Rng>,
     /// How long this disk takes.
@@ -64,9 +68,33 @@ impl Site {
             live: Mutex::new(None),
             paused_until_ms: AtomicU64::new(0),
             backup: Mutex::new(None),
+            wanted: AtomicBool::new(true),
+            dismissed: AtomicBool::new(false),
             repeats: Mutex::new(rng.fork()),
             disk_times: Mutex::new(rng.fork()),
         }
+    }
+
+    /// Waits to join.
+    pub fn spare(self) -> Self {
+        self.wanted.store(false, Ordering::Relaxed);
+        self
+    }
+
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    pub fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Ordering::Relaxed)
+    }
+
+    pub fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::Relaxed);
     }
 
     pub fn begin_life(&self) -> Life {

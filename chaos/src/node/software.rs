@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use only1mcp_consensus::{Consensus, Handlers, Options, Seed, Stores};
 use only1mcp_domain::ids::NodeId;
@@ -19,18 +20,30 @@ use crate::oracle::Life;
 use crate::scene;
 use crate::stage::locked;
 
-/// One life. A node that ends by itself is a fault of ours: the world has no failing disks.
+/// How often a spare looks whether it is to join.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// One life. A node that ends by itself is a fault of ours, unless it was removed: the world has no failing disks.
 pub async fn software(site: Arc<Site>) -> turmoil::Result {
+    while !site.is_wanted() {
+        tokio::time::sleep(LOOK).await;
+    }
     let life = site.begin_life();
     site.stage.trace.line(&site.name, format_args!("starts as {life}"));
     if let Err(why) = live(&site, life).await {
+        if site.is_dismissed() {
+            site.stage.trace.line(&site.name, format_args!("{life} ends: {why}"));
+            return std::future::pending().await;
+        }
         site.stage.violated("no node stops by itself", format_args!("{life}: {why}"));
     }
     std::future::pending().await
 }
 
-fn seeds() -> Vec<Seed> {
-    (1..=3)
+/// Who forms the cluster, and this node.
+fn seeds(own: NodeId) -> Vec<Seed> {
+    (1..=scene::FOUNDERS)
+        .chain((own.0 > scene::FOUNDERS).then_some(own.0))
         .map(|id| {
             let node = NodeId(id);
             let name = scene::node_name(node);
@@ -57,7 +70,7 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
 
     let address = format!("{}:{PEER_PORT}", site.name);
     let mut options = Options::new(site.node, site.name.clone(), address, site.clock.clone());
-    options.seeds = seeds();
+    options.seeds = seeds(site.node);
     options.snapshot_every_entries = 80;
     options.keep_entries = 20;
     options.segment_events = 16;

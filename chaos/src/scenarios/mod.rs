@@ -1,5 +1,6 @@
 //! What is played on a world: the storm of random faults, and one pinned scenario per danger that was once real.
 
+mod replacement;
 mod storm;
 mod vote_gate;
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::replacement::Replacement;
 use crate::faults::Faults;
 use crate::stage::locked;
 use crate::world::{World, judge};
@@ -16,8 +17,8 @@ const HEAL_MS: u64 = 30_000;
 const DRAIN_MS: u64 = 12_000;
 const SETTLE_MS: u64 = 8_000;
 const SPEND_MS: u64 = 40_000;
-/// The last completions reach the log.
-const SPENT_MS: u64 = 300;
+/// The last completions reach the log, and the refusals of the second, folded where there were many.
+const SPENT_MS: u64 = 1_500;
 
 pub fn play(world: &mut World) {
     if !world.form() {
@@ -25,14 +26,17 @@ pub fn play(world: &mut World) {
     }
     world.hire(CALLERS, SPENDERS);
     let mut faults = Faults::new(world.rng.fork(), world.now_ms());
-    let end = world.now_ms().saturating_add(FAULTS_MS);
-    while world.now_ms() < end {
-        for fault in faults.due(world.now_ms()) {
-            world.inflict(&fault);
-        }
-        if !world.step() {
-            return;
-        }
+    let replacement = Replacement::draw(&mut world.rng);
+    let begins_ms = world.rng.between(FAULTS_MS / 4, FAULTS_MS * 3 / 4);
+    if !strike(world, &mut faults, begins_ms) {
+        return;
+    }
+    let gone = match replacement.begin(world, &mut faults) {
+        Ok(gone) => gone,
+        Err(()) => return,
+    };
+    if !strike(world, &mut faults, FAULTS_MS.saturating_sub(begins_ms)) {
+        return;
     }
     for fault in faults.end() {
         world.inflict(&fault);
@@ -40,7 +44,26 @@ pub fn play(world: &mut World) {
     world.sites.iter().for_each(|site| site.paused_until_ms.store(0, Ordering::Relaxed));
     world.stage.trace.line("--", "all faults have ended");
     locked(&world.stage.oracle).faults_over = true;
+    if let Some(gone) = gone
+        && !replacement.end(world, gone)
+    {
+        return;
+    }
     heal(world);
+}
+
+/// Random faults for `ms`. False once an invariant is broken.
+fn strike(world: &mut World, faults: &mut Faults, ms: u64) -> bool {
+    let end = world.now_ms().saturating_add(ms);
+    while world.now_ms() < end {
+        for fault in faults.due(world.now_ms()) {
+            world.inflict(&fault);
+        }
+        if !world.step() {
+            return false;
+        }
+    }
+    true
 }
 
 /// All that is left of a limit, by callers at any node at the same time.
@@ -57,7 +80,7 @@ fn spend(world: &mut World) -> bool {
 
 /// Nobody holds or waits.
 fn is_calm(world: &World) -> bool {
-    let mut live = world.sites.iter().map(|site| site.live());
+    let mut live = world.members().map(|site| site.live());
     live.all(|live| {
         live.is_some_and(|live| {
             live.handle.state().ledger.waiters.is_empty()
@@ -68,8 +91,8 @@ fn is_calm(world: &World) -> bool {
 
 fn heal(world: &mut World) {
     let served = |world: &World| {
-        let oracle = locked(&world.stage.oracle);
-        let served = oracle.served_after_faults.values().filter(|count| **count > 2).count();
+        let served =
+            locked(&world.stage.oracle).served_after_faults.values().filter(|count| **count > 2).count();
         world.all_admit() && u64::try_from(served).unwrap_or(0) == CALLERS
     };
     if !world.until(HEAL_MS, served) {
@@ -98,8 +121,7 @@ fn heal(world: &mut World) {
     }
     let level = |world: &World| {
         let applied: Vec<_> = world
-            .sites
-            .iter()
+            .members()
             .filter_map(|site| site.live())
             .filter(|live| live.handle.audit_segments().1 == 0)
             .map(|live| (live.handle.state().last_applied, live.handle.state().chain))

@@ -20,12 +20,13 @@ const EVENTS_STEP: usize = 1_000;
 /// Checks the invariants of the product. All nodes must be up and at the same entry.
 pub fn judge(world: &World) {
     let stage = &world.stage;
-    let end = match gather(&world.sites) {
+    let members: Vec<Arc<Site>> = world.members().cloned().collect();
+    let end = match gather(&members) {
         Ok(end) => end,
         Err(why) => return stage.violated("the harness", why),
     };
     let living: BTreeSet<Life> =
-        world.sites.iter().filter_map(|site| site.live()).map(|live| live.life).collect();
+        members.iter().filter_map(|site| site.live()).map(|live| live.life).collect();
     let mut oracle = locked(&stage.oracle);
     stage.check("P3 one chain", chain::check(&end));
     stage.check("P1 no overspend", escrow::check(&end));
@@ -41,7 +42,7 @@ pub fn judge(world: &World) {
         Err(what) => stage.violated("P3 each refusal once", what),
     }
     stage.check("P8 administration", admin::check(&end, &oracle));
-    let states: Vec<_> = world.sites.iter().filter_map(|site| site.live()).collect();
+    let states: Vec<_> = members.iter().filter_map(|site| site.live()).collect();
     for live in states {
         let digest = live.handle.state_digest();
         let same = locked(&stage.watch).digests.seen(live.life.node, digest);

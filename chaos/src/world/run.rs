@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use only1mcp_domain::ids::NodeId;
+use only1mcp_storage::RaftLog as _;
 
 use super::judge;
 use super::options::Options;
 use crate::client::{Client, Job};
 use crate::faults::{Fault, Faults};
 use crate::node::{Live, Site, observer, software};
+use crate::oracle::Life;
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::scene;
@@ -47,8 +49,11 @@ impl World {
             .tcp_capacity(4_096)
             .enable_random_order()
             .build();
-        let sites: Vec<Arc<Site>> = (1..=3)
-            .map(|id| Arc::new(Site::new(NodeId(id), stage.clone(), options.mutant, lead_ms, &mut rng)))
+        let sites: Vec<Arc<Site>> = (1..=scene::SPARE)
+            .map(|id| {
+                let site = Site::new(NodeId(id), stage.clone(), options.mutant, lead_ms, &mut rng);
+                Arc::new(if id == scene::SPARE { site.spare() } else { site })
+            })
             .collect();
         for site in &sites {
             let site = site.clone();
@@ -113,7 +118,13 @@ impl World {
     }
 
     pub fn all_admit(&self) -> bool {
-        self.sites.iter().all(|site| site.live().is_some_and(|live| live.enforcer.is_some()))
+        self.members().all(|site| site.live().is_some_and(|live| live.enforcer.is_some()))
+    }
+
+    /// The nodes that are to heal and serve.
+    pub fn members(&self) -> impl Iterator<Item = &Arc<Site>> {
+        let members = locked(&self.stage.oracle).members.clone();
+        self.sites.iter().filter(move |site| members.contains(&site.node.0))
     }
 
     pub fn site(&self, node: u64) -> Option<&Arc<Site>> {
@@ -134,6 +145,18 @@ impl World {
         self.client("adm".to_owned(), Job::Administrate);
     }
 
+    /// Node `gone` is to be removed, and the spare to take its place.
+    pub fn replace(&mut self, gone: u64) {
+        if let Some(site) = self.site(gone) {
+            site.dismiss();
+            locked(&self.stage.oracle).forgotten.push(Life { node: site.node, number: u64::MAX });
+        }
+        if let Some(site) = self.site(scene::SPARE) {
+            site.want();
+        }
+        self.client("op".to_owned(), Job::Replace { gone, new: scene::SPARE });
+    }
+
     fn client(&mut self, name: String, job: Job) {
         let rng = self.rng.fork();
         let stage = self.stage.clone();
@@ -144,6 +167,7 @@ impl World {
                     Job::Call => client.call().await,
                     Job::Spend => client.spend().await,
                     Job::Administrate => client.administrate().await,
+                    Job::Replace { gone, new } => client.replace(gone, new).await,
                 }
                 Ok(())
             }
@@ -176,16 +200,29 @@ impl World {
                     site.paused_until_ms.store(self.now_ms().saturating_add(*ms), Ordering::Relaxed);
                 }
             }
-            Fault::OldJournal(node) => self.put_journal_back(*node),
+            Fault::OldJournal(node) => self.put_back(*node, false),
+            Fault::OldFolder(node) => self.put_back(*node, true),
+            Fault::Lost(node) => self.crash(*node),
         }
     }
 
-    fn put_journal_back(&mut self, node: u64) {
+    /// Whether there is an older copy of this node's folder.
+    pub fn has_copy(&self, node: u64) -> bool {
+        self.site(node).is_some_and(|site| locked(&site.backup).is_some())
+    }
+
+    fn put_back(&mut self, node: u64, whole: bool) {
         let backup = self.site(node).and_then(|site| locked(&site.backup).clone());
         self.crash(node);
-        let (Some(site), Some((made, copy))) = (self.site(node), backup) else { return };
-        site.disk.put_journal_back(copy);
-        locked(&self.stage.oracle).forgotten.push((made, site.life()));
+        let (Some(site), Some(copy)) = (self.site(node), backup) else { return };
+        if whole {
+            site.disk.put_back(copy);
+            let vote = site.disk.log().state().ok().and_then(|state| state.vote);
+            locked(&self.stage.watch).restored(site.node, vote);
+        } else {
+            site.disk.put_journal_back(copy);
+        }
+        locked(&self.stage.oracle).forgotten.push(site.life());
     }
 
     fn crash(&mut self, node: u64) {
@@ -195,10 +232,10 @@ impl World {
         site.disk.crash(self.rng.next_u64());
         site.paused_until_ms.store(0, Ordering::Relaxed);
         let mut backup = locked(&site.backup);
-        if let Some(copy) = site.disk.copy_journal()
+        if let Some(copy) = site.disk.copy()
             && (backup.is_none() || self.rng.percent(30))
         {
-            *backup = Some((site.life(), copy));
+            *backup = Some(copy);
         }
         drop(backup);
         let mut oracle = locked(&self.stage.oracle);

@@ -177,3 +177,27 @@ fn a_panic_in_a_callback_stops_nobody_else() {
     durably(|flushed| journal.append(Bytes::new(), flushed));
     durably(|flushed| log.append(entry(1), flushed));
 }
+
+/// As when somebody restores a folder: everything is as it was copied, and whoever had it open is cut off.
+#[test]
+fn a_copy_put_back_is_the_disk_as_it_was() {
+    let disk = MemDisk::new(MemOptions::default());
+    let fill = |n: u8| {
+        disk.engine().write(row(n), true).unwrap();
+        durably(|flushed| disk.log().append(entry(u64::from(n)), flushed));
+        durably(|flushed| disk.journal().append(Bytes::copy_from_slice(&[n]), flushed));
+    };
+    fill(0);
+    let copy = disk.copy().unwrap();
+    fill(1);
+    let open = disk.engine();
+    disk.put_back(copy.clone());
+    assert!(matches!(open.get(&[0]), Err(StorageError::Closed)));
+    assert_eq!(disk.engine().scan(&[0], &[9], 9).unwrap(), [(vec![0], vec![0])]);
+    assert_eq!(disk.log().state().unwrap().last.map(|last| last.index), Some(0));
+    assert_eq!(disk.journal().read_after(JournalPosition(0)).unwrap().len(), 1);
+    fill(1);
+    disk.put_journal_back(copy);
+    assert_eq!(disk.journal().read_after(JournalPosition(0)).unwrap().len(), 1);
+    assert_eq!(disk.log().state().unwrap().last.map(|last| last.index), Some(1), "the rest stays");
+}
