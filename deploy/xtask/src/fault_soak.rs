@@ -11,7 +11,8 @@ use crate::suite::root_on_linux;
 use crate::{fault_tools, workspace};
 
 const FAILOVERS: &str = "faults::failover::";
-/// Read by the test.
+/// Read by the tests.
+const SOAK: &str = "ONLY1MCP_SOAK";
 const KILLS: &str = "ONLY1MCP_SOAK_KILLS";
 const MINUTES: &str = "ONLY1MCP_SOAK_MINUTES";
 const REPORT: &str = "ONLY1MCP_SOAK_REPORT";
@@ -46,6 +47,7 @@ pub fn run(minutes: Option<u64>, kills: u64, more: &[String]) -> Result<ExitCode
     let others = test()
         .args(["faults_", "--ignored", "--nocapture", "--test-threads", "1", "--skip", FAILOVERS])
         .args(more)
+        .env(SOAK, "1")
         .status()?;
     Ok(run::code_of(if died.success() { others } else { died }))
 }

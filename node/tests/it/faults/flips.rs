@@ -5,10 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tokio::time::Instant;
+
 use crate::cluster::{BINARY, eventually};
 use crate::faults::load::{Load, locally};
 use crate::faults::oracle::agree;
-use crate::faults::world::{TENANT, World, play};
+use crate::faults::world::{NODES, TENANT, World, is_soak, play};
 
 const VICTIM: usize = 3;
 /// Its name is in rows and in the log.
@@ -24,7 +26,7 @@ enum Start {
 
 struct Flip {
     /// What `doctor` and the node call it by.
-    named: &'static str,
+    named: String,
     path: PathBuf,
     at: Vec<usize>,
     start: Start,
@@ -46,24 +48,44 @@ fn places(path: &Path, text: &[u8]) -> Vec<usize> {
 }
 
 fn flips(data: &Path) -> Vec<Flip> {
-    let flip = |named, path: PathBuf, at, start| Flip { named, path, at, start };
+    let flip = |named: &str, path: PathBuf, at, start| Flip { named: named.to_owned(), path, at, start };
     let wal = newest(&data.join("log/wal"), ".wal");
     let journal = newest(&data.join("journal"), ".log");
     let rows = newest(&data.join("state"), "");
     let rows = if rows.is_dir() { rows } else { data.join("state/rows-1") };
     let in_wal = places(&wal, MARKED.as_bytes());
     let in_rows = places(&rows.join("db"), MARKED.as_bytes());
-    vec![
+    let mut flips = vec![
         flip("format", data.join("format"), vec![3], Start::Refuses),
         flip("identity", data.join("identity"), vec![60], Start::Refuses),
         flip("log/format", data.join("log/format"), vec![3], Start::Refuses),
+        // The first record is the vote in the node's first term.
+        flip(".wal", wal.clone(), vec![60], Start::Refuses),
         flip(".wal", wal, in_wal, Start::Refuses),
         flip("journal/format", data.join("journal/format"), vec![3], Start::Refuses),
         flip("journal-", journal, vec![1], Start::Refuses),
         flip("current", data.join("state/current"), vec![3], Start::Heals),
         flip("rows", rows.join("db"), in_rows, Start::Heals),
         flip("synced", rows.join("synced"), vec![2], Start::Heals),
-    ]
+    ];
+    if is_soak() {
+        let segment = newest(&data.join("segments"), "");
+        let address = segment.file_name().unwrap().to_str().unwrap().to_owned();
+        let last = std::fs::metadata(&segment).unwrap().len() as usize - 1;
+        for at in [20, 400, last] {
+            flips.push(flip(&address, segment.clone(), vec![at], Start::Heals));
+        }
+    }
+    flips
+}
+
+/// Goes on until part of the chain has become a segment on every node.
+async fn fill_a_segment(world: &World, load: &Load) {
+    for number in 1..=NODES {
+        while world.metric(number, "only1mcp_audit_segments").await.unwrap_or(0) == 0 {
+            load.sealed(number, Instant::now(), 100).await;
+        }
+    }
 }
 
 fn doctor(data: &Path) -> (Option<i32>, String) {
@@ -79,10 +101,13 @@ fn said(world: &World, from: usize) -> String {
 async fn bits_flip(world: &mut World) {
     let key = world.developer(TENANT, "worker").await;
     world.ctl(1, &["principal", "create", MARKED, "--tenant", TENANT, "--kind", "service", "--wait"]).await;
-    let load = Load::start(world, &key, 1).await;
+    let load = Load::start(world, &key, if is_soak() { 8 } else { 1 }).await;
+    if is_soak() {
+        fill_a_segment(world, &load).await;
+    }
     let data = world.path(&format!("node-{VICTIM}"));
     let mut told = load.end().await;
-    world.kill(VICTIM);
+    world.end(VICTIM).await;
     let (code, words) = doctor(&data);
     assert_eq!(code, Some(0), "{words}");
     for number in 0..flips(&data).len() {
@@ -93,7 +118,7 @@ async fn bits_flip(world: &mut World) {
         at.iter().for_each(|at| bad[*at] ^= 4);
         std::fs::write(&path, bad).unwrap();
         let (code, words) = doctor(&data);
-        assert!(code == Some(1) && words.contains(named), "doctor on {}: {words}", path.display());
+        assert!(code == Some(1) && words.contains(&named), "doctor on {}: {words}", path.display());
         let from = world.log(VICTIM).len();
         world.spawn(VICTIM);
         eventually(&format!("a start on a damaged {named} comes to something"), async || {
@@ -104,7 +129,7 @@ async fn bits_flip(world: &mut World) {
         if world.runs(VICTIM) {
             eprintln!("{named}: healed");
             assert_eq!(start, Start::Heals, "{named}: it serves on damaged files:\n{log}");
-            world.kill(VICTIM);
+            world.end(VICTIM).await;
             let (code, words) = doctor(&data);
             assert_eq!(code, Some(0), "after {named} was healed: {words}");
             continue;
@@ -113,7 +138,7 @@ async fn bits_flip(world: &mut World) {
         let last = log.lines().last().unwrap_or_default().to_owned();
         eprintln!("{named}: refused ({how}): {last}");
         assert_eq!(start, Start::Refuses, "{named}: it ended, though it can be healed:\n{log}");
-        assert!(!how.success() && log.contains(named), "{named}: the file is not named:\n{log}");
+        assert!(!how.success() && log.contains(&named), "{named}: the file is not named:\n{log}");
         assert!(log.contains("only1mcp doctor"), "{named}: it does not say what to do:\n{log}");
         std::fs::write(&path, good).unwrap();
     }

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use crate::faults::load::{Load, locally};
 use crate::faults::oracle::{agree, exports};
-use crate::faults::world::{NODES, Setup, TENANT, World, play_with};
+use crate::faults::world::{NODES, Setup, TENANT, World, is_soak, play_with};
 
 const CUTS: usize = 2;
+const CUTS_SOAK: usize = 20;
 
 /// A file beside the node's own that was never synced: what shows that a disk does forget.
 fn leave_a_trace(world: &World, number: usize, cut: usize) -> std::path::PathBuf {
@@ -22,11 +23,11 @@ fn leave_a_trace(world: &World, number: usize, cut: usize) -> std::path::PathBuf
 async fn the_power_fails(world: &mut World) {
     let key = world.developer(TENANT, "worker").await;
     let mut told = Vec::new();
-    for cut in 0..CUTS {
+    for cut in 0..if is_soak() { CUTS_SOAK } else { CUTS } {
         let load = Load::start(world, &key, 4).await;
         let since = Instant::now();
         for number in 1..=NODES {
-            load.sealed(number, since, 40).await;
+            load.sealed(number, since, 20).await;
         }
         let traces: Vec<_> = (1..=NODES).map(|number| leave_a_trace(world, number, cut)).collect();
         // At one moment for all: what a node was told by another in between would be on neither's disk.

@@ -8,7 +8,8 @@ use crate::faults::net::Cut;
 use crate::faults::oracle::agree;
 use crate::faults::world::{TENANT, World, play};
 
-const CUT: Duration = Duration::from_millis(3_500);
+/// Longer than a state may be old.
+const CUT: Duration = Duration::from_millis(2_500);
 
 #[derive(Clone, Copy, Debug)]
 enum Shape {

@@ -70,6 +70,11 @@ pub struct World {
     pub net: Net,
 }
 
+/// Whether there is time for the long version of everything: `cargo xtask soak --faults`.
+pub fn is_soak() -> bool {
+    std::env::var_os("ONLY1MCP_SOAK").is_some()
+}
+
 /// Plays one scenario on a cluster of its own; every scenario has its own subnet.
 pub fn play(subnet: u8, scenario: impl AsyncFnOnce(&mut World)) {
     play_with(subnet, Setup::default(), scenario);
@@ -231,6 +236,13 @@ impl World {
         let mut child = self.nodes[number - 1].take().expect("a node that runs");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Has a node end in order: what it holds in memory is on its disk then.
+    pub async fn end(&mut self, number: usize) {
+        self.signal(number, "TERM");
+        let how = self.ended(number).await;
+        assert!(how.success(), "node {number} ended with {how}");
     }
 
     /// How a node ended by itself; waits until it has.
