@@ -30,7 +30,9 @@ pub struct NodeConfig {
     pub admin: AdminConfig,
     pub http: HttpConfig,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstreams: Option<UpstreamsConfig>,
+    pub upstreams: Option<TrustConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<TrustConfig>,
     /// Present on nodes that join; absent on the one that forms the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -42,6 +44,9 @@ pub struct NodeConfig {
     /// How long a shutdown may take before the node ends regardless.
     #[serde(default = "default_shutdown_ms")]
     pub shutdown_ms: u64,
+    /// With less space left beside the data folder, calls and most administrative writes are refused.
+    #[serde(default = "default_disk_low_bytes")]
+    pub disk_low_bytes: u64,
     /// The local socket for `init` and `recover-admin`; `DATA_DIR/control.sock` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_socket: Option<PathBuf>,
@@ -97,8 +102,9 @@ pub struct HttpConfig {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UpstreamsConfig {
-    /// Roots that certificates of https upstreams may lead to besides the system's, PEM. Read when the node starts.
+pub struct TrustConfig {
+    /// Roots that certificates of https upstreams, or of webhooks, may lead to besides the system's, PEM. Read when the
+    /// node starts.
     pub ca: PathBuf,
 }
 
@@ -168,6 +174,9 @@ fn yes() -> bool {
 fn default_shutdown_ms() -> u64 {
     10_000
 }
+fn default_disk_low_bytes() -> u64 {
+    only1mcp_domain::limits::DISK_LOW_BYTES
+}
 fn default_body_bytes_max() -> usize {
     only1mcp_domain::limits::BODY_BYTES_MAX
 }
@@ -213,8 +222,8 @@ impl NodeConfig {
             absolute(&mut files.key);
             files.ca.as_mut().map(absolute);
         }
-        if let Some(upstreams) = &mut self.upstreams {
-            absolute(&mut upstreams.ca);
+        for trusted in [&mut self.upstreams, &mut self.webhooks].into_iter().flatten() {
+            absolute(&mut trusted.ca);
         }
         if let Some(join) = &mut self.join {
             absolute(&mut join.token_file);
@@ -244,6 +253,9 @@ impl NodeConfig {
         }
         if self.http.body_bytes_max == 0 || self.http.body_bytes_max > 64 << 20 {
             return invalid("http.body_bytes_max", "must be between 1 and 67108864");
+        }
+        if self.disk_low_bytes < only1mcp_domain::limits::DISK_LOW_BYTES_MIN {
+            return invalid("disk_low_bytes", "must be at least 4194304");
         }
         if self.join.as_ref().is_some_and(|join| join.peers.is_empty()) {
             return invalid("join.peers", "name at least one member's peer address");
@@ -302,9 +314,12 @@ http: { listen: '127.0.0.1:7301' }
         let config = parse(GOOD).unwrap();
         assert!(config.data_dir.is_absolute());
         assert_eq!(config.peer_address(), "127.0.0.1:7101");
-        assert!(config.upstreams.is_none());
-        let config = parse(&(GOOD.to_owned() + "upstreams: { ca: up.pem }\n")).unwrap();
-        assert_eq!(config.upstreams.unwrap().ca.parent(), config.data_dir.parent());
+        assert!(config.upstreams.is_none() && config.webhooks.is_none());
+        let more = "upstreams: { ca: up.pem }\nwebhooks: { ca: hooks.pem }\n";
+        let config = parse(&(GOOD.to_owned() + more)).unwrap();
+        for trusted in [config.upstreams, config.webhooks] {
+            assert_eq!(trusted.unwrap().ca.parent(), config.data_dir.parent());
+        }
     }
 
     #[test]
@@ -315,12 +330,15 @@ http: { listen: '127.0.0.1:7301' }
             (GOOD.replace("127.0.0.1:7301", "0.0.0.0:7301"), "plain_http_beyond_loopback"),
             (GOOD.to_owned() + "join: { peers: [], token_file: t }\n", "join.peers"),
             (GOOD.to_owned() + "upstreams: { cas: x.pem }\n", "cas"),
+            (GOOD.to_owned() + "webhooks: { cas: x.pem }\n", "cas"),
+            (GOOD.to_owned() + "disk_low_bytes: 4194303\n", "disk_low_bytes"),
             (GOOD.to_owned() + "form: { heartbeat_ms: 400 }\n", "heartbeat_ms"),
         ];
         for (text, names) in cases {
             let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(names), "{error} does not name {names}");
         }
+        assert!(parse(&(GOOD.to_owned() + "disk_low_bytes: 4194304\n")).is_ok());
         assert!(
             parse(&(GOOD.replace("127.0.0.1:7301'", "0.0.0.0:7301', plain_http_beyond_loopback: true")))
                 .is_ok()

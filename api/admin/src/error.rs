@@ -36,6 +36,10 @@ pub enum AdminError {
     Invalid { field: String, problem: String },
     #[error("no quorum is reachable: nothing was changed")]
     Unavailable,
+    #[error(
+        "this node is low on disk space and takes no such write: ask another node, or give this one more space"
+    )]
+    DiskLow,
     #[error("this node's state is older than asked for")]
     Stale,
     #[error("the outcome is unknown: retry with the same command_id {command_id}")]
@@ -83,6 +87,7 @@ impl AdminError {
             Self::NoCredentials => "NO_CREDENTIALS",
             Self::Invalid { .. } => "INVALID",
             Self::Unavailable => "UNAVAILABLE",
+            Self::DiskLow => "DISK_LOW",
             Self::Stale => "STALE",
             Self::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
             Self::MembershipRefused { .. } => "MEMBERSHIP_REFUSED",
@@ -106,7 +111,9 @@ impl AdminError {
             Self::Denied { .. } => Code::PermissionDenied,
             Self::Rejected(rejection) => rejection_code(rejection),
             Self::Invalid { .. } | Self::PageTokenInvalid => Code::InvalidArgument,
-            Self::Unavailable | Self::Stale | Self::Stopped | Self::AuditFetching { .. } => Code::Unavailable,
+            Self::Unavailable | Self::DiskLow | Self::Stale | Self::Stopped | Self::AuditFetching { .. } => {
+                Code::Unavailable
+            }
             Self::OutcomeUnknown { .. } | Self::TransferUnknown => Code::DeadlineExceeded,
             Self::MembershipRefused { .. } => Code::FailedPrecondition,
             Self::PageTokenStale => Code::Aborted,
@@ -123,7 +130,9 @@ impl AdminError {
             }
             Self::AuditFetching { .. } => Some(Duration::from_secs(1)),
             Self::OutcomeUnknown { .. } | Self::TransferUnknown => Some(Duration::from_millis(250)),
-            Self::Unauthenticated { .. }
+            // Not by itself: somebody has to make room.
+            Self::DiskLow
+            | Self::Unauthenticated { .. }
             | Self::NoCredentials
             | Self::Denied { .. }
             | Self::Rejected(_)
@@ -225,6 +234,7 @@ impl From<ReadFailure> for AdminError {
 pub fn proposal(failure: ProposeFailure, command_id: CommandId) -> AdminError {
     match failure {
         ProposeFailure::NotReady => AdminError::Unavailable,
+        ProposeFailure::DiskLow => AdminError::DiskLow,
         ProposeFailure::Unknown => AdminError::OutcomeUnknown { command_id },
         ProposeFailure::Stopped(why) => {
             tracing::warn!(why, "administrative write on a stopped node");

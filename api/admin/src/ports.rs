@@ -79,6 +79,9 @@ pub enum ProposeFailure {
     /// Certainly not committed.
     #[error("no leader takes proposals at the moment")]
     NotReady,
+    /// Certainly not committed: the node keeps the disk space that is left.
+    #[error("this node is low on disk space")]
+    DiskLow,
     #[error("the proposal may or may not have been committed")]
     Unknown,
     #[error("this node has stopped: {0}")]

@@ -17,7 +17,7 @@ use crate::json::{CANCELLED, Kind, Message, RawObject, RequestId, RpcError, code
 use crate::ports::CallerInfo;
 use crate::protocol::ListKind;
 use crate::relay::asked_number;
-use crate::session::{Bounds, EventLog, InUse, Session};
+use crate::session::{Bounds, EventLog, InUse, Reader, Session};
 use crate::upstream::Connection;
 
 const LOG_LEVELS: [&str; 8] =
@@ -31,8 +31,8 @@ pub(crate) enum Reply {
     /// Nothing to say.
     Accepted,
     Now(Bytes),
-    /// An answer in the making: a task pushes it.
-    Later(Arc<EventLog>),
+    /// An answer in the making: a task pushes it, and gives up what it waits for once this is dropped.
+    Later(Reader),
     /// Not taken: what has no id is refused by the transport.
     Refused(StatusCode, RpcError),
 }
@@ -131,10 +131,11 @@ impl Inner {
             Some(session) => session.open_stream(&self.config),
             None => EventLog::new(0, Bounds::of_request(&self.config)),
         };
+        let reader = sink.reader(None);
         let (caller, session) = (from.caller.clone(), from.session.clone());
-        let call = Call { caller, session, id, target, sink: sink.clone(), flight };
+        let call = Call { caller, session, id, target, sink, flight };
         self.calls.spawn(run(self.clone(), call));
-        Reply::Later(sink)
+        Reply::Later(reader)
     }
 
     async fn notified(self: &Arc<Self>, from: &From, method: &str, message: Message) -> Reply {

@@ -199,5 +199,8 @@ impl Inner {
 
 /// Refused for now, not for want of authority.
 pub(crate) fn is_passing(refused: &Refused) -> bool {
-    matches!(refused.reason, Reason::Stale | Reason::Draining | Reason::Overloaded | Reason::AuditUnavailable)
+    matches!(
+        refused.reason,
+        Reason::Stale | Reason::Draining | Reason::Overloaded | Reason::AuditUnavailable | Reason::DiskLow
+    )
 }

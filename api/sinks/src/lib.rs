@@ -16,6 +16,7 @@ mod attempt;
 mod backoff;
 mod message;
 mod metrics;
+mod places;
 pub mod ports;
 mod runner;
 mod sign;

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use only1mcp_domain::limits;
 use only1mcp_domain::model::DutyId;
 use only1mcp_domain::outcome::Effect;
 use only1mcp_domain::state::State;
-use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::places::Places;
 use crate::ports::{DutyPort, HttpPort};
 use crate::signals::Signals;
 use crate::worker::Worker;
@@ -21,8 +20,7 @@ pub(crate) struct Shared {
     pub(crate) http: Arc<dyn HttpPort>,
     pub(crate) signals: Signals,
     pub(crate) metrics: Metrics,
-    /// Places for requests under way.
-    pub(crate) requests: Semaphore,
+    pub(crate) places: Places,
 }
 
 /// Cheap to clone.
@@ -48,8 +46,8 @@ impl Runner {
     /// Whoever calls [`Runner::note`] must listen to notes before this.
     pub fn new(port: Arc<dyn DutyPort>, http: Arc<dyn HttpPort>) -> Self {
         let signals = Signals::new(port.state().last_applied);
-        let requests = Semaphore::new(limits::WEBHOOK_REQUESTS_MAX);
-        Self { shared: Arc::new(Shared { port, http, signals, metrics: Metrics::default(), requests }) }
+        let (metrics, places) = (Metrics::default(), Places::default());
+        Self { shared: Arc::new(Shared { port, http, signals, metrics, places }) }
     }
 
     /// An entry was applied here.

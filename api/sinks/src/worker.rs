@@ -117,8 +117,7 @@ impl Worker {
         loop {
             self.may_send().await?;
             let why = {
-                // Never closed.
-                let _place = self.shared.requests.acquire().await;
+                let _place = self.shared.places.take(&self.tenant).await;
                 let now_ms = self.shared.port.now_ms();
                 attempt(&*self.shared.http, &self.webhook, message, now_ms).await
             };

@@ -1,11 +1,17 @@
-//! What fault tests break the network with: found on PATH, else installed from the distribution's packages.
+//! What fault tests break networks and disks with: found on PATH, else installed from the distribution's packages.
 
 use anyhow::{Context, Result, bail};
 
 use crate::run::{self, Cmd, say};
 
 /// Programs and the Debian packages that hold them.
-const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+const TOOLS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mount", "mount"),
+    ("losetup", "mount"),
+];
 
 /// Finds or installs every tool. To be called as root.
 /// Errors: a tool that cannot be had, with what to do about it.
@@ -16,9 +22,9 @@ pub fn ensure() -> Result<()> {
     }
     let packages = missing.join(" ");
     if run::which("apt-get").is_none() {
-        bail!("`test --faults` needs `ip` and `nft` on PATH: install {packages} (Debian's names)");
+        bail!("`test --faults` needs some programs on PATH: install {packages} (Debian's names)");
     }
-    say(&format!("installing {packages}: fault tests make and break networks with them"));
+    say(&format!("installing {packages}: fault tests break networks and disks with them"));
     let install = || {
         let fixed = ["install", "-y", "-q", "--no-install-recommends"];
         Cmd::new("apt-get").args(fixed).args(&missing).env("DEBIAN_FRONTEND", "noninteractive").quiet()
@@ -33,7 +39,10 @@ pub fn ensure() -> Result<()> {
 
 /// The packages to install.
 fn missing(found: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    TOOLS.iter().filter(|(program, _)| !found(program)).map(|(_, package)| *package).collect()
+    let mut packages: Vec<&str> =
+        TOOLS.iter().filter(|(program, _)| !found(program)).map(|(_, package)| *package).collect();
+    packages.dedup();
+    packages
 }
 
 #[cfg(test)]
@@ -43,7 +52,7 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_installed() {
         assert_eq!(missing(|_| true), Vec::<&str>::new());
-        assert_eq!(missing(|program| program == "ip"), ["nftables"]);
-        assert_eq!(missing(|_| false), ["iproute2", "nftables"]);
+        assert_eq!(missing(|program| program != "nft"), ["nftables"]);
+        assert_eq!(missing(|_| false), ["iproute2", "nftables", "e2fsprogs", "mount"]);
     }
 }

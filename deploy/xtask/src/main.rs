@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod fault_soak;
 mod fault_tools;
 mod house;
 mod peers;

@@ -1,4 +1,4 @@
-//! `soak`: the simulation's fuzzer, in release mode, for as long as one wants.
+//! `soak`: the simulation's fuzzer, in release mode, for as long as one wants; or real processes under real faults.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::run::{self, Cmd};
-use crate::workspace;
+use crate::{fault_soak, workspace};
 
 /// The fuzzer's package and binary.
 const PACKAGE: &str = "only1mcp-chaos";
@@ -15,11 +15,23 @@ const BINARY: &str = "fuzz";
 /// A mutant that survives so many seeds shows that the harness is too weak.
 const MUTANT_SEEDS_MAX: &str = "200";
 
+/// Where the minutes are not named.
+const MINUTES: u64 = 30;
+/// Enough for a 99th percentile.
+const KILLS: u64 = 100;
+
 #[derive(Args)]
 pub struct SoakArgs {
-    /// How long to go on with new seeds.
-    #[arg(long, default_value_t = 30)]
-    minutes: u64,
+    /// How long to go on: with new seeds, 30 unless told otherwise, or with `--faults` with killing leaders.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Real processes instead: leaders are killed again and again, then every other fault once. Needs root and Linux;
+    /// the times are written to `chaos/results`.
+    #[arg(long, conflicts_with = "mutants")]
+    faults: bool,
+    /// How many leaders are killed, with `--faults`.
+    #[arg(long, default_value_t = KILLS, conflicts_with = "minutes")]
+    kills: u64,
     /// Proves the harness instead: runs each fault put into the product until it is caught, and prints a table.
     #[arg(long)]
     mutants: bool,
@@ -28,8 +40,12 @@ pub struct SoakArgs {
     args: Vec<String>,
 }
 
-/// Runs the fuzzer; the exit code is its own.
+/// Runs the fuzzer, or the fault tests; the exit code is their own.
 pub fn soak(args: &SoakArgs) -> Result<ExitCode> {
+    if args.faults { fault_soak::run(args.minutes, args.kills, &args.args) } else { fuzz(args) }
+}
+
+fn fuzz(args: &SoakArgs) -> Result<ExitCode> {
     let there = workspace::targets()?
         .iter()
         .any(|target| target.package == PACKAGE && target.name == BINARY && target.kind == "bin");
@@ -39,7 +55,7 @@ pub fn soak(args: &SoakArgs) -> Result<ExitCode> {
     // Seeds that no run before began with, unless the caller names others.
     let epoch = std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs());
     let from = epoch.saturating_mul(1_000).to_string();
-    let minutes = args.minutes.to_string();
+    let minutes = args.minutes.unwrap_or(MINUTES).to_string();
     let mut command = vec!["run", "--release", "--package", PACKAGE, "--bin", BINARY];
     if args.mutants {
         command.extend(["--features", "mutants", "--", "--mutants", MUTANT_SEEDS_MAX]);

@@ -62,7 +62,7 @@ fn runner_args(nextest: bool, faults: bool, extra: &[String]) -> Vec<String> {
     args
 }
 
-fn root_on_linux() -> Result<()> {
+pub fn root_on_linux() -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("`test --faults` needs Linux: it makes network namespaces and small file systems");
     }

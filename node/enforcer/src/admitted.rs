@@ -67,6 +67,8 @@ pub struct Admitted {
     started: Instant,
     completed: AtomicBool,
     counted: AtomicBool,
+    /// Whether the one who asked has it: before that nothing can have been sent.
+    given: AtomicBool,
 }
 
 impl Admitted {
@@ -79,8 +81,23 @@ impl Admitted {
         held.keep();
         let metering = held.priced.metering.clone();
         let held = Mutex::new(held);
-        let (completed, counted) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { enforcer, admission, held, metering, progress, started: Instant::now(), completed, counted }
+        Self {
+            enforcer,
+            admission,
+            held,
+            metering,
+            progress,
+            started: Instant::now(),
+            completed: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
+            given: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on the call may be sent, so what it used is not known until somebody says so.
+    pub(crate) fn give(self) -> Self {
+        self.given.store(true, Ordering::Relaxed);
+        self
     }
 
     pub fn call(&self) -> CallId {
@@ -216,7 +233,8 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         if !self.completed.swap(true, Ordering::AcqRel) {
-            let record = self.completion(CallOutcome::Cancelled, Digest::default(), 0, &Used::default());
+            let used = if self.given.load(Ordering::Relaxed) { Used::default() } else { Used::nothing() };
+            let record = self.completion(CallOutcome::Cancelled, Digest::default(), 0, &used);
             self.enforcer.intake.owe(record, false);
         }
     }

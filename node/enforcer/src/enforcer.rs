@@ -90,6 +90,7 @@ pub struct Enforcer {
     freshness: Freshness,
     used: UsedThisMinute,
     draining: AtomicBool,
+    disk_low: AtomicBool,
     effects: broadcast::Sender<Effect>,
 }
 
@@ -134,6 +135,15 @@ impl Enforcer {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// While it is low, calls and sessions are refused as `disk_low`: what is left is for what is under way.
+    pub fn set_disk_low(&self, low: bool) {
+        self.disk_low.store(low, Ordering::Release);
+    }
+
+    pub fn is_disk_low(&self) -> bool {
+        self.disk_low.load(Ordering::Acquire)
     }
 
     /// What this node holds for calls under way, by account; empty while nothing is.
@@ -185,6 +195,9 @@ impl Enforcer {
         if self.is_draining() {
             return Err(self.refuse_durably(facts, kind, item, Reason::Draining, None).await);
         }
+        if self.is_disk_low() {
+            return Err(self.refuse_durably(facts, kind, item, Reason::DiskLow, None).await);
+        }
         // A longer name cannot be recorded whole, so nothing by that name is let through. INVARIANT: P5
         if item.len() > ITEM_BYTES_MAX {
             return Err(self.refuse_durably(facts, kind, item, Reason::UpstreamUnknown, None).await);
@@ -230,7 +243,7 @@ impl Enforcer {
         }
         self.metrics.allowed();
         self.key_of(facts);
-        Ok(admitted)
+        Ok(admitted.give())
     }
 
     #[expect(clippy::too_many_arguments, reason = "everything an admission says, each once")]
@@ -432,6 +445,7 @@ impl Service {
             freshness: Freshness::new(),
             used: UsedThisMinute::default(),
             draining: AtomicBool::new(false),
+            disk_low: AtomicBool::new(false),
             effects: broadcast::Sender::new(EFFECTS_MAX),
         });
         let stop = watch::Sender::new(false);

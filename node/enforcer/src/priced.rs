@@ -11,7 +11,7 @@ use only1mcp_domain::ledger::{Charge, LimitUse};
 use only1mcp_domain::limits::NAME_BYTES_MAX;
 use only1mcp_domain::model::Measure;
 use only1mcp_domain::price::{
-    Amounts, CostError, Metering, PriceBook, Quote, QuoteFault, QuoteLine, QuoteRequest,
+    Amounts, CostError, Meter, Metering, PriceBook, Quote, QuoteFault, QuoteLine, QuoteRequest,
 };
 use only1mcp_domain::time::TimestampMs;
 
@@ -23,6 +23,14 @@ pub struct Used {
     pub amounts: Amounts,
     /// The model that the answer says served it.
     pub model: Option<String>,
+}
+
+impl Used {
+    /// Of a call that certainly was not sent.
+    pub(crate) fn nothing() -> Self {
+        let amounts = Meter::ALL.into_iter().fold(Amounts::default(), |all, meter| all.with(meter, 0));
+        Self { amounts, model: None }
+    }
 }
 
 /// Months of usage are the calendar's, in this zone.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use only1mcp_domain::activity::{Hold, ItemKind};
+use only1mcp_domain::decide::Reason;
 
 use crate::admitted::Refused;
 use crate::allowance::NotHeld;
@@ -17,6 +18,9 @@ pub struct SessionPermit {
 impl Enforcer {
     /// Takes a permit for one more session in the tenant, waiting for one as calls do. Errors: a recorded refusal.
     pub async fn permit_session(self: &Arc<Self>, facts: &CallFacts) -> Result<SessionPermit, Refused> {
+        if self.is_disk_low() {
+            return Err(self.refuse_durably(facts, ItemKind::Tool, "session", Reason::DiskLow, None).await);
+        }
         match self.hold_session(&facts.tenant).await {
             Ok(permits) => Ok(SessionPermit { enforcer: self.clone(), permits }),
             Err(NotHeld { reason, limit, .. }) => {

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use crate::host::{HostClock, HostEntropy};
+use crate::serve::disk_watch::is_let_through;
 use crate::serve::join;
 use crate::serve::readiness::{Readiness, clock_offset_ms};
 use crate::serve::recall;
@@ -140,6 +141,9 @@ impl ClusterPort for AdminCluster {
 
     fn propose(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, ProposeFailure>> {
         Box::pin(async move {
+            if self.enforcer.is_disk_low() && !is_let_through(&entry.command) {
+                return Err(ProposeFailure::DiskLow);
+            }
             let committed = self.handle.propose(entry, deadline).await.map_err(propose_failure)?;
             // Whoever reads here after writing here finds the write.
             let _ = timeout_at(deadline, self.enforcer.wait_view(committed.log_index)).await;

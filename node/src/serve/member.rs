@@ -25,12 +25,13 @@ use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::config::{NodeConfig, TlsFiles};
+use crate::config::{NodeConfig, TlsFiles, TrustConfig};
 use crate::host::{HostClock, HostEntropy};
 use crate::pki::CertIdentity;
 use crate::serve::admin_port::{AdminCluster, AdminHost, propose_own};
 use crate::serve::clock_watch;
 use crate::serve::cluster_port::ConsensusPort;
+use crate::serve::disk_watch;
 use crate::serve::duties;
 use crate::serve::front::Later;
 use crate::serve::gateway_port::GatewayPort;
@@ -101,6 +102,29 @@ impl VitalsSource for NodeVitals {
             disk_free_bytes: free_bytes(&self.folder).unwrap_or(0),
             decides_at: self.enforcer.get().map_or(0, |enforcer| *enforcer.applied().borrow()),
         }
+    }
+}
+
+/// Trusted besides the system's.
+#[derive(Default)]
+pub struct Authorities {
+    pub upstreams: Vec<CertificateDer<'static>>,
+    pub webhooks: Vec<CertificateDer<'static>>,
+}
+
+impl Authorities {
+    pub fn read(config: &NodeConfig) -> anyhow::Result<Self> {
+        let read = |trusted: &Option<TrustConfig>| {
+            trusted
+                .as_ref()
+                .map(|trusted| tls::authorities(&trusted.ca))
+                .transpose()
+                .map(Option::unwrap_or_default)
+        };
+        Ok(Self {
+            upstreams: read(&config.upstreams).context("upstreams.ca")?,
+            webhooks: read(&config.webhooks).context("webhooks.ca")?,
+        })
     }
 }
 
@@ -176,7 +200,7 @@ impl Joined {
         readiness: &Readiness,
         later: &Later,
         admin_keeper: &Arc<Keeper>,
-        authorities: Vec<CertificateDer<'static>>,
+        authorities: Authorities,
     ) -> anyhow::Result<Member> {
         let cluster = ConsensusPort::new(self.handle.clone());
         let parts = Parts {
@@ -192,10 +216,10 @@ impl Joined {
         readiness.watch(enforcer.clone());
 
         let gateway_port = Arc::new(GatewayPort::new(enforcer.clone(), cluster));
-        let outside = only1mcp_gateway::Outbound::new(OUTSIDE_CONNECT, &authorities);
+        let outside = only1mcp_gateway::Outbound::new(OUTSIDE_CONNECT, &authorities.webhooks);
         let limits = only1mcp_gateway::Config {
             body_bytes_max: config.http.body_bytes_max,
-            upstream_authorities: authorities,
+            upstream_authorities: authorities.upstreams,
             ..only1mcp_gateway::Config::default()
         };
         let homes = Arc::new(PeerHomes::new(self.handle.clone()));
@@ -213,6 +237,7 @@ impl Joined {
             handle: self.handle.clone(),
             readiness: readiness.clone(),
             runner,
+            folder: config.data_dir.clone(),
         };
         let _ = later.set(gateway.router().merge(metrics::router(sources)));
         let ports = Ports {
@@ -230,6 +255,9 @@ impl Joined {
         };
         serve_admin(config, ports, admin_keeper, &self.ports_stop, &mut self.tasks).await?;
         self.tasks.spawn(clock_watch::run(self.handle.clone(), enforcer.clone()));
+        let mark = disk_watch::Mark { low: config.disk_low_bytes };
+        let folder = config.data_dir.clone();
+        self.tasks.spawn(disk_watch::run(self.handle.clone(), enforcer.clone(), folder, mark));
         self.tasks.spawn(tell_addresses(config.clone(), self.handle.clone()));
         if config.join.as_ref().is_none_or(|join| join.voter) {
             self.tasks.spawn(become_voter(self.handle.clone()));

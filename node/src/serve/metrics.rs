@@ -2,6 +2,7 @@
 //! tenant, principal or tool ever becomes one. Needs an API key whose holder may read the operators' tenant.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -32,6 +33,8 @@ pub struct Sources {
     pub handle: Handle,
     pub readiness: Readiness,
     pub runner: only1mcp_sinks::Runner,
+    /// The data folder, for the space left beside it.
+    pub folder: PathBuf,
 }
 
 impl fmt::Debug for Sources {
@@ -286,6 +289,12 @@ impl Sources {
         )]
         let offset_s = offset as f64 / 1e3;
         writer.gauge("clock_offset", "This host's clock less log time", Some(&Unit::Seconds), offset_s)?;
+        if let Ok(free) = only1mcp_storage::free_bytes(&self.folder) {
+            let help = "Space left on the file system of the data folder";
+            writer.gauge("disk_free", help, Some(&Unit::Bytes), real(free))?;
+        }
+        let low = u64::from(self.enforcer.is_disk_low());
+        writer.gauge("disk_low", "1 while calls are refused for want of disk space", None, real(low))?;
         let ready = u64::from(self.readiness.why_not().is_none());
         writer.gauge("ready", "1 while the node takes requests", None, real(ready))
     }

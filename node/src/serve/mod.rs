@@ -7,6 +7,7 @@ mod admin_port;
 mod clock_watch;
 pub mod cluster_port;
 pub mod control;
+mod disk_watch;
 mod duties;
 mod form;
 mod front;

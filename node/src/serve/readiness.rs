@@ -70,6 +70,9 @@ impl Readiness {
         if !enforcer.is_fresh() {
             return Some("is stale: no quorum confirmed its state lately".to_owned());
         }
+        if enforcer.is_disk_low() {
+            return Some("is low on disk space: make room on the file system of its data_dir".to_owned());
+        }
         let offset = clock_offset_ms(enforcer);
         if offset.abs() > CLOCK_OFFSET_MS_MAX {
             return Some(format!("its clock is {offset} ms from the cluster's: check time synchronisation"));

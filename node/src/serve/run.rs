@@ -1,20 +1,19 @@
 //! The order of things: folder, socket, HTTP port, membership, service, end.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use only1mcp_storage::DataFolder;
+use only1mcp_storage::{DataFolder, StorageError};
 
 use crate::config::NodeConfig;
 use crate::serve::control::{Asked, ControlAnswer, ControlRequest, ControlSocket, failed};
 use crate::serve::front::{self, Later};
 use crate::serve::identity::Identity;
-use crate::serve::member::{Joined, Member, TlsConnector, keeper, listen};
+use crate::serve::member::{Authorities, Joined, Member, TlsConnector, keeper, listen};
 use crate::serve::readiness::{Phase, Readiness};
 use crate::serve::{form, join, signals};
 use crate::telemetry;
@@ -26,6 +25,28 @@ const ASKED_MAX: usize = 16;
 /// Runs one node until it is told to end, or fails.
 pub async fn run(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<()> {
     telemetry::start(&config.log)?;
+    let folder = config.data_dir.clone();
+    run_node(config, until_stdin_closes).await.map_err(|error| advise(error, &folder))
+}
+
+/// Damaged files are nothing to guess about: who knows what each of them means is named.
+fn advise(error: anyhow::Error, folder: &Path) -> anyhow::Error {
+    let damage =
+        |cause: &StorageError| matches!(cause, StorageError::Corrupt { .. } | StorageError::Version { .. });
+    // Where a room hands on an error as text, the text says it.
+    let damaged = error.chain().any(|cause| {
+        cause.downcast_ref::<StorageError>().is_some_and(damage) || cause.to_string().contains("is corrupt: ")
+    });
+    if !damaged {
+        return error;
+    }
+    let folder = folder.display();
+    error.context(format!(
+        "files of this node are damaged: `only1mcp doctor {folder}` says what that means and what to do"
+    ))
+}
+
+async fn run_node(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<()> {
     let folder = DataFolder::open(&config.data_dir)?;
     let stop = CancellationToken::new();
     let ended = async move {
@@ -53,17 +74,14 @@ struct Node {
     later: Later,
     peer_keeper: Arc<Keeper>,
     admin_keeper: Arc<Keeper>,
-    /// Trusted for upstreams, besides the system's.
-    authorities: Vec<CertificateDer<'static>>,
+    authorities: Authorities,
     asked: mpsc::Receiver<Asked>,
     _socket: ControlSocket,
 }
 
 impl Node {
     async fn open(config: NodeConfig, folder: DataFolder, stop: CancellationToken) -> anyhow::Result<Self> {
-        let authorities =
-            config.upstreams.as_ref().map(|upstreams| tls::authorities(&upstreams.ca)).transpose();
-        let authorities = authorities.context("upstreams.ca")?.unwrap_or_default();
+        let authorities = Authorities::read(&config)?;
         let peer_keeper = keeper(&config.peer.tls, &stop).await?;
         let admin_keeper = keeper(&config.admin.tls, &stop).await?;
         let (sender, asked) = mpsc::channel(ASKED_MAX);

@@ -9,7 +9,7 @@ use tokio::time::{Duration, sleep};
 use crate::cluster::{BINARY, Cluster, eventually, is_alive};
 use crate::gate::Gate;
 use crate::http;
-use crate::ledger::{account, all_posted, all_tell};
+use crate::ledger::{account, all_posted, all_tell, denials};
 use crate::mcp::{Client, Exchange};
 
 const BUDGET: &str = "scarce";
@@ -185,7 +185,16 @@ async fn given_up_in_line(world: &mut World) {
         .await;
         waiting.abort();
         let _ = waiting.await;
+        eventually("it left the line", async || {
+            world.cluster.metric(node, "only1mcp_requests_in_flight").await == before
+        })
+        .await;
     }
+    let mut withdrawn = 0;
+    for node in NODES {
+        withdrawn += denials(&world.cluster, node, "withdrawn").await;
+    }
+    assert_eq!(withdrawn, ROUNDS as u64, "none of them waited to the end");
     world.gate.open();
     for exchange in holding.join_all().await {
         assert!(exchange.receipt().is_some(), "{exchange:?}");

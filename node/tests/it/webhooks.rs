@@ -7,20 +7,20 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::cluster::{Cluster, eventually};
 
 /// Headers and body.
-type Request = (BTreeMap<String, String>, String);
+pub type Request = (BTreeMap<String, String>, String);
 
 /// Requests as they came.
 #[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Vec<Request>>>);
+pub struct Receiver(Arc<Mutex<Vec<Request>>>);
 
 impl Receiver {
-    fn listen(&self, listener: TcpListener) {
+    pub fn listen(&self, listener: TcpListener) {
         let own = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -30,7 +30,7 @@ impl Receiver {
         });
     }
 
-    async fn take(&self, mut stream: TcpStream) -> Option<()> {
+    pub async fn take(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
         let mut bytes = Vec::new();
         let mut part = [0; 4096];
         loop {
@@ -52,12 +52,12 @@ impl Receiver {
         }
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
     /// Levels in the order of their events, each once by its id; all of them signed with `secret`.
-    fn levels(&self, secret: &str) -> Vec<String> {
+    pub fn levels(&self, secret: &str) -> Vec<String> {
         let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
         let mut levels = BTreeMap::new();
@@ -74,21 +74,25 @@ impl Receiver {
     }
 }
 
-const LEVELS: [&str; 3] = ["notice", "warning", "exceeded"];
+pub const LEVELS: [&str; 3] = ["notice", "warning", "exceeded"];
 
 /// A budget of twenty calls, and a webhook; gives its secret.
 async fn set(cluster: &Cluster, port: u16) -> String {
+    set_at(cluster, &format!("http://127.0.0.1:{port}/budgets")).await
+}
+
+/// The same of any address.
+pub async fn set_at(cluster: &Cluster, url: &str) -> String {
     let budget =
         ["budget", "set", "twenty", "--amount", "20calls", "--per-period", "total", "--tenant", "acme"];
     cluster.ctl(1, &budget).await;
-    let url = format!("http://127.0.0.1:{port}/budgets");
     let made =
-        cluster.ctl(1, &["webhook", "set", "alerts", "--url", &url, "--tenant", "acme", "--wait"]).await;
+        cluster.ctl(1, &["webhook", "set", "alerts", "--url", url, "--tenant", "acme", "--wait"]).await;
     made["secret"].as_str().unwrap_or_else(|| panic!("no secret in {made}")).to_owned()
 }
 
 /// Twenty calls on a node: all that the budget allows.
-async fn spend(cluster: &Cluster, node: usize) {
+pub async fn spend(cluster: &Cluster, node: usize) {
     let mut client = cluster.client(node, &cluster.key("admin")).await;
     for _ in 0..20 {
         let exchange = client.try_call("demo__echo", json!({"text": "x"})).await.unwrap();
@@ -96,7 +100,7 @@ async fn spend(cluster: &Cluster, node: usize) {
     }
 }
 
-async fn delivery(cluster: &Cluster, node: usize) -> Value {
+pub async fn delivery(cluster: &Cluster, node: usize) -> Value {
     cluster.ctl(node, &["webhook", "show", "alerts", "--tenant", "acme"]).await["delivery"].clone()
 }
 

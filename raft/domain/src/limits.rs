@@ -233,5 +233,11 @@ pub const WEBHOOKS_PER_TENANT_MAX: usize = 100;
 pub const DUTY_ERROR_BYTES_MAX: usize = 256;
 /// What is read of a webhook's answer, in bytes; the rest is left unread.
 pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
-/// Requests to webhooks under way on one node.
-pub const WEBHOOK_REQUESTS_MAX: usize = 32;
+/// Requests to webhooks under way on one node, besides one of each tenant.
+pub const WEBHOOK_REQUESTS_MAX: usize = 33;
+/// The same of one tenant, that one among them.
+pub const WEBHOOK_REQUESTS_PER_TENANT_MAX: usize = 4;
+/// A node with less disk space left takes no work, unless its configuration names another mark.
+pub const DISK_LOW_BYTES: u64 = 512 << 20;
+/// The lowest mark that may be configured: what a node writes while it only follows the others for a while.
+pub const DISK_LOW_BYTES_MIN: u64 = 4 << 20;

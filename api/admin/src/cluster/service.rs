@@ -28,6 +28,7 @@ impl ClusterService {
         self.0.authorize(call, &view, &TenantId::system())?;
         cluster.transfer_leader(to, call.deadline).await.map_err(|failure| match failure {
             MembershipFailure::Propose(ProposeFailure::NotReady) => AdminError::Unavailable,
+            MembershipFailure::Propose(ProposeFailure::DiskLow) => AdminError::DiskLow,
             MembershipFailure::Propose(ProposeFailure::Unknown) => AdminError::TransferUnknown,
             MembershipFailure::Propose(ProposeFailure::Stopped(_)) => AdminError::Stopped,
             MembershipFailure::Refused(detail) => AdminError::MembershipRefused { detail },

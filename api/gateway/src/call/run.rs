@@ -84,7 +84,12 @@ async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
         argument_digest: target.argument_digest,
         deadline: until,
     });
-    let admitted = match admitted.await {
+    // Whatever it waits for, it leaves that line when it is taken back.
+    let admitted = tokio::select! {
+        ended = given_up(call) => return withdrawn(inner, call, &ended).await,
+        admitted = admitted => admitted,
+    };
+    let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(refused) => return refuse(&refused),
     };
@@ -98,6 +103,33 @@ async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
     let (answer, outcome) = call.conclude(inner, &*admitted, end, &sent).await;
     inner.metrics.ended(outcome, started.elapsed());
     answer
+}
+
+/// Why a call that is not admitted yet is not wanted any more. Whoever disconnects before an answer was begun cannot come
+/// back for it, so there is nothing to wait in line for; an admitted call goes on all the same.
+async fn given_up(call: &Call) -> Ended {
+    tokio::select! {
+        ended = call.flight.ended() => ended,
+        () = call.sink.abandoned() => Ended::ByClient { reason: None },
+    }
+}
+
+/// Recorded as a refusal: the call was asked for and not let through. INVARIANT: P3
+async fn withdrawn(inner: &Inner, call: &Call, ended: &Ended) -> Bytes {
+    let reason = match ended {
+        Ended::ByClient { .. } => Reason::Withdrawn,
+        Ended::SessionClosed => Reason::SessionClosed,
+        Ended::AuthorityLost => Reason::RevokedInFlight,
+        Ended::Shutdown => Reason::Draining,
+    };
+    let target = &call.target;
+    let refused = inner.enforcement.refuse(&call.caller, target.kind, &target.item, reason).await;
+    inner.metrics.refused();
+    let error = match ended {
+        Ended::ByClient { .. } => RpcError::new(code::CANCELLED, "cancelled by the client"),
+        Ended::SessionClosed | Ended::AuthorityLost | Ended::Shutdown => RpcError::refused(&refused),
+    };
+    error.to_response(Some(&call.id.raw))
 }
 
 async fn dispatch(

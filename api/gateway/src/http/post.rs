@@ -23,7 +23,7 @@ use crate::inner::Inner;
 use crate::json::{BadMessage, Kind, Message, RequestId, RpcError, code, response, too_deep};
 use crate::ports::CallerInfo;
 use crate::protocol::{InitializeRequest, initialize_result};
-use crate::session::{EventLog, Session, TokenText};
+use crate::session::{Reader, Session, TokenText};
 
 fn bad(status: StatusCode, code: i64, why: &str) -> Answer {
     error(status, &RpcError::new(code, why), None)
@@ -98,7 +98,7 @@ impl Inner {
             return match self.dispatch(from, message).await {
                 Reply::Accepted => Ok(empty(StatusCode::ACCEPTED)),
                 Reply::Now(answer) => Ok(json(StatusCode::OK, answer)),
-                Reply::Later(log) => self.answer_of(from, &log, &shape).await,
+                Reply::Later(reader) => self.answer_of(from, reader, &shape).await,
                 Reply::Refused(status, problem) => Err(error(status, &problem, None)),
             };
         }
@@ -107,7 +107,7 @@ impl Inner {
             match self.dispatch(from, message).await {
                 Reply::Accepted => {}
                 Reply::Now(answer) => now.push(answer),
-                Reply::Later(log) => later.push(log),
+                Reply::Later(reader) => later.push(reader),
                 Reply::Refused(_, problem) => now.push(problem.to_response(None)),
             }
         }
@@ -122,8 +122,7 @@ impl Inner {
             let text = [b"data: ".as_slice(), &answer, b"\n\n"].concat();
             Ok(Bytes::from(text))
         });
-        let made: Vec<Events> =
-            later.iter().map(|log| events(self, log.reader(None), None, &shape)).collect();
+        let made: Vec<Events> = later.into_iter().map(|reader| events(self, reader, None, &shape)).collect();
         Ok(streamed(stream::iter(ready).chain(stream::select_all(made)).boxed()))
     }
 
@@ -131,10 +130,9 @@ impl Inner {
     async fn answer_of(
         self: &Arc<Self>,
         from: &From,
-        log: &Arc<EventLog>,
+        mut reader: Reader,
         shape: &Shape,
     ) -> Result<Answer, Answer> {
-        let mut reader = log.reader(None);
         let first = match timeout(ms(self.config.stream_after_ms), reader.next()).await {
             Ok(None) => {
                 // Not every session that ends under a call was closed: say so if authority was withdrawn.
@@ -143,7 +141,7 @@ impl Inner {
             }
             Ok(Some(event)) if event.last => {
                 if let Some(session) = &from.session {
-                    session.forget_stream(log.stream);
+                    session.forget_stream(reader.stream());
                 }
                 return Ok(json(StatusCode::OK, event.message));
             }

@@ -49,6 +49,9 @@ pub(crate) type Events = BoxStream<'static, Result<Bytes, std::io::Error>>;
 /// What `reader` gives, after `ready`, as it is written.
 pub(crate) fn events(inner: &Arc<Inner>, reader: Reader, ready: Option<Event>, shape: &Shape) -> Events {
     inner.metrics.stream_opened();
+    if shape.ids {
+        reader.make_resumable();
+    }
     let first = (shape.ids && shape.primed).then(|| {
         Ok(Bytes::from(format!("id: {}-{}\ndata: \n\n", reader.stream(), reader.seen_before(&ready))))
     });

@@ -48,6 +48,7 @@ impl RpcError {
                 | Reason::Draining
                 | Reason::Overloaded
                 | Reason::AuditUnavailable
+                | Reason::DiskLow
                 | Reason::BudgetUnavailable
                 | Reason::ConcurrencyExceeded
                 | Reason::ConnectionsExceeded

@@ -70,6 +70,8 @@ struct State {
     read: u64,
     reader: u64,
     finished: bool,
+    /// A client was told how to come back to it.
+    resumable: bool,
 }
 
 pub(crate) struct EventLog {
@@ -109,6 +111,20 @@ impl EventLog {
 
     pub(crate) fn is_finished(&self) -> bool {
         self.lock().finished
+    }
+
+    /// From now on a client may come back to it.
+    pub(crate) fn make_resumable(&self) {
+        self.lock().resumable = true;
+    }
+
+    /// Resolves when its reader, which must be there before this is asked, is gone and none can follow. Of a stream
+    /// that a client may come back to, never: to disconnect is not to cancel.
+    pub(crate) async fn abandoned(&self) {
+        self.changed.closed().await;
+        if self.lock().resumable {
+            std::future::pending::<()>().await;
+        }
     }
 
     pub(crate) fn has_reader(&self) -> bool {
@@ -184,6 +200,10 @@ impl Reader {
         self.log.stream
     }
 
+    pub(crate) fn make_resumable(&self) {
+        self.log.make_resumable();
+    }
+
     /// Sequence up to which everything was taken before `ready`, which was taken but not written yet.
     pub(crate) fn seen_before(&self, ready: &Option<Event>) -> u64 {
         ready.as_ref().map_or(self.seen, |event| event.seq.saturating_sub(1))
@@ -226,6 +246,8 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn bounds(unread: usize, kept: usize, overflow: Overflow) -> Bounds {
@@ -299,5 +321,18 @@ mod tests {
             reader.next().await.unwrap();
         }
         assert_eq!(log.lock().events.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_abandoned_when_nobody_reads_it_and_nobody_can_come_back() {
+        let log = EventLog::new(1, bounds(8, 8, Overflow::Lose));
+        let reader = log.reader(None);
+        assert!(tokio::time::timeout(Duration::ZERO, log.abandoned()).await.is_err(), "it is read");
+        drop(reader);
+        log.abandoned().await;
+        let reader = log.reader(None);
+        reader.make_resumable();
+        drop(reader);
+        assert!(tokio::time::timeout(Duration::ZERO, log.abandoned()).await.is_err(), "it may be resumed");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
@@ -45,6 +45,10 @@ pub struct Fake {
     pub completed: Arc<Mutex<Vec<Completed>>>,
     pub refused: Mutex<Vec<(String, Reason)>>,
     pub opened: Mutex<Vec<(String, String)>>,
+    /// Admissions wait while it is set.
+    pub queued: watch::Sender<bool>,
+    /// How many wait.
+    pub in_line: Arc<AtomicUsize>,
     /// Of sessions.
     pub permits: Arc<Semaphore>,
     pub now_ms: AtomicU64,
@@ -69,6 +73,8 @@ impl Fake {
             completed: Arc::default(),
             refused: Mutex::default(),
             opened: Mutex::default(),
+            queued: watch::Sender::new(false),
+            in_line: Arc::default(),
             permits: Arc::new(Semaphore::new(1_000)),
             now_ms: AtomicU64::new(1_700_000_000_000),
             revocations: broadcast::Sender::new(64),
@@ -96,6 +102,22 @@ pub fn refused(reason: Reason) -> Refused {
         revision: Revision(42),
         message: format!("refused: {}", reason.code()),
         limit: None,
+    }
+}
+
+/// A place in line, until it is dropped.
+struct InLine(Arc<AtomicUsize>);
+
+impl InLine {
+    fn enter(line: &Arc<AtomicUsize>) -> Self {
+        line.fetch_add(1, Ordering::SeqCst);
+        Self(line.clone())
+    }
+}
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -200,6 +222,9 @@ impl Enforcement for Fake {
             if self.denied.lock().unwrap().contains(&request.item) {
                 return Err(refused(Reason::NoPermission));
             }
+            let place = InLine::enter(&self.in_line);
+            let _ = self.queued.subscribe().wait_for(|queued| !queued).await;
+            drop(place);
             let admitted: Arc<dyn AdmittedCall> = Arc::new(Admitted {
                 item: request.item.clone(),
                 mode: *self.mode.lock().unwrap(),

@@ -13,6 +13,7 @@ mod broken;
 mod calls;
 mod client;
 mod fake;
+mod given_up;
 mod handshake;
 mod homes;
 mod lifecycle;

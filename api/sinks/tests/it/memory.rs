@@ -35,8 +35,16 @@ pub fn tenant() -> TenantId {
     TenantId::new("acme").unwrap()
 }
 
+pub fn other_tenant() -> TenantId {
+    TenantId::new("globex").unwrap()
+}
+
+fn duty_of(tenant: TenantId, id: &str) -> DutyId {
+    DutyId::Webhook { tenant, webhook: WebhookId::new(id).unwrap() }
+}
+
 pub fn duty(id: &str) -> DutyId {
-    DutyId::Webhook { tenant: tenant(), webhook: WebhookId::new(id).unwrap() }
+    duty_of(tenant(), id)
 }
 
 pub fn webhook_secret() -> String {
@@ -109,7 +117,7 @@ impl DutyPort for Node {
 }
 
 impl Memory {
-    /// Formed, with nodes 1 and 2 and the tenant `acme`.
+    /// Formed, with nodes 1 and 2 and the tenants `acme` and `globex`.
     pub fn new() -> Arc<Self> {
         let memory = Arc::new(Self {
             inner: Mutex::default(),
@@ -122,10 +130,13 @@ impl Memory {
         let state = memory.state();
         let mut second = state.nodes.values().next().unwrap().clone();
         (second.value.id, second.value.name) = (NodeId(2), "node-2".to_owned());
-        let mut own = state.tenants.values().next().unwrap().clone();
-        own.value.id = tenant();
-        let budget = Versioned { revision: 1, value: budget() };
-        let more = [RowValue::Node(second), RowValue::Tenant(own), RowValue::Budget(budget)];
+        let mut more = vec![RowValue::Node(second)];
+        for tenant in [tenant(), other_tenant()] {
+            let mut own = state.tenants.values().next().unwrap().clone();
+            own.value.id = tenant.clone();
+            let budget = Versioned { revision: 1, value: budget(tenant) };
+            more.extend([RowValue::Tenant(own), RowValue::Budget(budget)]);
+        }
         let rows = state.rows().into_iter().filter_map(|row| row.value);
         memory.inner.lock().unwrap().0 = Arc::new(State::from_rows(rows.chain(more)).unwrap());
         memory.submit(1, Command::OpenIncarnation { node: NodeId(1) }).unwrap();
@@ -185,8 +196,13 @@ impl Memory {
 
     /// A webhook in the hands of `node`; made by whoever may.
     pub fn webhook(&self, id: &str, url: &str, node: u64) -> u64 {
+        self.webhook_of(tenant(), id, url, node)
+    }
+
+    pub fn webhook_of(&self, tenant: TenantId, id: &str, url: &str, node: u64) -> u64 {
+        let duty = duty_of(tenant.clone(), id);
         let webhook = Webhook {
-            tenant: tenant(),
+            tenant,
             id: WebhookId::new(id).unwrap(),
             url: url.to_owned(),
             key: KEY,
@@ -197,7 +213,7 @@ impl Memory {
             created_by: "root".to_owned(),
         };
         self.by_root(Command::PutWebhook { webhook: Box::new(webhook), keep_key: false, if_revision: None });
-        self.assign(id, node)
+        self.assign_duty(duty, node)
     }
 
     pub fn change(&self, id: &str, change: impl FnOnce(&mut Webhook)) {
@@ -208,9 +224,14 @@ impl Memory {
     }
 
     pub fn assign(&self, id: &str, node: u64) -> u64 {
-        let after = self.duty(id).assigned_at;
-        self.submit(1, Command::AssignDuty { duty: duty(id), node: NodeId(node), after }).unwrap();
-        self.duty(id).assigned_at
+        self.assign_duty(duty(id), node)
+    }
+
+    fn assign_duty(&self, duty: DutyId, node: u64) -> u64 {
+        let assigned_at = || self.state().duties.get(&duty).unwrap().assigned_at;
+        let (duty, after) = (duty.clone(), assigned_at());
+        self.submit(1, Command::AssignDuty { duty, node: NodeId(node), after }).unwrap();
+        assigned_at()
     }
 
     fn by_root(&self, command: Command) {
@@ -241,12 +262,16 @@ impl Memory {
         self.runners.lock().unwrap().iter().for_each(|runner| runner.note(log_index, &applied.effects));
     }
 
-    /// `calls` more calls end: the budget of `acme` allows 100.
+    /// `calls` more calls end: the budget of each tenant allows 100.
     pub fn spend(&self, calls: i128) {
+        self.spend_of(tenant(), calls);
+    }
+
+    pub fn spend_of(&self, tenant: TenantId, calls: i128) {
         let sequence = self.sequence.fetch_add(1, Ordering::SeqCst) + 1;
         let incarnation = self.state().activity.get(&NodeId(1)).unwrap().incarnation;
         let account = AccountKey {
-            tenant: tenant(),
+            tenant: tenant.clone(),
             limit: LimitId::Budget(BudgetId::new("b").unwrap()),
             subject: "".into(),
             start: TimestampMs(0),
@@ -257,7 +282,7 @@ impl Memory {
         call[..8].copy_from_slice(&sequence.to_be_bytes());
         let completion = Completion {
             call: CallId(call),
-            tenant: tenant(),
+            tenant,
             outcome: CallOutcome::Success,
             result_digest: Digest::default(),
             result_bytes: 0,
@@ -283,9 +308,9 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn budget() -> Budget {
+fn budget(tenant: TenantId) -> Budget {
     Budget {
-        tenant: tenant(),
+        tenant,
         id: BudgetId::new("b").unwrap(),
         scope: BudgetScope::default(),
         per: None,

@@ -287,3 +287,67 @@ async fn a_call_found_open_after_a_crash_costs_its_hold() {
     drop(records);
     drop(Arc::new(admitted));
 }
+
+/// Why: a client that takes a call back while its admission is being written was charged all that was held for it,
+/// though nothing was sent.
+#[tokio::test]
+async fn a_call_taken_back_while_its_admission_is_written_costs_nothing_but_itself() {
+    let world = world().await;
+    // The slices come first, so that the next call has everything in hand.
+    end(&world.admit().await.unwrap(), CallOutcome::Success, &output(3)).await;
+    settled(&world, 3, 3, 1).await;
+    world.hold_disk();
+    {
+        let mut admitting = std::pin::pin!(world.admit());
+        loop {
+            tokio::select! {
+                biased;
+                admitted = &mut admitting => panic!("admitted without a disk: {}", admitted.is_ok()),
+                () = tokio::task::yield_now() => {}
+            }
+            if world.waiting_for_disk() > 0 {
+                break;
+            }
+        }
+    }
+    world.release_disk();
+    settled(&world, 3, 3, 2).await;
+}
+
+#[tokio::test]
+async fn a_call_taken_back_in_line_holds_nothing() {
+    let world = World::new(|state| {
+        grant(state, "a", Constraints::default());
+        budget(state, "few", Measure::Calls, 1, true);
+    })
+    .await;
+    let first = world.admit().await.unwrap();
+    {
+        let mut waiting = std::pin::pin!(world.admit());
+        tokio::select! {
+            admitted = &mut waiting => panic!("admitted past the limit: {}", admitted.is_ok()),
+            () = world.until("it waits", |state| !state.ledger.waiters.is_empty()) => {}
+        }
+    }
+    end(&first, CallOutcome::Success, &Used::default()).await;
+    world.until("it is posted", |_| world.posted()["budget/few"] == (1, 0)).await;
+    tokio::time::timeout(std::time::Duration::from_secs(30), async {
+        while !world.enforcer.held().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn while_the_disk_is_low_neither_calls_nor_sessions_are_let_in() {
+    let world = world().await;
+    world.enforcer.set_disk_low(true);
+    assert!(matches!(world.admit().await, Err(refused) if refused.reason == Reason::DiskLow));
+    let session = world.enforcer.permit_session(&World::facts()).await;
+    assert!(matches!(session, Err(refused) if refused.reason == Reason::DiskLow));
+    world.enforcer.set_disk_low(false);
+    end(&world.admit().await.unwrap(), CallOutcome::Success, &output(3)).await;
+    settled(&world, 3, 3, 1).await;
+}

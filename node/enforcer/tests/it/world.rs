@@ -113,7 +113,7 @@ impl ClusterPort for Cluster {
 
 /// In memory, and there for the next life.
 #[derive(Default)]
-pub struct Journal(Mutex<JournalCopy>);
+pub struct Journal(Mutex<JournalCopy>, Mutex<Option<Vec<Flushed>>>);
 
 /// The last position given, and what is there.
 pub type JournalCopy = (u64, BTreeMap<u64, Bytes>);
@@ -125,7 +125,10 @@ impl JournalPort for Journal {
         let position = inner.0;
         inner.1.insert(position, record);
         drop(inner);
-        flushed(true);
+        match self.1.lock().unwrap().as_mut() {
+            Some(waiting) => waiting.push(flushed),
+            None => flushed(true),
+        }
         Some(position)
     }
 
@@ -188,6 +191,21 @@ impl World {
         };
         let (enforcer, running) = start(&parts).await;
         Self { cluster, enforcer, parts, journal, running }
+    }
+
+    /// From now on nothing reaches the disk.
+    pub fn hold_disk(&self) {
+        *self.journal.1.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// How many records wait for the disk.
+    pub fn waiting_for_disk(&self) -> usize {
+        self.journal.1.lock().unwrap().as_ref().map_or(0, Vec::len)
+    }
+
+    pub fn release_disk(&self) {
+        let waiting = self.journal.1.lock().unwrap().take();
+        waiting.into_iter().flatten().for_each(|flushed| flushed(true));
     }
 
     pub fn copy_journal(&self) -> JournalCopy {

@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::cluster::eventually;
 use crate::faults::world::World;
+use crate::faults::writer::Writer;
 use crate::mcp::{Client, Receipt};
 
 /// Leaves the processors to the nodes: the faults are the point here, not throughput.
@@ -16,7 +17,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PAUSE_BROKEN: Duration = Duration::from_millis(50);
 
 /// What a node without a quorum may say: that its state is too old, or that an admission was not recorded in time.
-pub const CUT_OFF: [&str; 2] = ["stale", "audit_unavailable"];
+/// And that what it was lent of the budget is spent.
+pub const CUT_OFF: [&str; 3] = ["stale", "audit_unavailable", "budget_unavailable"];
 
 pub struct Told {
     pub node: usize,
@@ -35,10 +37,11 @@ struct Shared {
 pub struct Load {
     shared: Rc<Shared>,
     clients: JoinSet<()>,
+    writer: Writer,
 }
 
 impl Load {
-    /// `clients` on each node, each with a session of its own. To be called within a `LocalSet`.
+    /// `clients` on each node, each with a session of its own, and an operator who writes. To be called within a `LocalSet`.
     pub async fn start(world: &World, key: &str, clients: usize) -> Self {
         let shared = Rc::new(Shared::default());
         let mut tasks = JoinSet::new();
@@ -48,7 +51,7 @@ impl Load {
                 tasks.spawn_local(keep_calling(shared.clone(), client, node, format!("{node}/{number}")));
             }
         }
-        let load = Self { shared, clients: tasks };
+        let load = Self { shared, clients: tasks, writer: Writer::start(world) };
         let began = Instant::now();
         for node in 1..=3 {
             load.sealed(node, began, 10).await;
@@ -77,6 +80,7 @@ impl Load {
         while let Some(ended) = self.clients.join_next().await {
             ended.unwrap();
         }
+        self.writer.end().await;
         self.shared.told.take()
     }
 }

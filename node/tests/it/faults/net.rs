@@ -69,6 +69,11 @@ impl Net {
         format!("10.77.{}.{number}", self.subnet)
     }
 
+    /// Of the callers, and of whatever stands between the nodes.
+    pub fn hub_address(&self) -> String {
+        format!("10.77.{}.254", self.subnet)
+    }
+
     /// Moves this thread, and whatever it starts from now on, to the callers' namespace.
     pub fn enter(&self) {
         let space = File::open(Path::new(NAMESPACES).join(self.namespace(HUB))).unwrap();
@@ -94,6 +99,17 @@ impl Net {
             chains += &format!("chain out {{ {OUTPUT} ip daddr {{ {peers} }} drop; }}\n");
         }
         self.rules(number, &chains);
+    }
+
+    /// Takes away the packets from one node to another, and no others.
+    pub fn cut_way(&self, from: usize, to: usize) {
+        self.rules(to, &format!("chain in {{ {INPUT} ip saddr {} drop; }}\n", self.address(from)));
+    }
+
+    /// Takes the packets between two nodes away, both ways; a third one hears both.
+    pub fn cut_pair(&self, one: usize, other: usize) {
+        self.cut_way(one, other);
+        self.cut_way(other, one);
     }
 
     /// Has every node lose this share of the packets that come to it over the network.

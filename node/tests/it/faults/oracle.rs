@@ -1,16 +1,67 @@
-//! P3, P6: whatever happened on the way, the nodes end with one chain that holds every receipt once.
+//! P1, P3, P6, P8: whatever happened on the way, the nodes end with one chain that holds every receipt once, with every
+//! write that was acknowledged, and with a ledger that counts just the calls in the chain.
+
+use std::collections::BTreeSet;
 
 use crate::audit::Export;
+use crate::cluster::eventually;
 use crate::faults::load::{Told, receipts};
-use crate::faults::world::{NODES, World};
+use crate::faults::world::{BUDGET, NODES, TENANT, World};
+use crate::ledger::Account;
 
 /// To be asked when all faults have ended and the callers, too.
 pub async fn agree(world: &World, told: &[Told]) {
     let receipts = receipts(told);
     assert!(!receipts.is_empty());
-    for export in exports(world).await {
-        export.holds(&receipts);
+    // Ends follow their answers.
+    let (mut posted, mut all) = (0, Vec::new());
+    eventually("the ledger counts just the calls in the chain", async || {
+        posted = settled(world).await;
+        all = exports(world).await;
+        // INVARIANT: P1 (nothing is spent twice or forgotten, whoever died meanwhile)
+        all.iter().all(|export| charged(export) == posted)
+    })
+    .await;
+    all.iter().for_each(|export| export.holds(&receipts));
+    // INVARIANT: P6, P8
+    let written = world.written.borrow().clone();
+    for number in 1..=NODES {
+        let listed = world.ctl(number, &["principal", "list", "--tenant", TENANT]).await.to_string();
+        for name in &written {
+            assert!(listed.contains(&format!("\"{name}\"")), "node {number} lost the acknowledged {name}");
+            let recorded = all[number - 1].events.iter().filter(|line| {
+                line["event"]["resource"]["id"] == name.as_str() && line["event"]["outcome"] == "success"
+            });
+            assert_eq!(recorded.count(), 1, "node {number}'s chain and {name}");
+        }
     }
+    eprintln!("{} receipts, {} writes and {posted} calls agree", receipts.len(), written.len());
+}
+
+/// What is posted to the budget of every call, once nothing of it is lent any more or is on its way.
+async fn settled(world: &World) -> usize {
+    let mut posted = BTreeSet::new();
+    eventually("every node tells of the same, and nothing is under way", async || {
+        posted.clear();
+        let mut open = 0;
+        for number in 1..=NODES {
+            let shown = world.try_ctl(number, &["budget", "show", BUDGET, "--tenant", TENANT]).await;
+            let Ok(shown) = shown else { return false };
+            posted.insert(Account::of(&shown).posted);
+            open += world.metric(number, "only1mcp_requests_in_flight").await.unwrap_or(1);
+        }
+        posted.len() == 1 && open == 0
+    })
+    .await;
+    posted.into_iter().next().unwrap()
+}
+
+/// Calls of the tenant that are charged in the chain.
+fn charged(export: &Export) -> usize {
+    let of_tenant = |line: &&serde_json::Value| line["event"]["tenant"] == TENANT;
+    let ends =
+        export.events.iter().filter(of_tenant).filter(|line| line["event"]["action"] == "call.complete");
+    ends.count() + export.unattributed(BUDGET)
 }
 
 /// Every node's chain, each verified, all of them one.
