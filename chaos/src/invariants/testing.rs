@@ -143,6 +143,7 @@ pub fn admission(amount: i128) -> Entry {
         observed_at: TimestampMs(0),
         holds: vec![Hold { account: key(), end: END, amount }],
         quote: None,
+        tags: Default::default(),
     }))])
 }
 

@@ -5,6 +5,7 @@ use only1mcp_proto::admin as pb;
 use pb::meter_source::Source;
 use serde_json::{Value, json};
 
+use super::parse::pair;
 use super::price::parse_model;
 use super::price_text::{count, meter, units};
 use super::session::Session;
@@ -80,6 +81,9 @@ pub(super) struct SetArgs {
     /// Where the answer names the model that served it.
     #[arg(long, value_name = "POINTER")]
     model_pointer: Option<String>,
+    /// KEY=VALUE in the cost records of these calls. May be repeated.
+    #[arg(long, value_parser = pair)]
+    tag: Vec<(String, String)>,
     #[arg(long, default_value = "")]
     tenant: String,
     #[command(flatten)]
@@ -142,6 +146,7 @@ async fn set(session: &Session, args: SetArgs) -> anyhow::Result<()> {
         total_pointer: args.total,
         usage: args.usage,
         bounds: args.bound,
+        tags: args.tag.into_iter().collect(),
     };
     let request = pb::PutMeteringRequest { options: args.write.options(), metering: Some(metering) };
     let send = || async { session.prices().put_metering(request.clone()).await };
@@ -200,6 +205,7 @@ fn shown(record: &pb::MeteringRecord) -> Value {
         "usage": usage.collect::<Vec<_>>(),
         "bounds_text": bounds_text.collect::<Vec<_>>().join("\n"),
         "bounds": bounds,
+        "tags": metering.tags,
         "revision": record.revision,
     })
 }

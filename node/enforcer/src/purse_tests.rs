@@ -178,6 +178,7 @@ fn allow(state: &mut State, max: u64) {
         seal_mode: SealMode::Sealed,
         tool_seal_modes: BTreeMap::new(),
         shared_upstreams: None,
+        cost_tags: Default::default(),
         constraints: Constraints::default(),
     };
     state.tenants.insert(tenant(), Versioned { revision: 1, value });

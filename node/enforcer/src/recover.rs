@@ -325,6 +325,7 @@ mod tests {
             metering: None,
             lines: Vec::new(),
             discounts: Vec::new(),
+            tags: only1mcp_domain::model::Tags::new(),
             held: only1mcp_domain::money::PicoUsd(i128::MAX),
             at_hold: true,
             month: TimestampMs(u64::MAX),

@@ -37,6 +37,7 @@ mod members;
 mod peers;
 mod permits;
 mod policy;
+mod quotas;
 mod recall;
 mod sessions;
 mod tour;

@@ -184,6 +184,7 @@ impl From<&Admission> for log::Admission {
             tenant: admission.tenant.written(),
             holds: admission.holds.iter().map(Into::into).collect(),
             quote: admission.quote.as_deref().map(Into::into),
+            tags: admission.tags.clone(),
         }
     }
 }
@@ -208,6 +209,7 @@ impl TryFrom<log::Admission> for Admission {
             observed_at: TimestampMs(wire.observed_at_ms),
             holds: wire.holds.into_iter().map(TryInto::try_into).collect::<Decoded<_>>()?,
             quote: wire.quote.map(TryInto::try_into).transpose()?.map(Box::new),
+            tags: wire.tags,
         })
     }
 }

@@ -20,6 +20,7 @@ fn metering() -> Metering {
         provider: "maker".to_owned(),
         model: "m1".to_owned(),
         model_pointer: Some("/_meta/usage/model".to_owned()),
+        tags: Default::default(),
         total_pointer: None,
         usage: vec![
             (Meter::Output, UsageSource::Pointer("/_meta/usage/out".to_owned())),

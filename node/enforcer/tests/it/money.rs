@@ -48,6 +48,7 @@ fn metering(state: &mut State, bound: Option<u64>) {
             provider: "maker".to_owned(),
             model: "m1".to_owned(),
             model_pointer: None,
+            tags: Default::default(),
             total_pointer: None,
             usage: vec![(Meter::Output, UsageSource::Pointer("/out".to_owned()))],
             bounds,

@@ -79,4 +79,6 @@ reasons! {
     AccountsExhausted = 41, "accounts_exhausted", "ask an administrator to narrow the limits that count for each tool, principal or project";
     /// As many MCP sessions are open as may be. Not `concurrency_exceeded`: what has to end is a session, not a call.
     ConnectionsExceeded = 42, "connections_exceeded", "retry when another MCP session has ended, close one that is not needed, or ask for a higher limit";
+    /// The input of the call is longer than its tenant allows, by the gateway's own count.
+    ContextExceeded = 50, "context_exceeded", "send less input, or ask the operators for a higher max_context_size";
 }
