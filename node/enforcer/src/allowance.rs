@@ -41,6 +41,12 @@ impl Held {
         (self.priced.taken(&used.amounts).charges(&self.touched), self.priced.cost(admission, used))
     }
 
+    /// Where the call counts and holds nothing: what a restart posts where nobody knows how it ended.
+    pub(crate) fn counts(&self) -> Vec<Hold> {
+        let soft = self.touched.iter().filter(|touched| !touched.hard && touched.hold.amount > 0);
+        soft.map(|touched| touched.hold.clone()).filter(|hold| !hold.account.limit.is_standing()).collect()
+    }
+
     /// The call ended: gives its permits back. Returns the records that have to go out.
     pub(crate) fn end(&mut self, newest: impl FnOnce() -> Arc<State>) -> Vec<Record> {
         let permits = std::mem::take(&mut self.permits);

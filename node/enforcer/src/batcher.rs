@@ -601,7 +601,7 @@ pub(crate) fn approximate_bytes(record: &Record) -> usize {
                 caller(&a.caller)
                     + a.item.len()
                     + a.role_path.len() * limits::NAME_BYTES_MAX
-                    + a.holds.len() * ACCOUNT_BYTES
+                    + (a.holds.len() + a.counts.len()) * ACCOUNT_BYTES
                     + a.quote.as_deref().map_or(0, quote_bytes)
                     + tags_bytes(&a.tags)
             }

@@ -231,6 +231,7 @@ impl Enforcer {
         };
         let mut admission = self.admission(call, facts, kind, item, upstream, argument_digest, &evidence);
         admission.holds.clone_from(&held.holds);
+        admission.counts = held.counts();
         admission.quote.clone_from(&held.priced.quote);
         admission.tags.clone_from(&held.priced.tags);
         let record = Record::Admission(Box::new(admission.clone()));
@@ -274,6 +275,7 @@ impl Enforcer {
             observed_at: self.now(),
             holds: Vec::new(),
             quote: None,
+            counts: Vec::new(),
             tags: Tags::new(),
         }
     }

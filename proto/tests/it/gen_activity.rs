@@ -58,6 +58,7 @@ impl Gen {
             observed_at: self.time(),
             holds: Vec::new(),
             quote: None,
+            counts: Vec::new(),
             tags: Tags::new(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use only1mcp_domain::activity::{AuditRead, AuditReadKind, Completion, Record};
+use only1mcp_domain::activity::{AuditRead, AuditReadKind, Completion, Hold, Record};
 use only1mcp_domain::command::{Command, CorrectCost};
 use only1mcp_domain::cost::{Cost, CostPlace, CostRecord, PricedLine};
 use only1mcp_domain::ids::AuditIndex;
@@ -67,6 +67,7 @@ impl Gen {
 
     pub fn tagged_records(&mut self) -> Vec<Record> {
         let mut admission = self.admission();
+        admission.counts = self.list(|g| Hold { account: g.account_key(), end: g.time(), amount: g.money() });
         (admission.tags, admission.quote) = (self.tags(), Some(Box::new(self.quote())));
         let completion = Completion { cost: Some(self.tagged_cost()), ..self.completion() };
         let read = |g: &mut Self, kind| Record::AuditRead(Box::new(AuditRead { kind, ..g.audit_read() }));

@@ -116,6 +116,8 @@ pub struct Admission {
     pub holds: Vec<Hold>,
     /// Its price, fixed before it is sent; where it has one.
     pub quote: Option<Box<Quote>>,
+    /// What it counts on without holding anything: accounts with a soft limit, and the most it may count there.
+    pub counts: Vec<Hold>,
     /// Of its cost record; none where it has no price.
     pub tags: Tags,
 }

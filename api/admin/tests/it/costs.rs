@@ -185,7 +185,7 @@ async fn whoever_reads_costs_is_told_of_first() {
     let text = str::to_owned;
     let reported = format!("from_ms={START} to_ms={NOW_MS} by=tag tag=team");
     let expected = [
-        (AuditReadKind::CostReport, text("developer"), text("acme"), false, reported, 7),
+        (AuditReadKind::CostReport, text("developer"), text("acme"), false, reported, 6),
         (
             AuditReadKind::CostExport,
             text("admin"),

@@ -97,6 +97,8 @@ async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
     };
     let sent = Sent::default();
     let end = tokio::select! {
+        // Where its session is closed, its connection is too: that is not the upstream's failure.
+        biased;
         ended = call.flight.ended() => End::Stopped(ended),
         end = timeout_at(until, dispatch(inner, call, &upstream, &admitted, epoch, &sent)) => {
             end.unwrap_or(End::TimedOut)

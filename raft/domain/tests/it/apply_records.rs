@@ -274,6 +274,7 @@ pub fn admission(revision: Revision) -> Admission {
         observed_at: TimestampMs(START_MS),
         holds: vec![],
         quote: None,
+        counts: Vec::new(),
         tags: Default::default(),
     }
 }
