@@ -130,6 +130,7 @@ fn tenant(id: &TenantId, mode: SealMode) -> Tenant {
         seal_mode: mode,
         tool_seal_modes: BTreeMap::new(),
         shared_upstreams: None,
+        cost_tags: Default::default(),
         constraints: Constraints::default(),
     }
 }

@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::NodeConfig;
 use crate::serve::control::{ControlAnswer, ControlRequest};
-use crate::{audit_file, ctl, demo, dev, doctor, pki, print, serve};
+use crate::{audit_file, confine, ctl, demo, dev, doctor, pki, print, serve};
 
 /// A clustered gateway for MCP: it knows who calls, decides by role down to the single tool, and records every call in
 /// a replicated hash chain.
@@ -42,6 +42,9 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Run the demo MCP server that `dev` puts behind the gateway.
     Demo(DemoCommand),
+    /// Become a program, within bounds.
+    #[command(hide = true)]
+    Confine(confine::ConfineArgs),
     /// Print the completion script of a shell.
     Completions {
         /// bash, zsh, fish, elvish or powershell.
@@ -87,6 +90,10 @@ struct InitArgs {
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before there are other threads.
+    if let Command::Confine(args) = &cli.command {
+        return confine::run(args);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return print::failure(&anyhow::anyhow!("no runtime: {error}")),
@@ -126,6 +133,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             };
             demo::run(args.demo, ended).await.map(|()| ExitCode::SUCCESS)
         }
+        Command::Confine(args) => Ok(confine::run(&args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "only1mcp", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

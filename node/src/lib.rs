@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod config;
+mod confine;
 pub mod dev;
 pub mod doctor;
 mod print;

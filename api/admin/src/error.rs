@@ -179,7 +179,7 @@ fn rejection_code(rejection: &Rejection) -> Code {
         Rejection::RevisionMismatch { .. } => Code::Aborted,
         Rejection::Forbidden { .. } | Rejection::Escalation { .. } => Code::PermissionDenied,
         Rejection::Invalid { .. } | Rejection::Cycle { .. } => Code::InvalidArgument,
-        Rejection::LimitReached { .. } => Code::ResourceExhausted,
+        Rejection::LimitReached { .. } | Rejection::QuotaExceeded { .. } => Code::ResourceExhausted,
         Rejection::NotFormed {}
         | Rejection::AlreadyFormed {}
         | Rejection::InUse { .. }

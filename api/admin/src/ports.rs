@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use only1mcp_domain::activity::{AuditRead, Caller};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::Entry;
+pub use only1mcp_domain::cost::CostPlace;
 use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::decide::{CompiledPolicy, Reason};
 use only1mcp_domain::ids::{
@@ -126,28 +127,6 @@ pub struct MemberObservation {
     pub disk_free_bytes: Option<u64>,
     pub clock_offset_ms: Option<i64>,
     pub reachable: Option<bool>,
-}
-
-/// Where a cost record stands among those of its tenant.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct CostPlace {
-    pub at: TimestampMs,
-    pub index: AuditIndex,
-    pub part: u32,
-}
-
-impl CostPlace {
-    pub fn of(record: &CostRecord) -> Self {
-        Self { at: record.log_time, index: record.audit_index, part: record.part }
-    }
-
-    /// The least place behind this one.
-    pub fn following(self) -> Self {
-        match self.part.checked_add(1) {
-            Some(part) => Self { part, ..self },
-            None => Self { index: AuditIndex(self.index.0.saturating_add(1)), part: 0, ..self },
-        }
-    }
 }
 
 /// What came back from a node, and is applied.

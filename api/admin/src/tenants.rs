@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use only1mcp_domain::State;
 use only1mcp_domain::command::Command;
 use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::model::{ResourceQuotas, Tenant, TenantStatus, TenantTier};
@@ -20,11 +21,12 @@ use crate::wire;
 
 pub(crate) struct TenantsService(pub(crate) Arc<Core>);
 
-fn shown(record: &Versioned<Tenant>) -> pb::TenantRecord {
+fn shown(state: &State, record: &Versioned<Tenant>) -> pb::TenantRecord {
     pb::TenantRecord {
         tenant: Some((&record.value).into()),
         revision: record.revision,
         not_enforced: not_enforced::tenant(&record.value),
+        storage_bytes: state.storage_bytes(&record.value.id),
     }
 }
 
@@ -79,7 +81,7 @@ impl Tenants for TenantsService {
         let record =
             view.state.tenants.get(&tenant).ok_or_else(|| AdminError::not_found("tenant", &tenant))?;
         let read = self.0.read_info(&view);
-        Ok(Response::new(pb::GetTenantResponse { read, record: Some(shown(record)) }))
+        Ok(Response::new(pb::GetTenantResponse { read, record: Some(shown(&view.state, record)) }))
     }
 
     async fn list_tenants(
@@ -97,7 +99,7 @@ impl Tenants for TenantsService {
         let tenants = &list.view.state.tenants;
         let (rows, next_page_token) =
             list.take(&core.pins, tenants, start, |_| true, |_| true, ToString::to_string);
-        let records = rows.into_iter().map(shown).collect();
+        let records = rows.into_iter().map(|record| shown(&list.view.state, record)).collect();
         let read = core.read_info(&list.view);
         Ok(Response::new(pb::ListTenantsResponse { read, records, next_page_token }))
     }

@@ -62,13 +62,18 @@ impl Inner {
         let (config, tasks) = (Arc::new(config), TaskTracker::new());
         let client = HttpClient::new(ms(config.connect_ms_max), &config.upstream_authorities);
         Arc::new(Self {
-            enforcement,
             homes,
             metrics: Metrics::default(),
             sessions: Sessions::default(),
             flights: Flights::default(),
             upstreams: Mutex::default(),
-            parts: Parts { client, config: config.clone(), tasks: tasks.clone() },
+            parts: Parts {
+                client,
+                config: config.clone(),
+                enforcement: enforcement.clone(),
+                tasks: tasks.clone(),
+            },
+            enforcement,
             config,
             calls: TaskTracker::new(),
             tasks,

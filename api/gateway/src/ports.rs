@@ -1,6 +1,7 @@
 //! What the gateway needs of the rest of the node. Implemented by `node/`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use only1mcp_domain::ids::{
     UpstreamId,
 };
 use only1mcp_domain::ledger::AccountKey;
-use only1mcp_domain::model::{SealMode, Upstream};
+use only1mcp_domain::model::{SealMode, Tags, Upstream};
 use only1mcp_domain::price::{Amounts, Metering};
 use only1mcp_domain::time::TimestampMs;
 
@@ -48,6 +49,10 @@ pub struct CallRequest {
     pub upstream: UpstreamId,
     /// SHA3-256 of the arguments' bytes as received.
     pub argument_digest: Digest,
+    /// What the call says of itself, in `_meta["only1mcp/tags"]`; counts as far as its tenant allows.
+    pub tags: Tags,
+    /// Of the arguments, as they came.
+    pub input_bytes: u64,
     /// The caller waits no longer than this.
     pub deadline: tokio::time::Instant,
 }
@@ -134,6 +139,15 @@ pub enum Revocation {
     Draining,
 }
 
+/// Bounds of one process, and the program that sets them: started as `program confine [bounds] -- command args`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Confinement {
+    pub program: PathBuf,
+    pub memory_mib: Option<u64>,
+    /// How many processors it may run on.
+    pub cpus: Option<u64>,
+}
+
 /// The node's local enforcement, as the gateway sees it.
 pub trait Enforcement: Send + Sync + 'static {
     fn node(&self) -> NodeId;
@@ -149,6 +163,12 @@ pub trait Enforcement: Send + Sync + 'static {
 
     /// Waits for freshness, decides, journals the admission and starts its commit; or records the refusal.
     fn admit(&self, request: CallRequest) -> BoxFuture<'_, Result<Arc<dyn AdmittedCall>, Refused>>;
+
+    /// Resolves when so many bytes of a call in `tenant` may go on, by its bandwidth. May be dropped at any time.
+    fn pace<'a>(&'a self, tenant: &'a TenantId, bytes: u64) -> BoxFuture<'a, ()>;
+
+    /// What the processes of the tenant's own upstreams are bounded by.
+    fn confinement(&self, tenant: &TenantId) -> Option<Confinement>;
 
     /// Records a refusal that the gateway found by itself (no such upstream, no room, node draining); resolves once the
     /// record is on this node's disk, where it can get there.

@@ -92,7 +92,9 @@ fn posts(step: &Step<'_>, key: &AccountKey, before: &Account, after: &Account) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::testing::{NODE, account, batch, charge, force_close, give_back, step, tick};
+    use crate::invariants::testing::{
+        NODE, account, batch, charge, force_close, give_back, permit_step, reopen, step, tick,
+    };
 
     #[test]
     fn a_grant_that_ends_by_time_is_found() {
@@ -107,6 +109,19 @@ mod tests {
         assert!(step(&spent, 20, &account(20, 4, 10), &account(20, 5, 9), check).is_ok());
         assert!(step(&spent, 20, &account(20, 4, 10), &account(20, 4, 9), check).is_err());
         assert!(step(&spent, 20, &account(20, 4, 10), &account(20, 6, 8), check).is_err());
+    }
+
+    #[test]
+    fn permits_that_end_without_their_process_or_are_used_up_are_found() {
+        let permits = |outstanding| account(20, 0, outstanding);
+        assert!(permit_step(&reopen(NODE), &permits(3), &permits(0), check).is_ok());
+        assert!(permit_step(&tick(), &permits(3), &permits(0), check).is_err(), "by time");
+        assert!(permit_step(&reopen(NodeId(2)), &permits(3), &permits(0), check).is_err(), "another's");
+        assert!(permit_step(&force_close(NODE), &permits(3), &permits(0), check).is_ok());
+        assert!(permit_step(&reopen(NODE), &permits(3), &account(20, 3, 0), check).is_err(), "as if spent");
+        assert!(permit_step(&tick(), &permits(3), &permits(3), check).is_ok());
+        // What is not a permit does not end with a process.
+        assert!(step(&reopen(NODE), 20, &account(20, 4, 10), &account(20, 4, 0), check).is_err());
     }
 
     #[test]

@@ -58,6 +58,24 @@ fn state(limit: i128, account: &Account) -> State {
     state
 }
 
+/// As `step`, of permits: a limit on calls at once.
+pub fn permit_step(
+    entry: &Entry,
+    before: &Account,
+    after: &Account,
+    check: impl FnOnce(&Step<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    let of = |account: &Account| {
+        let mut state = state(20, account);
+        let key = AccountKey { limit: LimitId::QuotaConcurrency, ..key() };
+        state.ledger.accounts = [(key, account.clone())].into_iter().collect();
+        state
+    };
+    let outcome = Outcome::Done { log_index: 0 };
+    let applied = Applied { outcome: Ok(outcome), effects: Vec::new(), rows: Vec::new(), audit: Vec::new() };
+    check(&Step { index: 1, entry, applied: &applied, before: &of(before), after: &of(after) })
+}
+
 /// One entry under a limit of `limit`, from an account to an account.
 pub fn step(
     entry: &Entry,
@@ -81,6 +99,10 @@ fn entry(command: Command) -> Entry {
 
 pub fn tick() -> Entry {
     entry(Command::Tick { node: NODE })
+}
+
+pub fn reopen(node: NodeId) -> Entry {
+    entry(Command::OpenIncarnation { node })
 }
 
 pub fn force_close(node: NodeId) -> Entry {
@@ -147,6 +169,8 @@ pub fn admission(amount: i128) -> Entry {
         observed_at: TimestampMs(0),
         holds: vec![Hold { account: key(), end: END, amount }],
         quote: None,
+        counts: Vec::new(),
+        tags: Default::default(),
     }))])
 }
 

@@ -178,6 +178,8 @@ impl Front {
             mfa: false,
             user_agent: "sim".to_owned(),
             request_id: String::new(),
+            tags: std::collections::BTreeMap::new(),
+            input_bytes: 0,
         })
     }
 

@@ -76,6 +76,8 @@ impl Append {
             mfa: true,
             user_agent: String::from_utf8(value).map_err(|_| Status::invalid_argument("not text"))?,
             request_id: String::new(),
+            tags: Default::default(),
+            input_bytes: 0,
         };
         let refused = |refused: Refused| Status::failed_precondition(refused.message);
         let until = Instant::now() + ADMIT_WITHIN;

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::accounts::{self, ForceCloseArgs, ShowArgs};
 use super::parse;
 use super::recall::{self, RecallArgs};
+use super::record::{Named, OfTenant, PAGE, Removal};
 use super::session::Session;
-use super::write::{ConditionalArgs, WriteArgs};
+use super::write::ConditionalArgs;
 
 const SET_EXAMPLE: &str = "Examples:
   A month's budget for all calls, by Berlin's calendar:
@@ -39,22 +40,13 @@ pub(super) enum Command {
     Set(Box<SetArgs>),
     /// Budgets of the tenant.
     #[command(after_help = LIST_EXAMPLE)]
-    List {
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    List(OfTenant),
     /// What is used of budgets and of every other limit that counts: a row for each account.
     #[command(after_help = SHOW_EXAMPLE)]
     Show(ShowArgs),
     /// Lifts a budget; what was used stays to be read.
     #[command(after_help = DELETE_EXAMPLE)]
-    Delete {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-        #[command(flatten)]
-        write: WriteArgs,
-    },
+    Delete(Removal),
     /// Has nodes give back what they hold and no call needs, so that it is lent elsewhere. It comes back by itself where
     /// a call waits for it.
     #[command(after_help = recall::EXAMPLE)]
@@ -136,13 +128,12 @@ pub(super) struct SetArgs {
 pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Set(args) => set(session, *args).await,
-        Command::List { tenant } => list(session, tenant).await,
+        Command::List(OfTenant { tenant }) => list(session, tenant).await,
         Command::Show(args) => accounts::show(session, args).await,
-        Command::Delete { id, tenant, write } => {
+        Command::Delete(Removal { of: Named { id, tenant }, write }) => {
             let request = pb::DeleteBudgetRequest { options: write.options(), tenant, budget: id.clone() };
             let send = || async { session.budgets().delete_budget(request.clone()).await };
-            let result = session.send(send).await?.result;
-            session.written(&format!("budget {id} is deleted"), result, json!({"budget": id}))
+            session.write_record(("budget", &id), "deleted", send).await
         }
         Command::Recall(args) => recall::run(session, args).await,
         Command::ForceClose(args) => accounts::force_close(session, args).await,
@@ -153,8 +144,7 @@ async fn set(session: &Session, args: SetArgs) -> anyhow::Result<()> {
     let id = args.id.clone();
     let request = pb::PutBudgetRequest { options: args.write.options(), budget: Some(asked(args)) };
     let send = || async { session.budgets().put_budget(request.clone()).await };
-    let result = session.send(send).await?.result;
-    session.written(&format!("budget {id} is set"), result, json!({"budget": id}))
+    session.write_record(("budget", &id), "set", send).await
 }
 
 fn asked(args: SetArgs) -> pb::Budget {
@@ -198,19 +188,13 @@ fn asked(args: SetArgs) -> pb::Budget {
 }
 
 async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
-    let mut records = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    let records = session.pages(|page_token| async {
         let consistency = session.consistency();
         let request =
-            pb::ListBudgetsRequest { consistency, tenant: tenant.clone(), page_size: 500, page_token };
-        let page = session.budgets().list_budgets(request).await?.into_inner();
-        records.extend(page.records.iter().map(shown));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+            pb::ListBudgetsRequest { consistency, tenant: tenant.clone(), page_size: PAGE, page_token };
+        session.budgets().list_budgets(request).await
+    });
+    let records: Vec<Value> = records.await?.iter().map(shown).collect();
     let columns = [
         ("ID", "id"),
         ("AMOUNT", "allowed"),

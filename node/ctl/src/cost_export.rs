@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::cost_period::{Range, range, zone};
 use super::output::{Column, csv_head, csv_row};
+use super::parse::tags_text;
 use super::session::Session;
 use super::{audit, parse};
 
@@ -23,7 +24,7 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 The file takes its name only when it is complete: as many records, and as much money, as the server told of.";
 
-const COLUMNS: [Column; 20] = [
+const COLUMNS: [Column<'_>; 23] = [
     ("ID", "id"),
     ("TIME", "time"),
     ("KIND", "kind"),
@@ -32,6 +33,8 @@ const COLUMNS: [Column; 20] = [
     ("PRINCIPAL", "principal"),
     ("PROJECT", "project"),
     ("COST CENTER", "cost_center"),
+    ("TAGS", "tags_text"),
+    ("TYPE", "request_type"),
     ("TOOL", "tool"),
     ("UPSTREAM", "upstream"),
     ("PROVIDER", "provider"),
@@ -39,6 +42,7 @@ const COLUMNS: [Column; 20] = [
     ("UNITS", "units"),
     ("TOKENS", "token_usd"),
     ("COMPUTE", "compute_usd"),
+    ("STORAGE", "storage_usd"),
     ("NETWORK", "network_usd"),
     ("COST", "cost_usd"),
     ("AT HOLD", "at_hold"),
@@ -167,6 +171,9 @@ fn shown(record: &pb::CostRecord) -> Value {
         "principal": record.principal,
         "project": record.project,
         "cost_center": record.cost_center,
+        "tags": record.tags,
+        "tags_text": tags_text(&record.tags),
+        "request_type": record.request_type,
         "tool": record.tool,
         "upstream": record.upstream,
         "provider": record.provider,
@@ -178,6 +185,7 @@ fn shown(record: &pb::CostRecord) -> Value {
         "discounts": discounts.collect::<Vec<_>>(),
         "token_usd": record.token_cost,
         "compute_usd": record.compute_cost,
+        "storage_usd": record.storage_cost,
         "network_usd": record.network_cost,
         "cost_usd": record.cost,
         "held_usd": record.held,

@@ -23,6 +23,8 @@ pub(super) const EXAMPLE: &str = "Examples:
     only1mcp ctl cost report --by principal
   Last month by cost center, by Berlin's calendar, for a spreadsheet:
     only1mcp ctl cost report --by cost-center --period last-month --zone Europe/Berlin --output csv
+  By a tag (`ctl tenant update --cost-tag`, `--tag-from-attribute` and `--tag-from-call` say where tags come from):
+    only1mcp ctl cost report --by tag:team
   What a budget counted:
     only1mcp ctl cost report --by principal --charged-to budget/monthly
   Day by day:
@@ -43,13 +45,38 @@ pub(super) enum By {
     Kind,
     Day,
     Month,
+    RequestType,
+    /// Typed as `tag:KEY`.
+    #[value(skip)]
+    Tag,
+}
+
+/// A dimension as it is typed.
+#[derive(Clone, Debug)]
+struct Dim {
+    by: By,
+    /// Empty but for tags.
+    tag: String,
+}
+
+fn dimension(text: &str) -> Result<Dim, String> {
+    if let Some(tag) = text.strip_prefix("tag:") {
+        return Ok(Dim { by: By::Tag, tag: tag.to_owned() });
+    }
+    let by = By::from_str(text, false).map_err(|_| {
+        let known = By::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let known: Vec<String> = known.map(|value| value.get_name().to_owned()).collect();
+        format!("{text:?} is none of {}, tag:KEY", known.join(", "))
+    })?;
+    Ok(Dim { by, tag: String::new() })
 }
 
 #[derive(Args, Debug)]
 pub(super) struct ReportArgs {
-    /// What is summed up apart.
-    #[arg(long, value_enum, default_value_t = By::Principal, value_name = "DIM")]
-    by: By,
+    /// What is summed up apart: principal, project, tool, upstream, model, provider, cost-center, kind, day, month,
+    /// request-type, or tag:KEY.
+    #[arg(long, default_value = "principal", value_name = "DIM", value_parser = dimension)]
+    by: Dim,
     /// this-month, last-month, today, yesterday, this-year, 2026, 2026-11, 2026-11-03, or FROM..TO.
     #[arg(long, default_value = "this-month")]
     period: String,
@@ -82,6 +109,8 @@ impl By {
             Self::Kind => Wire::Kind,
             Self::Day => Wire::Day,
             Self::Month => Wire::Month,
+            Self::RequestType => Wire::RequestType,
+            Self::Tag => Wire::Tag,
         }
     }
 
@@ -97,6 +126,8 @@ impl By {
             Self::Kind => "KIND",
             Self::Day => "DAY",
             Self::Month => "MONTH",
+            Self::RequestType => "REQUEST TYPE",
+            Self::Tag => "TAG",
         }
     }
 
@@ -112,6 +143,20 @@ impl By {
             || key.to_owned(),
             |at| at.to_zoned_datetime(zone.clone()).strftime(format).to_string(),
         )
+    }
+}
+
+impl Dim {
+    fn text(&self) -> String {
+        let plain = || self.by.to_possible_value().map(|value| value.get_name().to_owned());
+        plain().unwrap_or_else(|| format!("tag:{}", self.tag))
+    }
+
+    fn heading(&self) -> String {
+        match self.by {
+            By::Tag => format!("TAG {}", self.tag.to_uppercase()),
+            by => by.heading().to_owned(),
+        }
     }
 }
 
@@ -131,7 +176,8 @@ pub(super) async fn run(session: &Session, args: ReportArgs) -> anyhow::Result<(
         tenant: args.tenant.clone(),
         from_ms,
         to_ms,
-        by: args.by.wire().into(),
+        by: args.by.by.wire().into(),
+        tag: args.by.tag.clone(),
         zone: args.zone.clone(),
         groups_max: args.groups,
         limit: args.charged_to.clone(),
@@ -141,7 +187,7 @@ pub(super) async fn run(session: &Session, args: ReportArgs) -> anyhow::Result<(
     let report = session.costs().report_costs(request).await?.into_inner();
     let mut rows = Vec::new();
     for group in &report.groups {
-        rows.push(row(args.by.name(&group.key, &zone), group)?);
+        rows.push(row(args.by.by.name(&group.key, &zone), group)?);
     }
     if let Some(rest) = &report.rest {
         rows.push(row(format!("{} others", count(report.rest_groups)), rest)?);
@@ -150,11 +196,11 @@ pub(super) async fn run(session: &Session, args: ReportArgs) -> anyhow::Result<(
     if session.printer.is_table() {
         table(session, &args, &report, rows, total)
     } else if session.printer.is_csv() {
-        csv(session, args.by, rows)
+        csv(session, &args.by, rows)
     } else {
         let record = json!({
             "tenant": args.tenant,
-            "by": args.by.to_possible_value().map(|value| value.get_name().to_owned()),
+            "by": args.by.text(),
             "from": parse::time_text(from_ms),
             "to": parse::time_text(to_ms),
             "zone": args.zone,
@@ -209,8 +255,9 @@ fn table(
         value
     });
     let records = records.collect();
+    let heading = args.by.heading();
     let columns = [
-        (args.by.heading(), "name"),
+        (heading.as_str(), "name"),
         ("COST USD", "cost"),
         ("SHARE", "share"),
         ("RECORDS", "records"),
@@ -235,9 +282,10 @@ fn share_shown(share: u16, drawn: bool) -> String {
 }
 
 /// Exact amounts, a column for each group's sums; the total is left to the spreadsheet.
-fn csv(session: &Session, by: By, rows: Vec<Row>) -> anyhow::Result<()> {
+fn csv(session: &Session, by: &Dim, rows: Vec<Row>) -> anyhow::Result<()> {
+    let heading = by.heading();
     let columns = [
-        (by.heading(), "name"),
+        (heading.as_str(), "name"),
         ("COST", "cost_usd"),
         ("CORRECTED", "corrected_usd"),
         ("RECORDS", "records"),
@@ -249,6 +297,16 @@ fn csv(session: &Session, by: By, rows: Vec<Row>) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dimensions_read_as_they_are_told() {
+        for text in ["principal", "cost-center", "request-type", "tag:team"] {
+            assert_eq!(dimension(text).unwrap().text(), text);
+        }
+        assert_eq!(dimension("tag:team").unwrap().heading(), "TAG TEAM");
+        assert_eq!(dimension("cost-center").unwrap().heading(), "COST CENTER");
+        assert!(dimension("tag").is_err() && dimension("salary").unwrap_err().ends_with("tag:KEY"));
+    }
 
     #[test]
     fn days_and_months_are_named_by_their_zone() {

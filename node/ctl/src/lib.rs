@@ -32,6 +32,7 @@ mod price_text;
 mod principal;
 mod quotas;
 mod recall;
+mod record;
 mod restriction;
 mod role;
 mod session;

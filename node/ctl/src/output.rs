@@ -21,7 +21,7 @@ pub(super) struct Printer {
 }
 
 /// A column: its heading, and the field it shows.
-pub(super) type Column = (&'static str, &'static str);
+pub(super) type Column<'a> = (&'a str, &'static str);
 
 impl Printer {
     pub(super) fn new(output: Output) -> Self {
@@ -37,7 +37,7 @@ impl Printer {
     }
 
     /// Many records: a line each, or an array.
-    pub(super) fn list(&self, columns: &[Column], records: Vec<Value>) -> anyhow::Result<()> {
+    pub(super) fn list(&self, columns: &[Column<'_>], records: Vec<Value>) -> anyhow::Result<()> {
         if self.is_csv() {
             let rows = records.iter().map(|record| csv_row(columns, record));
             return line(&std::iter::once(csv_head(columns)).chain(rows).collect::<Vec<_>>().join("\n"));
@@ -117,12 +117,12 @@ pub(super) fn line(text: &str) -> anyhow::Result<()> {
 }
 
 /// Source: RFC 4180, but for line ends, which are those of every other output.
-pub(super) fn csv_head(columns: &[Column]) -> String {
+pub(super) fn csv_head(columns: &[Column<'_>]) -> String {
     columns.iter().map(|(_, field)| csv_text(field)).collect::<Vec<_>>().join(",")
 }
 
-pub(super) fn csv_row(columns: &[Column], record: &Value) -> String {
-    let cell = |(_, field): &Column| match record.get(*field) {
+pub(super) fn csv_row(columns: &[Column<'_>], record: &Value) -> String {
+    let cell = |(_, field): &Column<'_>| match record.get(*field) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => csv_text(text),
         Some(Value::Array(items)) if items.is_empty() => String::new(),

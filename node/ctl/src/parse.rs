@@ -1,5 +1,7 @@
 //! Values as they are typed: durations, points in time, amounts, names with values.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 
 const PICO_DIGITS: u32 = 12;
@@ -86,6 +88,22 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     } else {
         Ok((name.to_owned(), value.to_owned()))
     }
+}
+
+/// Sets `NAME=VALUE`, or takes `NAME=` away.
+pub(super) fn set_pairs(all: &mut BTreeMap<String, String>, pairs: Vec<(String, String)>) {
+    for (name, value) in pairs {
+        if value.is_empty() {
+            all.remove(&name);
+        } else {
+            all.insert(name, value);
+        }
+    }
+}
+
+/// As they are typed, side by side.
+pub(super) fn tags_text(tags: &BTreeMap<String, String>) -> String {
+    tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 /// 16 bytes as 32 hexadecimal characters.

@@ -9,8 +9,9 @@ use tonic::Code;
 use super::parse;
 use super::price_import::ImportArgs;
 use super::price_text::{Line, count, line, line_text, meter, unit_of_price, units};
+use super::record::{Named, OfTenant, PAGE, Removal};
 use super::session::Session;
-use super::write::{ConditionalArgs, WriteArgs};
+use super::write::ConditionalArgs;
 use super::{price_discount, price_import, price_metering, price_rate};
 
 const EXAMPLE: &str = "From a price to a charge:
@@ -48,26 +49,13 @@ pub(super) enum Command {
     Set(Box<SetArgs>),
     /// Prices of the tenant.
     #[command(after_help = LIST_EXAMPLE)]
-    List {
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    List(OfTenant),
     /// One price with all its lines.
     #[command(after_help = SHOW_EXAMPLE)]
-    Show {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    Show(Named),
     /// Takes a price out of the book; what was charged by it stays.
     #[command(after_help = DELETE_EXAMPLE)]
-    Delete {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-        #[command(flatten)]
-        write: WriteArgs,
-    },
+    Delete(Removal),
     /// Takes in the prices of a file in LiteLLM's format.
     #[command(after_help = price_import::EXAMPLE)]
     Import(ImportArgs),
@@ -132,16 +120,15 @@ pub(super) fn parse_model(text: &str) -> Result<pb::ModelName, String> {
 pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Set(args) => set(session, *args).await,
-        Command::List { tenant } => list(session, tenant).await,
-        Command::Show { id, tenant } => {
+        Command::List(OfTenant { tenant }) => list(session, tenant).await,
+        Command::Show(Named { id, tenant }) => {
             let record = get(session, &tenant, &id).await?;
             session.printer.record(&shown(&record))
         }
-        Command::Delete { id, tenant, write } => {
+        Command::Delete(Removal { of: Named { id, tenant }, write }) => {
             let request = pb::DeletePriceRequest { options: write.options(), tenant, price: id.clone() };
             let send = || async { session.prices().delete_price(request.clone()).await };
-            let result = session.send(send).await?.result;
-            session.written(&format!("price {id} is deleted"), result, json!({"price": id}))
+            session.write_record(("price", &id), "deleted", send).await
         }
         Command::Import(args) => price_import::run(session, args).await,
         Command::Metering(command) => price_metering::run(session, *command).await,
@@ -173,8 +160,7 @@ async fn set(session: &Session, args: SetArgs) -> anyhow::Result<()> {
     let price = asked(args, before.and_then(|record| record.price))?;
     let request = pb::PutPriceRequest { options, price: Some(price) };
     let send = || async { session.prices().put_price(request.clone()).await };
-    let result = session.send(send).await?.result;
-    session.written(&format!("price {id} is set"), result, json!({"price": id}))
+    session.write_record(("price", &id), "set", send).await
 }
 
 /// Errors: nothing says what it is a price for.
@@ -213,19 +199,13 @@ fn asked(args: SetArgs, before: Option<pb::Price>) -> anyhow::Result<pb::Price> 
 
 /// All prices of a tenant.
 pub(super) async fn all(session: &Session, tenant: &str) -> anyhow::Result<Vec<pb::PriceRecord>> {
-    let mut records = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    let records = session.pages(|page_token| async {
         let consistency = session.consistency();
-        let tenant = tenant.to_owned();
-        let request = pb::ListPricesRequest { consistency, tenant, page_size: 500, page_token };
-        let page = session.prices().list_prices(request).await?.into_inner();
-        records.extend(page.records);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(records);
-        }
-    }
+        let request =
+            pb::ListPricesRequest { consistency, tenant: tenant.to_owned(), page_size: PAGE, page_token };
+        session.prices().list_prices(request).await
+    });
+    Ok(records.await?)
 }
 
 async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {

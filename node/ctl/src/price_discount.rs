@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::parse;
 use super::price_text::{count, decimal, units};
+use super::record::{Named, OfTenant, PAGE, Removal};
 use super::session::Session;
-use super::write::{ConditionalArgs, WriteArgs};
+use super::write::ConditionalArgs;
 
 const SET_EXAMPLE: &str = "Examples:
   A tenth off calls whose input came from a cache by more than half:
@@ -33,26 +34,13 @@ pub(super) enum Command {
     Set(SetArgs),
     /// Discounts of the tenant.
     #[command(after_help = LIST_EXAMPLE)]
-    List {
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    List(OfTenant),
     /// One discount.
     #[command(after_help = SHOW_EXAMPLE)]
-    Show {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    Show(Named),
     /// Takes a discount away; calls under way still get it.
     #[command(after_help = DELETE_EXAMPLE)]
-    Delete {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-        #[command(flatten)]
-        write: WriteArgs,
-    },
+    Delete(Removal),
 }
 
 #[derive(Args, Debug)]
@@ -90,19 +78,18 @@ fn tier(text: &str) -> Result<pb::VolumeTier, String> {
 pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Set(args) => set(session, args).await,
-        Command::List { tenant } => list(session, tenant).await,
-        Command::Show { id, tenant } => {
+        Command::List(OfTenant { tenant }) => list(session, tenant).await,
+        Command::Show(Named { id, tenant }) => {
             let consistency = session.consistency();
             let request = pb::GetDiscountRequest { consistency, tenant, discount: id };
             let answer = session.prices().get_discount(request).await?.into_inner();
             session.printer.record(&shown(&answer.record.unwrap_or_default()))
         }
-        Command::Delete { id, tenant, write } => {
+        Command::Delete(Removal { of: Named { id, tenant }, write }) => {
             let request =
                 pb::DeleteDiscountRequest { options: write.options(), tenant, discount: id.clone() };
             let send = || async { session.prices().delete_discount(request.clone()).await };
-            let result = session.send(send).await?.result;
-            session.written(&format!("discount {id} is deleted"), result, json!({"discount": id}))
+            session.write_record(("discount", &id), "deleted", send).await
         }
     }
 }
@@ -123,24 +110,17 @@ async fn set(session: &Session, args: SetArgs) -> anyhow::Result<()> {
     };
     let request = pb::PutDiscountRequest { options: args.write.options(), discount: Some(discount) };
     let send = || async { session.prices().put_discount(request.clone()).await };
-    let result = session.send(send).await?.result;
-    session.written(&format!("discount {id} is set"), result, json!({"discount": id}))
+    session.write_record(("discount", &id), "set", send).await
 }
 
 async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
-    let mut records = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    let records = session.pages(|page_token| async {
         let consistency = session.consistency();
-        let tenant = tenant.clone();
-        let request = pb::ListDiscountsRequest { consistency, tenant, page_size: 500, page_token };
-        let page = session.prices().list_discounts(request).await?.into_inner();
-        records.extend(page.records.iter().map(shown));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        let request =
+            pb::ListDiscountsRequest { consistency, tenant: tenant.clone(), page_size: PAGE, page_token };
+        session.prices().list_discounts(request).await
+    });
+    let records: Vec<Value> = records.await?.iter().map(shown).collect();
     let columns = [
         ("ID", "id"),
         ("KIND", "kind"),

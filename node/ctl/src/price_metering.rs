@@ -5,10 +5,12 @@ use only1mcp_proto::admin as pb;
 use pb::meter_source::Source;
 use serde_json::{Value, json};
 
+use super::parse::pair;
 use super::price::parse_model;
 use super::price_text::{count, meter, units};
+use super::record::{Named, OfTenant, PAGE, Removal};
 use super::session::Session;
-use super::write::{ConditionalArgs, WriteArgs};
+use super::write::ConditionalArgs;
 
 const SET_EXAMPLE: &str = "Examples:
   Tools whose answers report their usage. The provider counts cached input as input, so it is taken off:
@@ -36,26 +38,13 @@ pub(super) enum Command {
     Set(SetArgs),
     /// Meterings of the tenant.
     #[command(after_help = LIST_EXAMPLE)]
-    List {
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    List(OfTenant),
     /// One metering.
     #[command(after_help = SHOW_EXAMPLE)]
-    Show {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    Show(Named),
     /// The tools are measured no longer.
     #[command(after_help = DELETE_EXAMPLE)]
-    Delete {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-        #[command(flatten)]
-        write: WriteArgs,
-    },
+    Delete(Removal),
 }
 
 #[derive(Args, Debug)]
@@ -80,6 +69,9 @@ pub(super) struct SetArgs {
     /// Where the answer names the model that served it.
     #[arg(long, value_name = "POINTER")]
     model_pointer: Option<String>,
+    /// KEY=VALUE in the cost records of these calls. May be repeated.
+    #[arg(long, value_parser = pair)]
+    tag: Vec<(String, String)>,
     #[arg(long, default_value = "")]
     tenant: String,
     #[command(flatten)]
@@ -113,19 +105,18 @@ fn bound(text: &str) -> Result<pb::MeterUnits, String> {
 pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Set(args) => set(session, args).await,
-        Command::List { tenant } => list(session, tenant).await,
-        Command::Show { id, tenant } => {
+        Command::List(OfTenant { tenant }) => list(session, tenant).await,
+        Command::Show(Named { id, tenant }) => {
             let consistency = session.consistency();
             let request = pb::GetMeteringRequest { consistency, tenant, metering: id };
             let answer = session.prices().get_metering(request).await?.into_inner();
             session.printer.record(&shown(&answer.record.unwrap_or_default()))
         }
-        Command::Delete { id, tenant, write } => {
+        Command::Delete(Removal { of: Named { id, tenant }, write }) => {
             let request =
                 pb::DeleteMeteringRequest { options: write.options(), tenant, metering: id.clone() };
             let send = || async { session.prices().delete_metering(request.clone()).await };
-            let result = session.send(send).await?.result;
-            session.written(&format!("metering {id} is deleted"), result, json!({"metering": id}))
+            session.write_record(("metering", &id), "deleted", send).await
         }
     }
 }
@@ -142,27 +133,21 @@ async fn set(session: &Session, args: SetArgs) -> anyhow::Result<()> {
         total_pointer: args.total,
         usage: args.usage,
         bounds: args.bound,
+        tags: args.tag.into_iter().collect(),
     };
     let request = pb::PutMeteringRequest { options: args.write.options(), metering: Some(metering) };
     let send = || async { session.prices().put_metering(request.clone()).await };
-    let result = session.send(send).await?.result;
-    session.written(&format!("metering {id} is set"), result, json!({"metering": id}))
+    session.write_record(("metering", &id), "set", send).await
 }
 
 async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
-    let mut records = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    let records = session.pages(|page_token| async {
         let consistency = session.consistency();
-        let tenant = tenant.clone();
-        let request = pb::ListMeteringsRequest { consistency, tenant, page_size: 500, page_token };
-        let page = session.prices().list_meterings(request).await?.into_inner();
-        records.extend(page.records.iter().map(shown));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        let request =
+            pb::ListMeteringsRequest { consistency, tenant: tenant.clone(), page_size: PAGE, page_token };
+        session.prices().list_meterings(request).await
+    });
+    let records: Vec<Value> = records.await?.iter().map(shown).collect();
     let columns = [
         ("ID", "id"),
         ("TOOLS", "tools"),
@@ -200,6 +185,7 @@ fn shown(record: &pb::MeteringRecord) -> Value {
         "usage": usage.collect::<Vec<_>>(),
         "bounds_text": bounds_text.collect::<Vec<_>>().join("\n"),
         "bounds": bounds,
+        "tags": metering.tags,
         "revision": record.revision,
     })
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::parse;
 use super::price_text::decimal;
+use super::record::PAGE;
 use super::session::Session;
 use super::write::WriteArgs;
 
@@ -87,20 +88,17 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
 }
 
 async fn list(session: &Session, currency: String) -> anyhow::Result<()> {
-    let mut records = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    let records = session.pages(|page_token| async {
         let consistency = session.consistency();
-        let only = currency.clone();
-        let request =
-            pb::ListExchangeRatesRequest { consistency, currency: only, page_size: 500, page_token };
-        let page = session.prices().list_exchange_rates(request).await?.into_inner();
-        records.extend(page.records.iter().map(shown));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        let request = pb::ListExchangeRatesRequest {
+            consistency,
+            currency: currency.clone(),
+            page_size: PAGE,
+            page_token,
+        };
+        session.prices().list_exchange_rates(request).await
+    });
+    let records: Vec<Value> = records.await?.iter().map(shown).collect();
     if records.is_empty() && !currency.is_empty() {
         bail!("there is no rate of {currency}; `ctl price rate set {currency} USD` sets one");
     }

@@ -6,7 +6,7 @@ use only1mcp_proto::admin as pb;
 use only1mcp_proto::model as m;
 use serde_json::{Value, json};
 
-use super::parse::{pair, time_text};
+use super::parse::{pair, set_pairs, time_text};
 use super::session::Session;
 use super::write::{ConditionalArgs, WriteArgs};
 
@@ -101,13 +101,7 @@ impl Fields {
         if !self.project.is_empty() {
             principal.projects = self.project;
         }
-        for (name, value) in self.attribute {
-            if value.is_empty() {
-                principal.attributes.remove(&name);
-            } else {
-                principal.attributes.insert(name, value);
-            }
-        }
+        set_pairs(&mut principal.attributes, self.attribute);
     }
 }
 

@@ -7,7 +7,7 @@ use only1mcp_proto::model as m;
 use serde_json::{Value, json};
 
 use super::conditions::{self, ConditionArgs};
-use super::parse::{pair, time_text};
+use super::parse::{self, pair, time_text};
 use super::quotas;
 use super::session::Session;
 use super::write::{ConditionalArgs, WriteArgs};
@@ -85,6 +85,15 @@ pub(super) struct Fields {
     data_region: Option<String>,
     #[arg(long)]
     cost_center: Option<String>,
+    /// KEY=VALUE in the cost records of every call; an empty value takes it away. May be repeated.
+    #[arg(long, value_parser = pair)]
+    cost_tag: Vec<(String, String)>,
+    /// Attribute of the caller that is a tag of cost records, too; empty for none. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    tag_from_attribute: Vec<String>,
+    /// Key that a call may set in `_meta["only1mcp/tags"]`; empty for none. May be repeated.
+    #[arg(long, value_name = "KEY")]
+    tag_from_call: Vec<String>,
     #[arg(long)]
     billing_id: Option<String>,
     #[arg(long)]
@@ -139,6 +148,15 @@ impl Fields {
         }
         if let Some(cost_center) = self.cost_center {
             tenant.cost_center = cost_center;
+        }
+        let tags = tenant.cost_tags.get_or_insert_default();
+        parse::set_pairs(&mut tags.fixed, self.cost_tag);
+        for (names, named) in
+            [(&mut tags.attributes, self.tag_from_attribute), (&mut tags.call_keys, self.tag_from_call)]
+        {
+            if !named.is_empty() {
+                *names = named.into_iter().filter(|name| !name.is_empty()).collect();
+            }
         }
         if let Some(id) = self.billing_id {
             tenant.billing_account.get_or_insert_default().id = id;
@@ -346,11 +364,15 @@ fn shown(record: &pb::TenantRecord) -> Value {
         "branding": branding.map(|b| json!({"display_name": b.display_name, "logo_url": b.logo_url})),
         "billing": tenant.billing_account.as_ref().map(|b| json!({"id": b.id, "contact": b.contact})),
         "cost_center": tenant.cost_center,
+        "cost_tags": tenant.cost_tags.as_ref().map(|tags| {
+            json!({"fixed": tags.fixed, "from_attributes": tags.attributes, "from_calls": tags.call_keys})
+        }),
         "shared_upstreams": tenant.shared_upstreams.as_ref().map_or_else(|| json!("all"), |list| json!(list.items)),
         "conditions": conditions::json_of(tenant.constraints.as_ref()),
         "created_at": time_text(tenant.created_at_ms),
         "updated_at": time_text(tenant.updated_at_ms),
         "revision": record.revision,
+        "storage_bytes": record.storage_bytes,
         "not_enforced": record.not_enforced,
         "not_enforced_count": record.not_enforced.len(),
     })

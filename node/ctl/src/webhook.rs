@@ -6,8 +6,9 @@ use only1mcp_proto::model as m;
 use serde_json::{Value, json};
 
 use super::parse::time_text;
+use super::record::{Named, OfTenant, PAGE, Removal};
 use super::session::Session;
-use super::write::{ConditionalArgs, WriteArgs};
+use super::write::ConditionalArgs;
 
 const SET_EXAMPLE: &str = "Each event is a POST of JSON with the headers webhook-id, webhook-timestamp and webhook-signature, as the \
 Standard Webhooks specification has them; libraries in most languages check them with the secret that is shown here, once. It is sent \
@@ -40,26 +41,13 @@ pub(super) enum Command {
     Set(Box<SetArgs>),
     /// Webhooks of the tenant, and how their delivery stands.
     #[command(after_help = LIST_EXAMPLE)]
-    List {
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    List(OfTenant),
     /// One webhook, without its secret.
     #[command(after_help = SHOW_EXAMPLE)]
-    Show {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-    },
+    Show(Named),
     /// Ends a webhook; what was not delivered yet is not delivered any more.
     #[command(after_help = DELETE_EXAMPLE)]
-    Delete {
-        id: String,
-        #[arg(long, default_value = "")]
-        tenant: String,
-        #[command(flatten)]
-        write: WriteArgs,
-    },
+    Delete(Removal),
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -97,17 +85,16 @@ pub(super) struct SetArgs {
 pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Set(args) => set(session, *args).await,
-        Command::List { tenant } => list(session, tenant).await,
-        Command::Show { id, tenant } => {
+        Command::List(OfTenant { tenant }) => list(session, tenant).await,
+        Command::Show(Named { id, tenant }) => {
             let request = pb::GetWebhookRequest { consistency: session.consistency(), tenant, webhook: id };
             let answer = session.webhooks().get_webhook(request).await?.into_inner();
             session.printer.record(&shown(&answer.record.unwrap_or_default()))
         }
-        Command::Delete { id, tenant, write } => {
+        Command::Delete(Removal { of: Named { id, tenant }, write }) => {
             let request = pb::DeleteWebhookRequest { options: write.options(), tenant, webhook: id.clone() };
             let send = || async { session.webhooks().delete_webhook(request.clone()).await };
-            let result = session.send(send).await?.result;
-            session.written(&format!("webhook {id} is deleted"), result, json!({"webhook": id}))
+            session.write_record(("webhook", &id), "deleted", send).await
         }
     }
 }
@@ -145,19 +132,13 @@ async fn set(session: &Session, args: SetArgs) -> anyhow::Result<()> {
 }
 
 async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
-    let mut records = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    let records = session.pages(|page_token| async {
         let consistency = session.consistency();
         let request =
-            pb::ListWebhooksRequest { consistency, tenant: tenant.clone(), page_size: 500, page_token };
-        let page = session.webhooks().list_webhooks(request).await?.into_inner();
-        records.extend(page.records.iter().map(row));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+            pb::ListWebhooksRequest { consistency, tenant: tenant.clone(), page_size: PAGE, page_token };
+        session.webhooks().list_webhooks(request).await
+    });
+    let records: Vec<Value> = records.await?.iter().map(row).collect();
     let columns = [
         ("ID", "id"),
         ("URL", "url"),

@@ -16,7 +16,7 @@ use only1mcp_domain::time::TimestampMs;
 use tokio::time::Instant;
 
 use crate::enforcer::{CallFacts, Enforcer};
-use crate::priced::{Priced, PricedCall, Touched, UTC, Used};
+use crate::priced::{Priced, PricedCall, Told, Touched, UTC, Used};
 use crate::purse::{InLine, Need, Purse, Shortage};
 
 /// How long a call waits, at most, for what is lent elsewhere.
@@ -39,6 +39,12 @@ impl Held {
     pub(crate) fn charge(&mut self, admission: &Admission, used: &Used) -> (Vec<Charge>, Option<Box<Cost>>) {
         self.charged = true;
         (self.priced.taken(&used.amounts).charges(&self.touched), self.priced.cost(admission, used))
+    }
+
+    /// Where the call counts and holds nothing: what a restart posts where nobody knows how it ended.
+    pub(crate) fn counts(&self) -> Vec<Hold> {
+        let soft = self.touched.iter().filter(|touched| !touched.hard && touched.hold.amount > 0);
+        soft.map(|touched| touched.hold.clone()).filter(|hold| !hold.account.limit.is_standing()).collect()
     }
 
     /// The call ended: gives its permits back. Returns the records that have to go out.
@@ -132,6 +138,11 @@ impl Enforcer {
         let now = self.purse.enter(call, view.now());
         let entered = scopeguard(&self.purse, call);
         let month = self.parts.zones.period(UTC, PeriodKind::Month, now).ok_or(Reason::BrokenRule)?;
+        // What another tenant says of its people is not for this one's records.
+        let own =
+            (facts.caller_tenant == facts.tenant).then(|| (facts.tenant.clone(), facts.principal.clone()));
+        let attributes =
+            own.and_then(|key| state.principals.get(&key)).map(|caller| &caller.value.attributes);
         let priced = Priced::of(
             PricedCall {
                 state: &state,
@@ -139,6 +150,7 @@ impl Enforcer {
                 tenant: &facts.tenant,
                 item,
                 cost_center,
+                told: Told { attributes, said: Some(&facts.tags) },
                 month: month.start,
                 at: now,
             },

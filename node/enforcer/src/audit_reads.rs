@@ -32,8 +32,10 @@ impl AuditReads {
     /// The record to write at once, or `None` when the reading is summed up later.
     pub(crate) fn read(&self, read: AuditRead, now: Instant) -> Option<Record> {
         match read.kind {
-            AuditReadKind::Export | AuditReadKind::Watch => return Some(record(read)),
-            AuditReadKind::Query | AuditReadKind::Verify => {}
+            AuditReadKind::Export | AuditReadKind::Watch | AuditReadKind::CostExport => {
+                return Some(record(read));
+            }
+            AuditReadKind::Query | AuditReadKind::Verify | AuditReadKind::CostReport => {}
         }
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let reader = (
@@ -159,7 +161,7 @@ mod tests {
     #[test]
     fn exports_and_watches_leave_one_each() {
         let reads = AuditReads::default();
-        for kind in [AuditReadKind::Export, AuditReadKind::Watch] {
+        for kind in [AuditReadKind::Export, AuditReadKind::Watch, AuditReadKind::CostExport] {
             for _ in 0..3 {
                 assert!(reads.read(reading("ann", kind, "all"), Instant::now()).is_some());
             }

@@ -25,7 +25,7 @@ use crate::bound::bound;
 use crate::journal_record::{JournalRecord, Numbered};
 use crate::metrics::Metrics;
 use crate::ports::{BatchNote, Note, Parts, ProposeFailure};
-use crate::priced::{cost_bytes, quote_bytes};
+use crate::priced::{cost_bytes, quote_bytes, tags_bytes};
 use crate::purse::{Posting, Purse};
 use crate::recover::Carried;
 
@@ -601,8 +601,9 @@ pub(crate) fn approximate_bytes(record: &Record) -> usize {
                 caller(&a.caller)
                     + a.item.len()
                     + a.role_path.len() * limits::NAME_BYTES_MAX
-                    + a.holds.len() * ACCOUNT_BYTES
+                    + (a.holds.len() + a.counts.len()) * ACCOUNT_BYTES
                     + a.quote.as_deref().map_or(0, quote_bytes)
+                    + tags_bytes(&a.tags)
             }
             Record::Refusal(r) => caller(&r.caller) + r.item.len(),
             Record::SessionOpened(s) | Record::SessionClosed(s) => {

@@ -12,8 +12,10 @@ use only1mcp_domain::decide::{Action, Context, Decision, Denial, Evidence, Reaso
 use only1mcp_domain::ids::{
     ApiKeyId, CallId, DecisionId, Digest, McpSessionId, PrincipalId, ProjectId, TenantId, UpstreamId,
 };
+use only1mcp_domain::model::{Quota, Tags};
 use only1mcp_domain::outcome::Effect;
 use only1mcp_domain::time::TimestampMs;
+use only1mcp_domain::{State, limits};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,6 +28,7 @@ use crate::bound::{ITEM_BYTES_MAX, cut};
 use crate::freshness::{Freshness, NotFresh, stale_wait, staleness_ms_max};
 use crate::metrics::Metrics;
 use crate::minute::UsedThisMinute;
+use crate::pace::Paces;
 use crate::ports::Parts;
 use crate::purse::Purse;
 use crate::recover::recover;
@@ -50,6 +53,10 @@ pub struct CallFacts {
     pub mfa: bool,
     pub user_agent: String,
     pub request_id: String,
+    /// What the call says of itself; counts as far as its tenant allows.
+    pub tags: Tags,
+    /// Of its arguments, as they came.
+    pub input_bytes: u64,
 }
 
 impl CallFacts {
@@ -89,6 +96,7 @@ pub struct Enforcer {
     view: ViewCell,
     freshness: Freshness,
     used: UsedThisMinute,
+    paces: Arc<Paces>,
     draining: AtomicBool,
     disk_low: AtomicBool,
     effects: broadcast::Sender<Effect>,
@@ -218,6 +226,11 @@ impl Enforcer {
                 return Err(self.refuse_durably(facts, kind, item, denial.reason, Some(&denial)).await);
             }
         };
+        if let Some(too_long) = context_exceeded(&view.state, facts) {
+            let mut refused = self.refuse_durably(facts, kind, item, Reason::ContextExceeded, None).await;
+            refused.message = format!("{} ({too_long})", refused.message);
+            return Err(refused);
+        }
         let call = CallId(self.random());
         let held = self.hold_by_some_path(&view, call, facts, item, upstream, evidence, deadline).await;
         let (held, evidence) = match held {
@@ -231,7 +244,9 @@ impl Enforcer {
         };
         let mut admission = self.admission(call, facts, kind, item, upstream, argument_digest, &evidence);
         admission.holds.clone_from(&held.holds);
+        admission.counts = held.counts();
         admission.quote.clone_from(&held.priced.quote);
+        admission.tags.clone_from(&held.priced.tags);
         let record = Record::Admission(Box::new(admission.clone()));
         let Ok(mut progress) = self.intake.follow(record, true) else {
             return Err(self.refuse(facts, kind, item, Reason::Overloaded, None));
@@ -273,6 +288,8 @@ impl Enforcer {
             observed_at: self.now(),
             holds: Vec::new(),
             quote: None,
+            counts: Vec::new(),
+            tags: Tags::new(),
         }
     }
 
@@ -409,6 +426,12 @@ impl Enforcer {
         let _ = self.intake.tell(Record::NodeNotice { kind, detail });
     }
 
+    /// Resolves when so many bytes of a call in `tenant` may go on. INVARIANT: P7 (no other tenant waits for them)
+    pub async fn pace(&self, tenant: &TenantId, bytes: u64) {
+        let view = self.view();
+        self.paces.pace(&view.state, tenant, bytes).await;
+    }
+
     pub fn now(&self) -> TimestampMs {
         TimestampMs(self.parts.clock.now_ms())
     }
@@ -418,6 +441,16 @@ impl Enforcer {
         self.parts.entropy.fill(&mut bytes);
         bytes
     }
+}
+
+/// What is too long about the input of a call, where its tenant bounds that. No tokenizer is asked: input counts as many
+/// tokens as it has bytes, over `CONTEXT_BYTES_PER_TOKEN`.
+fn context_exceeded(state: &State, facts: &CallFacts) -> Option<String> {
+    let Quota::AtMost(max) = state.tenants.get(&facts.tenant)?.value.quotas.max_context_size else {
+        return None;
+    };
+    let tokens = facts.input_bytes.div_ceil(limits::CONTEXT_BYTES_PER_TOKEN);
+    (tokens > max).then(|| format!("about {tokens} tokens of input, and at most {max} are allowed"))
 }
 
 /// Everything that runs beside the enforcer. `stop` ends it once all activity is applied.
@@ -444,6 +477,7 @@ impl Service {
             audit_reads: AuditReads::default(),
             freshness: Freshness::new(),
             used: UsedThisMinute::default(),
+            paces: Arc::default(),
             draining: AtomicBool::new(false),
             disk_low: AtomicBool::new(false),
             effects: broadcast::Sender::new(EFFECTS_MAX),

@@ -19,6 +19,7 @@ mod metrics;
 mod minute;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod pace;
 mod ports;
 mod priced;
 mod purse;

@@ -9,7 +9,7 @@ use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::ledger::{Charge, LimitUse};
 use only1mcp_domain::limits::NAME_BYTES_MAX;
-use only1mcp_domain::model::Measure;
+use only1mcp_domain::model::{Measure, Tags};
 use only1mcp_domain::price::{
     Amounts, CostError, Meter, Metering, PriceBook, Quote, QuoteFault, QuoteLine, QuoteRequest,
 };
@@ -44,9 +44,18 @@ pub(crate) struct PricedCall<'a> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) item: &'a str,
     pub(crate) cost_center: &'a str,
+    /// Attributes of the caller, where it is the payer's own, and what the call says of itself.
+    pub(crate) told: Told<'a>,
     /// Beginning of the month that holds `at`.
     pub(crate) month: TimestampMs,
     pub(crate) at: TimestampMs,
+}
+
+/// What a call's tags are taken from besides the configuration.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Told<'a> {
+    pub(crate) attributes: Option<&'a Tags>,
+    pub(crate) said: Option<&'a Tags>,
 }
 
 /// The price of one call and how its use is measured.
@@ -57,6 +66,8 @@ pub(crate) struct Priced {
     pub(crate) quote: Option<Box<Quote>>,
     cost_center: String,
     month: TimestampMs,
+    /// Of its cost record; none where it leaves none.
+    pub(crate) tags: Tags,
 }
 
 impl Priced {
@@ -66,7 +77,7 @@ impl Priced {
         metering: Option<Arc<Metering>>,
         touched: &[LimitUse],
     ) -> Result<Self, QuoteFault> {
-        let PricedCall { state, book, tenant, item, cost_center, month, at } = call;
+        let PricedCall { state, book, tenant, item, cost_center, told, month, at } = call;
         let raised = metering.as_ref().and_then(|of| state.raised.get(&(tenant.clone(), of.id.clone())));
         let touches =
             |measure| touched.iter().any(|found| found.limit.hard && found.limit.measure == measure);
@@ -88,7 +99,16 @@ impl Priced {
         // measured is not worth the bytes of a quote and a cost record.
         let plain = metering.is_none() && quote.lines.iter().all(is_free);
         let quote = (!plain).then(|| Box::new(quote));
-        Ok(Self { metering, quote, cost_center: cost_center.to_owned(), month })
+        let tags = match (&quote, state.tenants.get(tenant)) {
+            (Some(_), Some(tenant)) => {
+                let none = Tags::new();
+                let measured = metering.as_ref().map_or(&none, |metering| &metering.tags);
+                let Told { attributes, said } = told;
+                tenant.value.cost_tags.of_call(measured, attributes.unwrap_or(&none), said.unwrap_or(&none))
+            }
+            (None, _) | (_, None) => Tags::new(),
+        };
+        Ok(Self { metering, quote, cost_center: cost_center.to_owned(), month, tags })
     }
 
     /// The most that the call may take of a limit; `None` where it has nothing to do with it.
@@ -203,7 +223,13 @@ pub(crate) fn quote_bytes(quote: &Quote) -> usize {
 pub(crate) fn cost_bytes(cost: &Cost) -> usize {
     let names = cost.cost_center.len() + cost.item.len() + cost.provider.len();
     let names = names + cost.model.len() + cost.model_answered.len() + 6 * NAME_BYTES_MAX;
-    (cost.lines.len() + cost.discounts.len() + 1) * LINE_BYTES + names
+    (cost.lines.len() + cost.discounts.len() + 1) * LINE_BYTES + names + tags_bytes(&cost.tags)
+}
+
+/// An upper bound of the encoded size.
+pub(crate) fn tags_bytes(tags: &Tags) -> usize {
+    const AROUND: usize = 16;
+    tags.iter().map(|(key, value)| key.len() + value.len() + AROUND).sum()
 }
 
 impl From<QuoteFault> for NotHeld {

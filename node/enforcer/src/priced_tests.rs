@@ -41,6 +41,7 @@ fn metering(bounds: Amounts) -> Arc<Metering> {
         provider: "maker".to_owned(),
         model: "m1".to_owned(),
         model_pointer: None,
+        tags: Default::default(),
         total_pointer: None,
         usage: vec![
             (Meter::Output, UsageSource::Pointer("/out".to_owned())),
@@ -74,7 +75,16 @@ fn priced(book: &PriceBook, touched: &[LimitUse]) -> Result<Priced, QuoteFault> 
 
 fn priced_on(state: &State, book: &PriceBook, touched: &[LimitUse]) -> Result<Priced, QuoteFault> {
     let (tenant, month) = (&acme(), TimestampMs(0));
-    let call = PricedCall { state, book, tenant, item: "t", cost_center: "cc", month, at: NOW };
+    let call = PricedCall {
+        state,
+        book,
+        tenant,
+        item: "t",
+        cost_center: "cc",
+        told: Told::default(),
+        month,
+        at: NOW,
+    };
     Priced::of(call, book.metering(tenant, "t").cloned(), touched)
 }
 

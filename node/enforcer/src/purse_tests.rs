@@ -178,6 +178,7 @@ fn allow(state: &mut State, max: u64) {
         seal_mode: SealMode::Sealed,
         tool_seal_modes: BTreeMap::new(),
         shared_upstreams: None,
+        cost_tags: Default::default(),
         constraints: Constraints::default(),
     };
     state.tenants.insert(tenant(), Versioned { revision: 1, value });
@@ -312,7 +313,7 @@ impl World {
         old.seen = self.history.len() - 1;
         let mut records = std::mem::take(&mut old.journal);
         for Open { call, holds, .. } in std::mem::take(&mut old.open) {
-            records.push(completion(call, charges_of(&holds)));
+            records.push(completion(call, charges_of(&holds, &[])));
         }
         if !journal_kept {
             records.clear();
@@ -387,7 +388,7 @@ impl World {
             let Open { call, holds, permits, .. } = node.open.remove(which % node.open.len());
             let records = node.purse.ended(|| &history[node.seen].state, &permits);
             node.journal.extend(records);
-            let mut charges = charges_of(&holds);
+            let mut charges = charges_of(&holds, &[]);
             for charge in &mut charges {
                 let cost = charge.amount * percent / 100;
                 *spent.get_mut(&charge.account).unwrap() -= charge.amount - cost;
@@ -626,7 +627,7 @@ fn a_call_that_ended_holds_nothing_whatever_it_cost() {
                 (inner.committed.clone(), inner.held.len(), inner.calls.len())
             };
             assert_eq!(held(&world), ([(key(0), 10)].into(), 1, 1));
-            let mut charges = charges_of(&holds);
+            let mut charges = charges_of(&holds, &[]);
             charges[0].amount = cost;
             world.nodes[node].journal.push(completion(call, charges));
             world.post(node);

@@ -103,15 +103,16 @@ async fn open_incarnation(parts: &Parts) -> Result<Incarnation, String> {
     }
 }
 
-/// Everything that was held, as charged.
-pub(crate) fn charges_of(holds: &[Hold]) -> Vec<Charge> {
-    let charge = |hold: &Hold| Charge {
+/// Everything that was held, as charged, and as much where the call only counts.
+pub(crate) fn charges_of(holds: &[Hold], counts: &[Hold]) -> Vec<Charge> {
+    let charge = |(hold, held): (&Hold, bool)| Charge {
         account: hold.account.clone(),
         end: hold.end,
         amount: hold.amount,
-        held: true,
+        held,
     };
-    holds.iter().map(charge).collect()
+    let held = holds.iter().map(|hold| (hold, true));
+    held.chain(counts.iter().map(|hold| (hold, false))).map(charge).collect()
 }
 
 /// As many records together as a batch may have, and bytes.
@@ -214,7 +215,7 @@ impl Found {
                     duration_ms: 0,
                     observed_at: now,
                     // Nobody knows what it cost: the most it could.
-                    charges: charges_of(&admission.holds),
+                    charges: charges_of(&admission.holds, &admission.counts),
                     cost: cost_of_unknown(state, parts, &admission),
                 })
             })
@@ -325,6 +326,7 @@ mod tests {
             metering: None,
             lines: Vec::new(),
             discounts: Vec::new(),
+            tags: only1mcp_domain::model::Tags::new(),
             held: only1mcp_domain::money::PicoUsd(i128::MAX),
             at_hold: true,
             month: TimestampMs(u64::MAX),

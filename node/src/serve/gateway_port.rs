@@ -12,14 +12,14 @@ use only1mcp_domain::ids::{
     AuditIndex, CallId, CommandId, Digest, McpSessionId, NodeId, TenantId, UpstreamId,
 };
 use only1mcp_domain::limits;
-use only1mcp_domain::model::{TenantStatus, Upstream};
+use only1mcp_domain::model::{Quota, TenantStatus, Upstream};
 use only1mcp_domain::outcome::Effect;
 use only1mcp_domain::price::Metering;
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_enforcer::{Admitted, CallFacts, ClusterPort, Enforcer, Used};
 use only1mcp_gateway::ports::{
-    AdmittedCall, CallRequest, CallerInfo, Ending, Enforcement, Identity, Receipt, Refused, Revocation,
-    SessionPermit,
+    AdmittedCall, CallRequest, CallerInfo, Confinement, Ending, Enforcement, Identity, Receipt, Refused,
+    Revocation, SessionPermit,
 };
 use tokio::sync::broadcast;
 use tokio::time::{Duration, Instant};
@@ -110,6 +110,8 @@ fn facts(caller: &CallerInfo) -> CallFacts {
         mfa: false,
         user_agent: caller.user_agent.clone(),
         request_id: caller.request_id.clone(),
+        tags: std::collections::BTreeMap::new(),
+        input_bytes: 0,
     }
 }
 
@@ -215,7 +217,8 @@ impl Enforcement for GatewayPort {
 
     fn admit(&self, request: CallRequest) -> BoxFuture<'_, Result<Arc<dyn AdmittedCall>, Refused>> {
         Box::pin(async move {
-            let facts = facts(&request.caller);
+            let facts =
+                CallFacts { tags: request.tags, input_bytes: request.input_bytes, ..facts(&request.caller) };
             let admitted = self
                 .enforcer
                 .admit(
@@ -231,6 +234,29 @@ impl Enforcement for GatewayPort {
             let call: Arc<dyn AdmittedCall> = Arc::new(Call { admitted, node: self.cluster.node() });
             Ok(call)
         })
+    }
+
+    fn pace<'a>(&'a self, tenant: &'a TenantId, bytes: u64) -> BoxFuture<'a, ()> {
+        Box::pin(self.enforcer.pace(tenant, bytes))
+    }
+
+    fn confinement(&self, tenant: &TenantId) -> Option<Confinement> {
+        let view = self.enforcer.view();
+        let quotas = view
+            .state
+            .tenants
+            .get(tenant)
+            .filter(|_| !tenant.is_system())
+            .map(|tenant| &tenant.value.quotas)?;
+        let bound = |quota| match quota {
+            Quota::AtMost(max) => Some(max),
+            Quota::Unlimited => None,
+        };
+        let (memory_mib, cpu) = (bound(quotas.memory_mib), bound(quotas.cpu_millicores));
+        let cpus = cpu.map(|millicores| millicores.div_ceil(1_000).max(1));
+        // This program, also after its file was replaced.
+        let program = "/proc/self/exe".into();
+        (memory_mib.is_some() || cpus.is_some()).then_some(Confinement { program, memory_mib, cpus })
     }
 
     fn refuse<'a>(

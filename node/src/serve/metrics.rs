@@ -110,6 +110,8 @@ fn authorize(enforcer: &Enforcer, headers: &HeaderMap) -> Result<(), (StatusCode
         mfa: false,
         user_agent: String::new(),
         request_id: String::new(),
+        tags: std::collections::BTreeMap::new(),
+        input_bytes: 0,
     };
     if enforcer.decide(&facts, Action::Administer(&Permission::GlobalRead)).is_allow() {
         Ok(())

@@ -39,6 +39,7 @@ mod members;
 mod peers;
 mod permits;
 mod policy;
+mod quotas;
 mod recall;
 mod sessions;
 mod tour;

@@ -184,6 +184,8 @@ impl From<&Admission> for log::Admission {
             tenant: admission.tenant.written(),
             holds: admission.holds.iter().map(Into::into).collect(),
             quote: admission.quote.as_deref().map(Into::into),
+            tags: admission.tags.clone(),
+            counts: admission.counts.iter().map(Into::into).collect(),
         }
     }
 }
@@ -207,7 +209,9 @@ impl TryFrom<log::Admission> for Admission {
             mode: enumeration::<model::SealMode, _>("Admission.mode", wire.mode)?,
             observed_at: TimestampMs(wire.observed_at_ms),
             holds: wire.holds.into_iter().map(TryInto::try_into).collect::<Decoded<_>>()?,
+            counts: wire.counts.into_iter().map(TryInto::try_into).collect::<Decoded<_>>()?,
             quote: wire.quote.map(TryInto::try_into).transpose()?.map(Box::new),
+            tags: wire.tags,
         })
     }
 }

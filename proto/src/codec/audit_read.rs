@@ -7,7 +7,12 @@ use super::error::DecodeError;
 use super::parts::{Text as _, enumeration, record, text, wire_enum};
 use crate::log;
 
-wire_enum!(AuditReadKind, log::AuditReadKind, "AuditReadKind", [Query, Verify, Export, Watch]);
+wire_enum!(
+    AuditReadKind,
+    log::AuditReadKind,
+    "AuditReadKind",
+    [Query, Verify, Export, Watch, CostReport, CostExport]
+);
 
 impl From<&AuditRead> for log::AuditRead {
     fn from(read: &AuditRead) -> Self {

@@ -1,7 +1,7 @@
 //! What calls cost, their records, corrections, and what is counted for the price book.
 
 use only1mcp_domain::command::CorrectCost;
-use only1mcp_domain::cost::{Cost, CostCharge, CostKind, CostRecord, PricedLine};
+use only1mcp_domain::cost::{Cost, CostCharge, CostKind, CostPlace, CostRecord, PricedLine};
 use only1mcp_domain::ids::{AuditIndex, NodeId};
 use only1mcp_domain::model::Measure;
 use only1mcp_domain::money::PicoUsd;
@@ -54,6 +54,7 @@ impl From<&Cost> for log::Cost {
             held: write_money(cost.held.0),
             at_hold: cost.at_hold,
             month_ms: cost.month.0,
+            tags: cost.tags.clone(),
         }
     }
 }
@@ -90,16 +91,18 @@ impl TryFrom<log::Cost> for Cost {
             held: PicoUsd(money("Cost.held", &wire.held)?),
             at_hold: wire.at_hold,
             month: TimestampMs(wire.month_ms),
+            tags: wire.tags,
         })
     }
 }
 
-fn write_place((log_time, index): (TimestampMs, AuditIndex)) -> log::CorrectedRecord {
-    log::CorrectedRecord { log_time_ms: log_time.0, audit_index: index.0 }
+fn write_place(CostPlace { at, index, part }: CostPlace) -> log::CorrectedRecord {
+    log::CorrectedRecord { log_time_ms: at.0, audit_index: index.0, part }
 }
 
-fn read_place(wire: log::CorrectedRecord) -> (TimestampMs, AuditIndex) {
-    (TimestampMs(wire.log_time_ms), AuditIndex(wire.audit_index))
+fn read_place(wire: log::CorrectedRecord) -> CostPlace {
+    let (at, index) = (TimestampMs(wire.log_time_ms), AuditIndex(wire.audit_index));
+    CostPlace { at, index, part: wire.part }
 }
 
 impl From<&CostRecord> for log::CostRecord {

@@ -47,6 +47,9 @@ impl From<&Rejection> for log::Rejection {
             Rejection::LastAdministrator {} => Kind::LastAdministrator(nothing),
             Rejection::Escalation { permission } => Kind::Escalation(permission.clone()),
             Rejection::TenantClosed { tenant } => Kind::TenantClosed(tenant.clone()),
+            Rejection::QuotaExceeded { quota, max } => {
+                Kind::QuotaExceeded(log::QuotaExceeded { quota: quota.clone(), max: *max })
+            }
             Rejection::DutyFenced { assigned_at } => Kind::DutyFenced(*assigned_at),
         };
         Self { kind: Some(kind) }
@@ -82,6 +85,7 @@ impl TryFrom<log::Rejection> for Rejection {
             Kind::LastAdministrator(_) => Self::LastAdministrator {},
             Kind::Escalation(permission) => Self::Escalation { permission },
             Kind::TenantClosed(tenant) => Self::TenantClosed { tenant },
+            Kind::QuotaExceeded(r) => Self::QuotaExceeded { quota: r.quota, max: r.max },
             Kind::DutyFenced(assigned_at) => Self::DutyFenced { assigned_at },
         })
     }

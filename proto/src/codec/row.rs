@@ -140,8 +140,9 @@ fn write(row: &RowValue) -> Kind {
         RowValue::MonthUsage { tenant, month, used } => {
             Kind::MonthUsage(cost::write_month(tenant.written(), *month, used))
         }
-        RowValue::Corrected { tenant, record } => {
-            Kind::Corrected(log::CorrectedRow { tenant: tenant.written(), audit_index: record.0 })
+        RowValue::Corrected { tenant, record, part } => {
+            let tenant = tenant.written();
+            Kind::Corrected(log::CorrectedRow { tenant, audit_index: record.0, part: *part })
         }
         RowValue::Cost(record) => Kind::Cost((&**record).into()),
         RowValue::Raised { tenant, metering, bounds } => Kind::Raised(log::RaisedRow {
@@ -225,6 +226,7 @@ fn read(kind: Kind) -> Decoded<RowValue> {
         Kind::Corrected(r) => RowValue::Corrected {
             tenant: text("CorrectedRow.tenant", &r.tenant)?,
             record: AuditIndex(r.audit_index),
+            part: r.part,
         },
         Kind::Cost(r) => cost::read_record(r)?,
         Kind::Raised(r) => cost::read_raised(&r)?,

@@ -7,6 +7,7 @@ use only1mcp_domain::activity::{
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{CallId, DecisionId, Incarnation, McpSessionId, Revision};
 use only1mcp_domain::ledger::{Ask, AskPart, Charge};
+use only1mcp_domain::model::Tags;
 
 use crate::random::Gen;
 
@@ -57,6 +58,8 @@ impl Gen {
             observed_at: self.time(),
             holds: Vec::new(),
             quote: None,
+            counts: Vec::new(),
+            tags: Tags::new(),
         }
     }
 
@@ -100,7 +103,7 @@ impl Gen {
     }
 
     /// Drawn aside: the golden bytes of what is drawn after it must not move.
-    fn audit_read(&mut self) -> AuditRead {
+    pub fn audit_read(&mut self) -> AuditRead {
         let mut g = self.aside();
         AuditRead {
             kind: g.pick(&[
@@ -126,6 +129,7 @@ impl Gen {
         let mut all = self.first_records();
         all.extend(self.ledger_records());
         all.extend(self.priced_records());
+        all.extend(self.apart(50).tagged_records());
         all
     }
 

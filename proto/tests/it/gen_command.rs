@@ -54,6 +54,9 @@ impl Gen {
         entries.extend(commands.into_iter().map(|command| self.entry(command)));
         let mut apart = self.apart(129);
         entries.extend(self.webhook_commands().into_iter().map(|command| apart.entry(command)));
+        let mut apart = self.apart(50);
+        let correction = apart.correction();
+        entries.push(apart.entry(correction));
         entries
     }
 

@@ -8,10 +8,10 @@ use only1mcp_domain::ids::{
     RuleId, TenantId, UpstreamId,
 };
 use only1mcp_domain::model::{
-    ApiKey, BillingAccount, Branding, ClusterSettings, Constraints, DenyRule, DenySubject, Glob, Grant,
-    HeaderSecret, IsolationMode, JoinToken, NetworkConfig, NodeRecord, NodeRole, Permission, Principal,
-    PrincipalKind, Quota, RateLimit, RatePeriod, ResourceQuotas, Role, SealMode, SessionMode, Tenant,
-    TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream, Weekdays,
+    ApiKey, BillingAccount, Branding, ClusterSettings, Constraints, CostTags, DenyRule, DenySubject, Glob,
+    Grant, HeaderSecret, IsolationMode, JoinToken, NetworkConfig, NodeRecord, NodeRole, Permission,
+    Principal, PrincipalKind, Quota, RateLimit, RatePeriod, ResourceQuotas, Role, SealMode, SessionMode,
+    Tenant, TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream, Weekdays,
 };
 
 use crate::random::Gen;
@@ -145,6 +145,7 @@ impl Gen {
             tool_seal_modes: self.list(|g| (g.text(), g.seal_mode())).into_iter().collect(),
             shared_upstreams: self.option(|g| g.list(Gen::upstream_id)),
             constraints: self.constraints(),
+            cost_tags: CostTags::default(),
         }
     }
 

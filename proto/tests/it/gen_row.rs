@@ -18,6 +18,7 @@ impl Gen {
         let mut all = self.first_rows();
         all.extend(self.cost_rows());
         all.extend(self.webhook_rows());
+        all.extend(self.apart(50).tagged_rows());
         all
     }
 
@@ -135,6 +136,8 @@ impl Gen {
             Rejection::TenantClosed { tenant: self.text() },
         ];
         rejections.extend(self.webhook_rejections());
+        let mut apart = self.apart(51);
+        rejections.push(Rejection::QuotaExceeded { quota: apart.text(), max: apart.number() });
         rejections
     }
 }

@@ -157,7 +157,7 @@ fn activity_without_a_tenant_is_refused() {
         let refused = decode_records(&bytes).unwrap_err().to_string();
         assert!(refused.contains(".tenant"), "{refused}");
     }
-    assert_eq!(tried, 10, "admissions and completions have three forms");
+    assert_eq!(tried, 14, "admissions and completions have four forms, readings three");
 }
 
 /// What would name an account nobody has, or hold an amount of another width.

@@ -15,6 +15,7 @@ mod gen_cost;
 mod gen_ledger;
 mod gen_model;
 mod gen_row;
+mod gen_tags;
 mod gen_webhook;
 mod golden;
 mod hostile;

@@ -9,7 +9,7 @@ use crate::ids::{
     PrincipalId, ProjectId, Revision, RoleId, TenantId, UpstreamId,
 };
 use crate::ledger::{AccountKey, Ask, Charge};
-use crate::model::SealMode;
+use crate::model::{SealMode, Tags};
 use crate::price::Quote;
 use crate::state::State;
 use crate::time::TimestampMs;
@@ -57,7 +57,7 @@ pub enum Record {
         kind: NoticeKind,
         detail: String,
     },
-    /// The trail itself was read.
+    /// The trail itself, or what calls cost, was read.
     AuditRead(Box<AuditRead>),
 }
 
@@ -116,6 +116,10 @@ pub struct Admission {
     pub holds: Vec<Hold>,
     /// Its price, fixed before it is sent; where it has one.
     pub quote: Option<Box<Quote>>,
+    /// What it counts on without holding anything: accounts with a soft limit, and the most it may count there.
+    pub counts: Vec<Hold>,
+    /// Of its cost record; none where it has no price.
+    pub tags: Tags,
 }
 
 /// The most that a call may cost one of its accounts. INVARIANT: P1
@@ -205,14 +209,18 @@ pub enum AuditReadKind {
     Verify,
     Export,
     Watch,
+    /// Of costs, not of the trail.
+    CostReport,
+    CostExport,
 }
 
-/// Somebody read an audit trail: one by one, or queries and verifications of one principal folded within a minute.
+/// Somebody read an audit trail or costs: one by one, or queries, verifications and reports of one principal folded within a
+/// minute.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuditRead {
     pub kind: AuditReadKind,
     pub caller: Caller,
-    /// Whose trail; the operators' where it was everyone's.
+    /// Whose trail or costs; the operators' where it was everyone's.
     pub tenant: TenantId,
     pub everyone: bool,
     /// Filter and range, for a person to read.

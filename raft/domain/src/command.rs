@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::activity::Batch;
+use crate::cost::CostPlace;
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, DiscountId, GrantId, McpSessionId, MeteringId, NodeId,
     PriceId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
@@ -280,8 +281,7 @@ pub enum Command {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CorrectCost {
     pub tenant: TenantId,
-    /// The record: its log time and audit index.
-    pub record: (TimestampMs, AuditIndex),
+    pub record: CostPlace,
     /// Units: those of each account's measure.
     pub charges: Vec<(AccountKey, i128)>,
     pub reason: String,

@@ -80,6 +80,14 @@ pub const NETWORKS_MAX: usize = 64;
 pub const LIST_MAX: usize = 256;
 /// Attribute and tag values, in bytes.
 pub const ATTRIBUTE_BYTES_MAX: usize = 512;
+/// The key of a cost record's tag, in bytes.
+pub const TAG_KEY_BYTES_MAX: usize = 64;
+/// Its value, in bytes.
+pub const TAG_VALUE_BYTES_MAX: usize = 128;
+/// Tags that one source gives: a tenant, a metering, the attributes of a principal, a call.
+pub const TAGS_MAX: usize = 8;
+/// Tags of one cost record: those of every source.
+pub const COST_TAGS_MAX: usize = 4 * TAGS_MAX;
 /// Arguments and environment entries of a stdio upstream.
 pub const UPSTREAM_ARGS_MAX: usize = 64;
 /// Voters and learners of a cluster, in all.
@@ -219,6 +227,16 @@ pub const METERINGS_PER_TENANT_MAX: usize = 1_000;
 pub const RATES_MAX: usize = 1_000;
 /// Cost records of one tenant that were corrected.
 pub const CORRECTIONS_PER_TENANT_MAX: usize = 10_000;
+/// Bytes of a call's input that count as one token of `max_context_size`.
+pub const CONTEXT_BYTES_PER_TOKEN: u64 = 4;
+/// Records that one report of costs reads.
+pub const REPORT_RECORDS_MAX: usize = 5_000_000;
+/// Groups of such a report told one by one, where nobody says how many.
+pub const REPORT_GROUPS_DEFAULT: usize = 100;
+/// The most that may be asked for.
+pub const REPORT_GROUPS_MAX: usize = 1_000;
+/// Groups kept apart while records are read; those of more keys are summed up together.
+pub const REPORT_GROUPS_HELD_MAX: usize = 50_000;
 /// Charges in one cost record.
 pub const COST_CHARGES_MAX: usize = 64;
 /// Discounts of one tenant.

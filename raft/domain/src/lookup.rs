@@ -26,6 +26,8 @@ pub struct Lookup {
     pub(crate) budgets_in: OrdMap<TenantId, usize>,
     pub(crate) prices_in: OrdMap<TenantId, usize>,
     pub(crate) meterings_in: OrdMap<TenantId, usize>,
+    /// What the records of a tenant take; `apply/storage.rs`.
+    pub(crate) bytes_in: OrdMap<TenantId, u64>,
     /// Tool restrictions that limit a rate.
     pub(crate) rated: OrdSet<(TenantId, RuleId)>,
 }

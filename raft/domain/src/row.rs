@@ -241,8 +241,10 @@ impl RowKey {
         Self::of(Table::MonthUsage).text(tenant).number(month.0)
     }
 
-    pub fn corrected(tenant: &TenantId, record: AuditIndex) -> Self {
-        Self::of(Table::Corrected).text(tenant).number(record.0)
+    /// Of the first part the key that every record had before parts were told apart.
+    pub fn corrected(tenant: &TenantId, record: AuditIndex, part: u32) -> Self {
+        let key = Self::of(Table::Corrected).text(tenant).number(record.0);
+        if part == 0 { key } else { key.number(part.into()) }
     }
 
     /// Ascending with time; the least key of `tenant` at or after `at` has index 0.
@@ -347,7 +349,7 @@ pub enum RowValue {
     Discount(Versioned<Arc<Discount>>),
     Rate(Versioned<ExchangeRate>),
     MonthUsage { tenant: TenantId, month: TimestampMs, used: Amounts },
-    Corrected { tenant: TenantId, record: AuditIndex },
+    Corrected { tenant: TenantId, record: AuditIndex, part: u32 },
     Cost(Box<CostRecord>),
     Raised { tenant: TenantId, metering: MeteringId, bounds: Amounts },
     Webhook(Versioned<Webhook>),
@@ -385,7 +387,7 @@ impl RowValue {
             Self::Discount(row) => RowKey::discount(&row.value.tenant, &row.value.id),
             Self::Rate(row) => RowKey::rate(row.value.currency, row.value.valid_from),
             Self::MonthUsage { tenant, month, .. } => RowKey::month_usage(tenant, *month),
-            Self::Corrected { tenant, record } => RowKey::corrected(tenant, *record),
+            Self::Corrected { tenant, record, part } => RowKey::corrected(tenant, *record, *part),
             Self::Raised { tenant, metering, .. } => RowKey::raised(tenant, metering),
             Self::Cost(record) => {
                 RowKey::cost(&record.tenant, record.log_time, record.audit_index, record.part)

@@ -86,8 +86,8 @@ pub struct State {
     /// higher. INVARIANT: P1, P7
     pub raised: OrdMap<(TenantId, MeteringId), Amounts>,
     pub month_usage: MonthUsage,
-    /// Cost records that were corrected, by tenant and audit index.
-    pub corrected: OrdSet<(TenantId, AuditIndex)>,
+    /// Cost records that were corrected, by tenant, audit index and part.
+    pub corrected: OrdSet<(TenantId, AuditIndex, u32)>,
     pub webhooks: OrdMap<(TenantId, WebhookId), Versioned<Webhook>>,
     pub duties: OrdMap<DutyId, Duty>,
     pub commands_seen: OrdMap<CommandId, CommandSeen>,

@@ -39,7 +39,7 @@ pub(super) async fn export(
     }
     let start = before(&core, from).await?;
     let places = (to + 1).saturating_sub(from);
-    reading::record(&core, &call, AuditReadKind::Export, &trail, range_text(from, to), places)?;
+    reading::of_trail(&core, &call, AuditReadKind::Export, &trail, range_text(from, to), places)?;
     let cluster_id = view.state.cluster.as_ref().map(|cluster| cluster.id.0.to_vec()).unwrap_or_default();
     let header = Header {
         cluster_id: cluster_id.into(),

@@ -3,7 +3,7 @@
 mod export;
 mod filter;
 mod query;
-mod reading;
+pub(crate) mod reading;
 mod service;
 mod verify;
 mod watch;

@@ -74,7 +74,7 @@ pub(super) async fn query(
         }
     }
     let found = records.len() as u64;
-    reading::record(core, call, AuditReadKind::Query, &filter.trail, filter_text(&asked), found)?;
+    reading::of_trail(core, call, AuditReadKind::Query, &filter.trail, filter_text(&asked), found)?;
     let next_page_token = if left.from <= left.to { token(&view, left, digest) } else { String::new() };
     Ok(pb::QueryAuditResponse { read: core.read_info(&view), records, next_page_token })
 }

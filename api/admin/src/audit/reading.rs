@@ -1,6 +1,7 @@
-//! That the trail was read stands in the trail, before anything of it leaves.
+//! That the trail, or a tenant's costs, was read stands in the trail, before anything of it leaves.
 
 use only1mcp_domain::activity::{AuditRead, AuditReadKind};
+use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_proto::admin as pb;
 
@@ -10,7 +11,7 @@ use crate::core::Core;
 use crate::error::AdminError;
 
 /// Errors: `Overloaded`, where the node can take no more records.
-pub(super) fn record(
+pub(super) fn of_trail(
     core: &Core,
     call: &Call,
     kind: AuditReadKind,
@@ -18,12 +19,35 @@ pub(super) fn record(
     asked: String,
     events: u64,
 ) -> Result<(), AdminError> {
+    tell(core, call, kind, (trail.authority(), *trail == Trail::Everyone), asked, events)
+}
+
+/// As `of_trail`, of one tenant's records.
+pub(crate) fn record(
+    core: &Core,
+    call: &Call,
+    kind: AuditReadKind,
+    tenant: &TenantId,
+    asked: String,
+    records: u64,
+) -> Result<(), AdminError> {
+    tell(core, call, kind, (tenant.clone(), false), asked, records)
+}
+
+fn tell(
+    core: &Core,
+    call: &Call,
+    kind: AuditReadKind,
+    (tenant, everyone): (TenantId, bool),
+    asked: String,
+    events: u64,
+) -> Result<(), AdminError> {
     let now = TimestampMs(core.ports.host.now_ms());
     let read = AuditRead {
         kind,
         caller: call.caller(),
-        tenant: trail.authority(),
-        everyone: *trail == Trail::Everyone,
+        tenant,
+        everyone,
         asked,
         events,
         count: 1,

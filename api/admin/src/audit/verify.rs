@@ -45,7 +45,7 @@ pub(super) async fn verify(
         fault = Some((to, ChainFault::Forked { index: to }));
     }
     let own = Trail::Of(call.identity.tenant.clone());
-    reading::record(core, call, AuditReadKind::Verify, &own, range_text(from, to), next - from)?;
+    reading::of_trail(core, call, AuditReadKind::Verify, &own, range_text(from, to), next - from)?;
     Ok(pb::VerifyAuditResponse {
         valid: fault.is_none(),
         events: next - from,

@@ -27,7 +27,7 @@ pub(super) async fn watch(
     let view = core.read(&call, None, &trail.authority()).await?;
     let permit = core.watches.clone().try_acquire_owned().map_err(|_| AdminError::Overloaded)?;
     let next = if message.from_index == 0 { view.state.chain.index.0 + 1 } else { message.from_index };
-    reading::record(&core, &call, AuditReadKind::Watch, &trail, format!("from index {next} on"), 0)?;
+    reading::of_trail(&core, &call, AuditReadKind::Watch, &trail, format!("from index {next} on"), 0)?;
     let (sender, records) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let _permit = permit;

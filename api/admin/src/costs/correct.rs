@@ -28,7 +28,7 @@ pub(super) async fn correct(
     let charges = given_back(&record, message.refund.as_ref())?;
     let command = Command::CorrectCost(Box::new(CorrectCost {
         tenant: tenant.clone(),
-        record: (record.log_time, record.audit_index),
+        record: place,
         charges,
         reason: message.reason.clone(),
     }));

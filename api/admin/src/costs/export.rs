@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use only1mcp_domain::activity::AuditReadKind;
 use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::money::PicoUsd;
 use only1mcp_domain::time::TimestampMs;
@@ -13,6 +14,7 @@ use tonic::Status;
 use super::report::TOO_LARGE;
 use super::walk::Walk;
 use super::{amount, period, shown};
+use crate::audit::reading;
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
@@ -33,7 +35,9 @@ pub(super) async fn export(
     let from = TimestampMs(message.from_ms);
     let to = TimestampMs(if message.to_ms == 0 { u64::MAX } else { message.to_ms });
     period::check(from, to)?;
+    let asked = format!("from_ms={} to_ms={}", message.from_ms, message.to_ms);
     let permit = core.chain_walks.clone().try_acquire_owned().map_err(|_| AdminError::Overloaded)?;
+    reading::record(&core, &call, AuditReadKind::CostExport, &tenant, asked, 0)?;
     let (sender, parts) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let _permit = permit;

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use only1mcp_domain::limits::REPORT_GROUPS_HELD_MAX as HELD_MAX;
 use only1mcp_domain::money::{Overflow, PicoUsd};
 use only1mcp_domain::price::Meter;
 use only1mcp_proto::admin as pb;
-
-/// Groups kept apart while records are read; those of more keys are summed up together.
-const HELD_MAX: usize = 50_000;
 
 /// What a report adds up of one record.
 pub(super) struct Item {
@@ -166,9 +164,12 @@ mod tests {
     #[test]
     fn groups_that_are_kept_apart_are_bounded() {
         let mut groups = Groups::default();
-        for key in 0..=HELD_MAX {
+        for key in 0..HELD_MAX {
             add(&mut groups, &format!("k{key:06}"), 1);
         }
+        let all = Groups { held: groups.held.clone(), ..Groups::default() };
+        assert!(!all.told(1, false).unwrap().too_many, "as many as are kept apart");
+        add(&mut groups, "one-more", 1);
         add(&mut groups, "k000000", 1);
         assert_eq!(groups.held.len(), HELD_MAX);
         let told = groups.told(1, false).unwrap();

@@ -1,22 +1,18 @@
 //! The name of a cost record: its place among those of its tenant, `TIME-INDEX`, with `-PART` where one event made
 //! several.
 
-use only1mcp_domain::cost::CostRecord;
+use only1mcp_domain::cost::{CostPlace, CostRecord};
 use only1mcp_domain::ids::AuditIndex;
 use only1mcp_domain::time::TimestampMs;
 
-use crate::ports::CostPlace;
-
 pub(super) fn text(record: &CostRecord) -> String {
-    match record.part {
-        0 => pair((record.log_time, record.audit_index)),
-        part => format!("{}-{part}", pair((record.log_time, record.audit_index))),
-    }
+    place(CostPlace::of(record))
 }
 
 /// As a correction names a record.
-pub(super) fn pair((at, index): (TimestampMs, AuditIndex)) -> String {
-    format!("{}-{index}", at.0)
+pub(super) fn place(CostPlace { at, index, part }: CostPlace) -> String {
+    let part = if part == 0 { String::new() } else { format!("-{part}") };
+    format!("{}-{index}{part}", at.0)
 }
 
 /// Reads what `text` writes, in that form alone.
@@ -40,9 +36,9 @@ mod tests {
 
     #[test]
     fn one_place_has_one_name() {
-        let place = |at, index, part| Some(CostPlace { at: TimestampMs(at), index: AuditIndex(index), part });
-        assert_eq!(parse("1800000000000-41"), place(1_800_000_000_000, 41, 0));
-        assert_eq!(parse("5-6-7"), place(5, 6, 7));
+        let at = |at, index, part| Some(CostPlace { at: TimestampMs(at), index: AuditIndex(index), part });
+        assert_eq!(parse("1800000000000-41"), at(1_800_000_000_000, 41, 0));
+        assert_eq!(parse("5-6-7"), at(5, 6, 7));
         for bad in [
             "",
             "-",
@@ -60,6 +56,8 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
-        assert_eq!(pair((TimestampMs(5), AuditIndex(6))), "5-6");
+        for name in ["5-6", "5-6-7"] {
+            assert_eq!(parse(name).map(place).as_deref(), Some(name));
+        }
     }
 }

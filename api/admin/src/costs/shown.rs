@@ -1,5 +1,6 @@
 //! A cost record as the interface tells it.
 
+use only1mcp_domain::activity::ItemKind;
 use only1mcp_domain::cost::{CostCharge, CostRecord};
 use only1mcp_domain::model::Measure;
 use only1mcp_domain::money::{Overflow, PicoUsd};
@@ -22,9 +23,10 @@ pub(super) fn record(record: &CostRecord, amount: PicoUsd) -> Result<pb::CostRec
         token_cost: PicoUsd::ZERO.to_string(),
         compute_cost: PicoUsd::ZERO.to_string(),
         network_cost: PicoUsd::ZERO.to_string(),
+        storage_cost: PicoUsd::ZERO.to_string(),
         cost: amount.to_string(),
         charges: record.charges.iter().map(charge).collect(),
-        corrects: record.corrects.map(id::pair).unwrap_or_default(),
+        corrects: record.corrects.map(id::place).unwrap_or_default(),
         ..Default::default()
     };
     let Some(cost) = &record.cost else { return Ok(told) };
@@ -54,9 +56,22 @@ pub(super) fn record(record: &CostRecord, amount: PicoUsd) -> Result<pb::CostRec
     told.token_cost = cost.part(CostClass::Token)?.to_string();
     told.compute_cost = cost.part(CostClass::Compute)?.to_string();
     told.network_cost = cost.part(CostClass::Network)?.to_string();
+    told.storage_cost = cost.part(CostClass::Storage)?.to_string();
+    told.tags.clone_from(&cost.tags);
+    request_type(cost.kind).clone_into(&mut told.request_type);
     told.held = cost.held.to_string();
     told.at_hold = cost.at_hold;
     Ok(told)
+}
+
+/// Source: specification, `CostRecord::request_type`.
+pub(super) fn request_type(kind: ItemKind) -> &'static str {
+    match kind {
+        ItemKind::Tool => "tool",
+        ItemKind::Prompt => "prompt",
+        ItemKind::Resource => "resource",
+        ItemKind::Administration => "administration",
+    }
 }
 
 fn charge(charge: &CostCharge) -> pb::PostedCharge {

@@ -1,12 +1,12 @@
 //! Reads the cost records of one tenant, page by page, as far as one state has them.
 
-use only1mcp_domain::cost::CostRecord;
+use only1mcp_domain::cost::{CostPlace, CostRecord};
 use only1mcp_domain::ids::{AuditIndex, TenantId};
 use only1mcp_domain::time::TimestampMs;
 
 use crate::core::Core;
 use crate::error::AdminError;
-use crate::ports::{CostPlace, View};
+use crate::ports::View;
 
 /// Records read at one time.
 const PAGE: usize = 500;

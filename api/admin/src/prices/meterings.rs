@@ -42,6 +42,7 @@ fn asked(call: &Call, message: Option<pb::Metering>) -> Result<Metering, AdminEr
         total_pointer: asked.total_pointer,
         usage: usage.collect::<Result<_, _>>()?,
         bounds,
+        tags: asked.tags,
     })
 }
 
@@ -96,6 +97,7 @@ fn shown(record: &Versioned<Arc<Metering>>) -> pb::MeteringRecord {
         total_pointer: metering.total_pointer.clone(),
         usage: usage.collect(),
         bounds: bounds.collect(),
+        tags: metering.tags.clone(),
     };
     pb::MeteringRecord { metering: Some(told), revision: record.revision }
 }

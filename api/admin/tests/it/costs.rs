@@ -1,7 +1,7 @@
 //! Costs: reports by every dimension add up to the records, exports are whole, corrections read what they give back.
 
-use only1mcp_domain::activity::ItemKind;
-use only1mcp_domain::cost::{Cost, CostCharge, CostKind, CostRecord, PricedLine};
+use only1mcp_domain::activity::{AuditReadKind, ItemKind};
+use only1mcp_domain::cost::{Cost, CostCharge, CostKind, CostPlace, CostRecord, PricedLine};
 use only1mcp_domain::ids::{
     AuditIndex, CallId, NodeId, PriceId, PrincipalId, ProjectId, TenantId, UpstreamId,
 };
@@ -60,6 +60,7 @@ fn call(index: u64, hours: u64, principal: &str, tool: &str, pico: i128) -> Cost
         metering: None,
         lines: vec![line],
         discounts: Vec::new(),
+        tags: (principal != "bob").then(|| ("team".into(), principal[..1].to_owned())).into_iter().collect(),
         held: PicoUsd(pico * 2),
         at_hold: false,
         month: TimestampMs(START),
@@ -95,7 +96,7 @@ async fn world() -> World {
         call: None,
         cost: None,
         charges: vec![charge("budget/b", Measure::Cost, -700)],
-        corrects: Some((calls[0].log_time, calls[0].audit_index)),
+        corrects: Some(CostPlace::of(&calls[0])),
         ..calls[0].clone()
     };
     let lost = CostRecord {
@@ -155,6 +156,51 @@ async fn every_dimension_adds_up_to_the_same() {
         assert_eq!(total.corrected, "-0.0000000007");
         assert_eq!((total.units[0].meter.as_str(), total.units[0].units), ("output", 100));
     }
+}
+
+#[tokio::test]
+async fn a_tag_is_a_dimension() {
+    let world = world().await;
+    let by = |tag: &str| pb::ReportCostsRequest { tag: tag.into(), ..week(By::Tag) };
+    assert_eq!(costs(&report(&world, by("team")).await.unwrap()), [("", 260), ("a", 50), ("g", 9)]);
+    assert_eq!(costs(&report(&world, by("none")).await.unwrap()), [("", 319)]);
+    let types = report(&world, week(By::RequestType)).await.unwrap();
+    assert_eq!(costs(&types), [("tool", 259), ("", 60)]);
+    for bad in [by(""), by("a b"), pb::ReportCostsRequest { tag: "team".into(), ..week(By::Tool) }] {
+        assert!(report(&world, bad).await.unwrap_err().message().starts_with("tag"));
+    }
+}
+
+#[tokio::test]
+async fn whoever_reads_costs_is_told_of_first() {
+    let world = world().await;
+    report(&world, pb::ReportCostsRequest { tag: "team".into(), ..week(By::Tag) }).await.unwrap();
+    let export = pb::ExportCostsRequest { from_ms: 5, to_ms: START, ..Default::default() };
+    world.costs(world.key("acme/admin")).export_costs(export.clone()).await.unwrap();
+    let reads = std::mem::take(&mut *world.memory.audit_reads.lock().unwrap());
+    let told = reads.iter().map(|read| {
+        let reader = read.caller.principal.to_string();
+        (read.kind, reader, read.tenant.to_string(), read.everyone, read.asked.clone(), read.events)
+    });
+    let text = str::to_owned;
+    let reported = format!("from_ms={START} to_ms={NOW_MS} by=tag tag=team");
+    let expected = [
+        (AuditReadKind::CostReport, text("developer"), text("acme"), false, reported, 6),
+        (
+            AuditReadKind::CostExport,
+            text("admin"),
+            text("acme"),
+            false,
+            format!("from_ms=5 to_ms={START}"),
+            0,
+        ),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    // What cannot be recorded is not read.
+    world.memory.records_full.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(report(&world, week(By::Tool)).await.unwrap_err().code(), Code::ResourceExhausted);
+    let refused = world.costs(world.key("acme/admin")).export_costs(export).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
 }
 
 #[tokio::test]
@@ -267,4 +313,15 @@ async fn a_correction_names_a_record_that_is_there() {
     world.costs(&admin).correct_cost(full(&record)).await.unwrap();
     let again = world.costs(&admin).correct_cost(full(&record)).await.unwrap_err();
     assert!(again.message().contains("corrected before"), "{again}");
+    // Two records of one event are two records.
+    let first = format!("{}-6-1", START + 41 * 3_600_000);
+    let beside =
+        CostRecord { part: 2, kind: CostKind::ForceClosed, cost: None, ..call(6, 41, "ann", "x__y", 5) };
+    world.memory.put_cost(beside);
+    let second = format!("{}-6-2", START + 41 * 3_600_000);
+    for record in [&first, &second] {
+        world.costs(&admin).correct_cost(full(record)).await.unwrap();
+        let again = world.costs(&admin).correct_cost(full(record)).await.unwrap_err();
+        assert!(again.message().contains("corrected before"), "{record}: {again}");
+    }
 }

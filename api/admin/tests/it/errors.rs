@@ -46,15 +46,16 @@ async fn listings_say_what_is_not_enforced_yet() {
     let admin = world.key("acme/admin").to_owned();
     let request = pb::GetTenantRequest::default();
     let tenant = world.tenants(&admin).get_tenant(request).await.unwrap().into_inner().record.unwrap();
-    let said = |name: &str| tenant.not_enforced.iter().any(|text| text.starts_with(&format!("{name}=")));
-    for name in ["cpu_millicores", "memory_mib", "storage_mib"] {
-        assert!(said(name), "{name}: {:?}", tenant.not_enforced);
-    }
-    for name in
-        ["max_concurrent_requests", "max_connections", "max_requests_per_minute", "max_users", "max_backends"]
-    {
-        assert!(!said(name), "{name}: {:?}", tenant.not_enforced);
-    }
+    assert!(tenant.not_enforced.is_empty(), "every quota is: {:?}", tenant.not_enforced);
+    assert!(tenant.storage_bytes > 0);
+    let mut kept_apart = tenant.tenant.unwrap();
+    kept_apart.data_region = "eu".into();
+    let root = world.root_key.clone();
+    let update = pb::UpdateTenantRequest { options: None, tenant: Some(kept_apart) };
+    world.tenants(&root).update_tenant(update).await.unwrap();
+    let request = pb::GetTenantRequest::default();
+    let tenant = world.tenants(&admin).get_tenant(request).await.unwrap().into_inner().record.unwrap();
+    assert_eq!(tenant.not_enforced, ["data_region=eu (not enforced yet)"]);
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn meterings_are_read_as_they_were_put_and_refused_by_field() {
         ("usage[0].source", usage(counted(true))),
         ("usage[0].source", usage(counted(false))),
         ("usage[1].meter", usage(twice)),
-        ("usage", usage(vec![pointing("/a"); 9].concat())),
+        ("usage", usage(vec![pointing("/a"); 10].concat())),
         ("bounds[0].meter", bounds(&[("tokens", 1)])),
         ("bounds[1].meter", bounds(&[("output", 1), ("output", 2)])),
         ("bounds.output", bounds(&[("output", u64::MAX)])),

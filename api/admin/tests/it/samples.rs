@@ -248,6 +248,7 @@ pub fn metering(tenant: &str, id: &str) -> pb::Metering {
         tools: "files__*".into(),
         provider: "maker".into(),
         model: "big/1".into(),
+        tags: [("kind".to_owned(), "llm".to_owned())].into(),
         model_pointer: Some("/model".into()),
         total_pointer: None,
         usage: usage.into(),

@@ -53,6 +53,11 @@ pub(super) type Sent = Mutex<Option<(Arc<Connection>, u64)>>;
 
 pub(crate) async fn run(inner: Arc<Inner>, call: Call) {
     let answer = answer(&inner, &call).await;
+    // It is recorded and has given back what it held; a client that gave up waits for nothing.
+    tokio::select! {
+        _ = call.flight.ended() => {}
+        () = inner.enforcement.pace(&call.caller.tenant, answer.len() as u64) => {}
+    }
     call.sink.push_last(answer);
     if let Some(session) = &call.session {
         session.end_questions(call.sink.stream);
@@ -82,6 +87,8 @@ async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
         own_name: target.own.clone(),
         upstream: upstream.id.clone(),
         argument_digest: target.argument_digest,
+        tags: target.tags.clone(),
+        input_bytes: target.argument_bytes,
         deadline: until,
     });
     // Whatever it waits for, it leaves that line when it is taken back.
@@ -95,6 +102,8 @@ async fn answer(inner: &Arc<Inner>, call: &Call) -> Bytes {
     };
     let sent = Sent::default();
     let end = tokio::select! {
+        // Where its session is closed, its connection is too: that is not the upstream's failure.
+        biased;
         ended = call.flight.ended() => End::Stopped(ended),
         end = timeout_at(until, dispatch(inner, call, &upstream, &admitted, epoch, &sent)) => {
             end.unwrap_or(End::TimedOut)
@@ -194,6 +203,7 @@ async fn exchange(
     });
     *sent.lock().unwrap_or_else(PoisonError::into_inner) = Some((connection.clone(), id));
     let message = request(number(id), call.target.method.name(), call.target.params_for_upstream(id));
+    inner.enforcement.pace(&call.caller.tenant, message.to_raw().get().len() as u64).await;
     let sent_at = Instant::now();
     let mut exchange = match connection.exchange(id, &message).await {
         Ok(exchange) => exchange,
@@ -239,6 +249,7 @@ async fn interim(
         Kind::Response { .. } => None,
     };
     let Some(outgoing) = outgoing else { return Ok(()) };
+    inner.enforcement.pace(&call.caller.tenant, outgoing.message.len() as u64).await;
     if !call.sink.push(outgoing.message) {
         // The client's stream is over or lost; the call goes on.
         if let (Some(number), Some(session)) = (outgoing.asked, session) {

@@ -3,11 +3,15 @@
 use only1mcp_domain::activity::ItemKind;
 use only1mcp_domain::ids::{Digest, UpstreamId};
 use only1mcp_domain::limits;
+use only1mcp_domain::model::{Tags, is_tag_key, is_tag_value};
 use serde_json::value::RawValue;
 use sha3::{Digest as _, Sha3_256};
 
 use crate::json::{RawObject, RpcError, code, number, string};
 use crate::protocol::{expose_name, hide_uri, split_name};
+
+/// Tags for the cost record, as an object of texts.
+const TAGS: &str = "only1mcp/tags";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Method {
@@ -63,6 +67,9 @@ pub(crate) struct Target {
     /// `None`: the name bears no upstream's prefix.
     pub(crate) upstream: Option<UpstreamId>,
     pub(crate) argument_digest: Digest,
+    pub(crate) argument_bytes: u64,
+    /// What can be a tag of what the client says; which of them count is the tenant's to say.
+    pub(crate) tags: Tags,
     /// The client's own, if it wants progress.
     pub(crate) progress: Option<Box<RawValue>>,
     params: RawObject,
@@ -103,15 +110,28 @@ impl Target {
             Method::ReadResource | Method::Subscribe | Method::Unsubscribe => params.get("uri"),
             Method::Complete => params.get("argument"),
         };
-        let argument_digest = digest_of(arguments.map_or(&[], |arguments| arguments.get().as_bytes()));
-        let progress =
-            params.object("_meta").and_then(|meta| meta.get("progressToken").map(ToOwned::to_owned));
+        let arguments = arguments.map_or(&[][..], |arguments| arguments.get().as_bytes());
+        let (argument_digest, argument_bytes) = (digest_of(arguments), arguments.len() as u64);
+        let meta = params.object("_meta");
+        let progress = meta.as_ref().and_then(|meta| meta.get("progressToken").map(ToOwned::to_owned));
+        let tags = meta.and_then(|meta| meta.object(TAGS)).map(|said| tags_of(&said)).unwrap_or_default();
         let kind = match (of_resource, method) {
             (true, _) => ItemKind::Resource,
             (false, Method::CallTool) => ItemKind::Tool,
             (false, _) => ItemKind::Prompt,
         };
-        Ok(Self { method, kind, item, own, upstream, argument_digest, progress, params })
+        Ok(Self {
+            method,
+            kind,
+            item,
+            own,
+            upstream,
+            argument_digest,
+            argument_bytes,
+            tags,
+            progress,
+            params,
+        })
     }
 
     /// The parameters as the upstream gets them: its own name, our progress token.
@@ -127,6 +147,12 @@ impl Target {
         }
         params.to_raw()
     }
+}
+
+fn tags_of(said: &RawObject) -> Tags {
+    let named = said.names().filter(|key| is_tag_key(key)).take(limits::LIST_MAX);
+    let pair = |key: &str| Some((key.to_owned(), said.text(key).filter(|value| is_tag_value(value))?));
+    named.filter_map(pair).collect()
 }
 
 #[cfg(test)]
@@ -166,6 +192,21 @@ mod tests {
             item(Method::CallTool, r#"{"name":"plain"}"#),
             (ItemKind::Tool, "plain".into(), "plain".into())
         );
+    }
+
+    #[test]
+    fn what_can_be_a_tag_is_taken_and_goes_up_as_it_came() {
+        let of = |meta: &str| {
+            let params = format!(r#"{{"name":"up__echo","_meta":{meta}}}"#);
+            let target = target(Method::CallTool, &params).unwrap();
+            assert!(target.params_for_upstream(1).get().contains(meta), "{meta}");
+            target.tags.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(of(r#"{"only1mcp/tags":{"b":"2","a":"1"}}"#), ["a=1", "b=2"]);
+        assert_eq!(of(r#"{"only1mcp/tags":{"a":1,"b c":"2","d":"","e":"x\ny","f":"ok"}}"#), ["f=ok"]);
+        for nothing in [r#"{"only1mcp/tags":"a"}"#, r#"{"only1mcp/tags":["a"]}"#, "{}", "7"] {
+            assert!(of(nothing).is_empty(), "{nothing}");
+        }
     }
 
     #[test]

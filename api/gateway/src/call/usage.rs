@@ -220,6 +220,7 @@ mod tests {
             provider: "maker".to_owned(),
             model: "m1".to_owned(),
             model_pointer: Some("/_meta/model".to_owned()),
+            tags: Default::default(),
             total_pointer: None,
             usage,
             bounds: Amounts::default(),

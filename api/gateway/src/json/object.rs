@@ -26,6 +26,10 @@ impl RawObject {
         self.members.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The member `name` if it is a string.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.get(name).and_then(string_of)

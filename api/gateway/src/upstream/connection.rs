@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ms};
 use crate::json::{Message, RawObject, notification, number, request};
+use crate::ports::Enforcement;
 use crate::protocol::{Item, ListKind};
 use crate::upstream::hello::{Offers, result_of};
 use crate::upstream::http::HttpLink;
@@ -28,6 +29,7 @@ const STRAY_MAX: usize = 256;
 pub(crate) struct Parts {
     pub(crate) client: HttpClient,
     pub(crate) config: Arc<Config>,
+    pub(crate) enforcement: Arc<dyn Enforcement>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -87,7 +89,8 @@ impl Connection {
             }
             Transport::Stdio { .. } => {
                 let exit = ms(parts.config.child_exit_ms);
-                let options = StdioOptions { message_bytes_max, exit, tasks, closed, stray };
+                let confined = parts.enforcement.confinement(&upstream.tenant);
+                let options = StdioOptions { message_bytes_max, exit, tasks, closed, stray, confined };
                 Ok(Link::Stdio(StdioLink::start(upstream, options)?))
             }
         }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::json::{Kind, Message, RawObject};
+use crate::ports::Confinement;
 use crate::upstream::exchange::Pending;
 use crate::upstream::wire::parse_messages;
 use crate::upstream::{Exchange, Inbound, UpstreamError};
@@ -35,12 +36,13 @@ pub(crate) struct StdioOptions {
     pub(crate) tasks: TaskTracker,
     pub(crate) closed: CancellationToken,
     pub(crate) stray: mpsc::Sender<Message>,
+    pub(crate) confined: Option<Confinement>,
 }
 
 impl StdioLink {
     /// Starts the process and the one task that owns it.
     pub(crate) fn start(upstream: &Upstream, options: StdioOptions) -> Result<Self, UpstreamError> {
-        let mut child = command(upstream)?.spawn().map_err(|error| {
+        let mut child = command(upstream, options.confined.as_ref())?.spawn().map_err(|error| {
             tracing::warn!(upstream = %upstream.id, %error, "cannot start an upstream's process");
             UpstreamError::Connect { why: "its process cannot be started" }
         })?;
@@ -81,11 +83,22 @@ impl StdioLink {
     }
 }
 
-fn command(upstream: &Upstream) -> Result<Command, UpstreamError> {
+fn command(upstream: &Upstream, confined: Option<&Confinement>) -> Result<Command, UpstreamError> {
     let Transport::Stdio { command, args, env } = &upstream.transport else {
         return Err(UpstreamError::Connect { why: "it is no process" });
     };
-    let mut child = Command::new(command);
+    let mut child = match confined {
+        None => Command::new(command),
+        Some(Confinement { program, memory_mib, cpus }) => {
+            let mut child = Command::new(program);
+            child.arg("confine");
+            for (name, bound) in [("--memory-mib", memory_mib), ("--cpus", cpus)] {
+                child.args(bound.iter().flat_map(|bound| [name.to_owned(), bound.to_string()]));
+            }
+            child.arg("--").arg(command);
+            child
+        }
+    };
     child.args(args).env_clear();
     child.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     child.envs(env).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

@@ -42,6 +42,7 @@ pub struct Fake {
     /// Of every call.
     pub metering: Mutex<Option<Metering>>,
     pub admitted: Mutex<Vec<CallRequest>>,
+    pub paced: Mutex<Vec<(TenantId, u64)>>,
     pub completed: Arc<Mutex<Vec<Completed>>>,
     pub refused: Mutex<Vec<(String, Reason)>>,
     pub opened: Mutex<Vec<(String, String)>>,
@@ -70,6 +71,7 @@ impl Fake {
             closed: Mutex::default(),
             metering: Mutex::default(),
             admitted: Mutex::default(),
+            paced: Mutex::default(),
             completed: Arc::default(),
             refused: Mutex::default(),
             opened: Mutex::default(),
@@ -237,6 +239,15 @@ impl Enforcement for Fake {
             self.admitted.lock().unwrap().push(request);
             Ok(admitted)
         })
+    }
+
+    fn pace<'a>(&'a self, tenant: &'a TenantId, bytes: u64) -> BoxFuture<'a, ()> {
+        self.paced.lock().unwrap().push((tenant.clone(), bytes));
+        Box::pin(std::future::ready(()))
+    }
+
+    fn confinement(&self, _: &TenantId) -> Option<Confinement> {
+        None
     }
 
     fn refuse<'a>(

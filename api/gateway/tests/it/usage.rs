@@ -20,6 +20,7 @@ fn metering() -> Metering {
         provider: "maker".to_owned(),
         model: "m1".to_owned(),
         model_pointer: Some("/_meta/usage/model".to_owned()),
+        tags: Default::default(),
         total_pointer: None,
         usage: vec![
             (Meter::Output, UsageSource::Pointer("/_meta/usage/out".to_owned())),
@@ -65,6 +66,26 @@ async fn an_answer_tells_what_was_used() {
     failed["isError"] = json!(true);
     let (outcome, used) = used_by_an_answer(failed).await;
     assert_eq!((outcome, used.amounts.get(Meter::Output)), (CallOutcome::ToolError, Some(3)));
+}
+
+/// What the enforcer bounds and paces by.
+#[tokio::test]
+async fn the_bytes_of_a_call_are_told_both_ways() {
+    let result = answer(&json!({"out": 7}));
+    let upstream = always(result.clone()).await;
+    let world = world(&upstream).await;
+    let arguments = json!({"text": "x".repeat(100)});
+    world.ann().await.call(1, "up__t", arguments.clone()).await;
+    world.fake.completed_once().await;
+    let asked = world.fake.admitted.lock().unwrap()[0].clone();
+    assert_eq!(asked.input_bytes, arguments.to_string().len() as u64);
+    crate::world::until("the answer", || world.fake.paced.lock().unwrap().len() == 2).await;
+    let paced = world.fake.paced.lock().unwrap().clone();
+    assert!(paced.iter().all(|(tenant, _)| *tenant == asked.caller.tenant));
+    let (there, back) = (paced[0].1, paced[1].1);
+    assert!(there > asked.input_bytes && there < asked.input_bytes + 200, "{there}");
+    assert!(back > result.to_string().len() as u64, "{back}");
+    world.shutdown().await;
 }
 
 #[tokio::test]

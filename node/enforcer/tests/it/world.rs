@@ -245,6 +245,8 @@ impl World {
             mfa: true,
             user_agent: String::new(),
             request_id: String::new(),
+            tags: Default::default(),
+            input_bytes: 0,
         }
     }
 
@@ -340,6 +342,7 @@ fn first_state() -> State {
         seal_mode: SealMode::Sealed,
         tool_seal_modes: BTreeMap::new(),
         shared_upstreams: None,
+        cost_tags: Default::default(),
         constraints: Constraints::default(),
     };
     state.tenants.insert(acme(), versioned(tenant));

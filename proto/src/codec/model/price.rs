@@ -18,7 +18,7 @@ wire_enum!(
     Meter,
     model::Meter,
     "Meter",
-    [UncachedInput, CacheRead, CacheWrite, Output, Reasoning, Call, Second, Byte]
+    [UncachedInput, CacheRead, CacheWrite, Output, Reasoning, Call, Second, Byte, StoredByte]
 );
 
 /// An exact decimal, as [`Exact`] writes it.
@@ -140,6 +140,7 @@ impl From<&Metering> for model::Metering {
             total_pointer: metering.total_pointer.clone(),
             usage: metering.usage.iter().map(usage).collect(),
             bounds: write_amounts(&metering.bounds),
+            tags: metering.tags.clone(),
         }
     }
 }
@@ -167,6 +168,7 @@ impl TryFrom<model::Metering> for Metering {
             total_pointer: wire.total_pointer,
             usage: wire.usage.into_iter().map(usage).collect::<Decoded<_>>()?,
             bounds: read_amounts("Metering.bounds", &wire.bounds)?,
+            tags: wire.tags,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Tenants.
 
 use only1mcp_domain::model::{
-    BillingAccount, Branding, IsolationMode, NetworkConfig, Quota, ResourceQuotas, Tenant, TenantStatus,
-    TenantTier,
+    BillingAccount, Branding, CostTags, IsolationMode, NetworkConfig, Quota, ResourceQuotas, Tenant,
+    TenantStatus, TenantTier,
 };
 use only1mcp_domain::time::TimestampMs;
 
@@ -124,6 +124,22 @@ impl TryFrom<model::NetworkConfig> for NetworkConfig {
     }
 }
 
+impl From<&CostTags> for model::CostTags {
+    fn from(tags: &CostTags) -> Self {
+        Self {
+            fixed: tags.fixed.clone(),
+            attributes: tags.attributes.clone(),
+            call_keys: tags.call_keys.clone(),
+        }
+    }
+}
+
+impl From<model::CostTags> for CostTags {
+    fn from(wire: model::CostTags) -> Self {
+        Self { fixed: wire.fixed, attributes: wire.attributes, call_keys: wire.call_keys }
+    }
+}
+
 impl From<&Tenant> for model::Tenant {
     fn from(tenant: &Tenant) -> Self {
         let branding = |b: &Branding| model::Branding {
@@ -131,7 +147,7 @@ impl From<&Tenant> for model::Tenant {
             logo_url: b.logo_url.clone(),
         };
         let modes = tenant.tool_seal_modes.iter();
-        let shared = tenant.shared_upstreams.as_ref();
+        let (shared, tags) = (tenant.shared_upstreams.as_ref(), &tenant.cost_tags);
         Self {
             id: tenant.id.written(),
             name: tenant.name.clone(),
@@ -157,6 +173,7 @@ impl From<&Tenant> for model::Tenant {
                 .collect(),
             shared_upstreams: shared.map(|list| model::TextList { items: write_list(list) }),
             constraints: Some((&tenant.constraints).into()),
+            cost_tags: (!tags.is_empty()).then(|| tags.into()),
         }
     }
 }
@@ -191,6 +208,7 @@ impl TryFrom<model::Tenant> for Tenant {
             tool_seal_modes: modes.collect::<Result<_, DecodeError>>()?,
             shared_upstreams: shared.transpose()?,
             constraints: record("Tenant.constraints", wire.constraints)?,
+            cost_tags: wire.cost_tags.map(Into::into).unwrap_or_default(),
         })
     }
 }

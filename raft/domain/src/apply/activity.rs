@@ -121,6 +121,9 @@ fn check(batch: &Batch, now: TimestampMs) -> Check {
             item(&admission.item)?;
             ensure(!admission.role_path.is_empty(), "role_path", "is empty")?;
             list_of("role_path", admission.role_path.len(), limits::ROLE_DEPTH_MAX)?;
+            let accounts = admission.holds.len().saturating_add(admission.counts.len());
+            list_of("counts", accounts, limits::CALL_ACCOUNTS_MAX)?;
+            list_of("tags", admission.tags.len(), limits::COST_TAGS_MAX)?;
             list_of("holds", admission.holds.len(), limits::CALL_ACCOUNTS_MAX)
         }
         Record::Refusal(refusal) => {

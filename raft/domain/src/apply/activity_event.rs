@@ -257,13 +257,21 @@ pub(super) fn session(change: &Change<'_>, node: NodeId, session: &SessionEvent,
     }
 }
 
-/// Stands in the trail that was read.
+/// Stands in the trail that was read, or in that of the tenant whose costs were.
 pub(super) fn audit_read(change: &Change<'_>, node: NodeId, read: &AuditRead) -> AuditEvent {
     let (kind, action) = match read.kind {
         AuditReadKind::Query => (EventKind::AuditLogAccess, "audit.query"),
         AuditReadKind::Verify => (EventKind::AuditLogAccess, "audit.verify"),
         AuditReadKind::Watch => (EventKind::AuditLogAccess, "audit.watch"),
         AuditReadKind::Export => (EventKind::AuditLogExport, "audit.export"),
+        AuditReadKind::CostReport => (EventKind::DataAccess, "cost.report"),
+        AuditReadKind::CostExport => (EventKind::DataExport, "cost.export"),
+    };
+    let of = match read.kind {
+        AuditReadKind::CostReport | AuditReadKind::CostExport => "cost",
+        AuditReadKind::Query | AuditReadKind::Verify | AuditReadKind::Watch | AuditReadKind::Export => {
+            "audit"
+        }
     };
     let trail = if read.everyone { "*" } else { read.tenant.as_str() };
     let mut details = vec![
@@ -278,7 +286,7 @@ pub(super) fn audit_read(change: &Change<'_>, node: NodeId, read: &AuditRead) ->
     AuditEvent {
         kind,
         action: action.to_owned(),
-        resource: EventResource { kind: "audit".to_owned(), id: trail.to_owned() },
+        resource: EventResource { kind: of.to_owned(), id: trail.to_owned() },
         details,
         ..by_caller(change, node, (&read.caller, &read.tenant), read.last_at)
     }

@@ -58,6 +58,11 @@ impl Report {
     }
 }
 
+/// The tenant whose records a command is about.
+pub(super) fn tenant_of(command: &Command) -> TenantId {
+    subject(command).tenant
+}
+
 /// Seals the command's event, if it leaves one. INVARIANT: P3
 pub(super) fn record(change: &mut Change<'_>, result: Result<&Report, &Rejection>) {
     let command = &change.entry.command;
@@ -271,8 +276,8 @@ fn subject(command: &Command) -> Subject {
             cluster("exchange_rate.delete", "exchange_rate", currency)
         }
         Command::CorrectCost(correction) => {
-            let (_, index) = correction.record;
-            of(DataModification, "cost.correct", &correction.tenant, "cost_record", &index)
+            let index = &correction.record.index;
+            of(DataModification, "cost.correct", &correction.tenant, "cost_record", index)
         }
         Command::PutWebhook { webhook, .. } => {
             of(ConfigurationChange, "webhook.put", &webhook.tenant, "webhook", &webhook.id)

@@ -8,7 +8,7 @@ use imbl::OrdMap;
 use crate::apply::ledger_fault;
 use crate::audit::{AuditEvent, SealedEvent, encode};
 use crate::command::{Actor, Entry};
-use crate::cost::CostRecord;
+use crate::cost::{CostPlace, CostRecord};
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, DiscountId, GrantId, McpSessionId, MeteringId, NodeId,
     PriceId, PrincipalId, Revision, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
@@ -161,9 +161,9 @@ impl<'a> Change<'a> {
         self.write(RowValue::Cost(Box::new(record)));
     }
 
-    pub(super) fn put_corrected(&mut self, tenant: &TenantId, record: AuditIndex) {
-        self.write(RowValue::Corrected { tenant: tenant.clone(), record });
-        self.state.corrected.insert((tenant.clone(), record));
+    pub(super) fn put_corrected(&mut self, tenant: &TenantId, CostPlace { index, part, .. }: CostPlace) {
+        self.write(RowValue::Corrected { tenant: tenant.clone(), record: index, part });
+        self.state.corrected.insert((tenant.clone(), index, part));
     }
 
     /// The index that the next event gets.
@@ -265,13 +265,12 @@ impl<'a> Change<'a> {
     pub(super) fn put_webhook(&mut self, webhook: Webhook) {
         let record = self.versioned(webhook);
         self.write(RowValue::Webhook(record.clone()));
-        let key = (record.value.tenant.clone(), record.value.id.clone());
-        self.state.webhooks.insert(key, record);
+        self.state.set_webhook(record);
     }
 
     pub(super) fn remove_webhook(&mut self, tenant: &TenantId, id: &WebhookId) {
         self.erase(RowKey::webhook(tenant, id));
-        self.state.webhooks.remove(&(tenant.clone(), id.clone()));
+        self.state.unset_webhook(tenant, id);
     }
 
     pub(super) fn put_duty(&mut self, id: DutyId, duty: Duty) {

@@ -85,6 +85,7 @@ fn system_tenant(at: TimestampMs) -> Tenant {
         seal_mode: SealMode::Sealed,
         tool_seal_modes: std::collections::BTreeMap::new(),
         shared_upstreams: None,
+        cost_tags: crate::model::CostTags::default(),
         constraints: Constraints::default(),
     }
 }

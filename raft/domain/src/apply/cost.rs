@@ -136,17 +136,17 @@ fn charge(state: &State, account: &AccountKey, amount: i128) -> Option<CostCharg
     told.then(|| CostCharge { account: account.clone(), measure, amount })
 }
 
-/// INVARIANT: P1 (a record is corrected once, and no account goes below nothing).
+/// Several records of one event are told apart by their part. INVARIANT: P1 (a record is corrected once, and no account goes below nothing).
 pub(super) fn correct(change: &mut Change<'_>, correction: &CorrectCost) -> Result<Report, Rejection> {
     let CorrectCost { tenant, record, charges, reason } = correction;
     open(change.state, tenant)?;
     filled("reason", reason, limits::DESCRIPTION_BYTES_MAX)?;
     ensure(!charges.is_empty(), "charges", "is empty: there is nothing to take back")?;
     list_of("charges", charges.len(), limits::CALL_ACCOUNTS_MAX)?;
-    let key = (tenant.clone(), record.1);
+    let key = (tenant.clone(), record.index, record.part);
     ensure(!change.state.corrected.contains(&key), "record", "was corrected before")?;
-    let of_tenant = change.state.corrected.range((tenant.clone(), AuditIndex(0))..);
-    let count = of_tenant.take_while(|(of, _)| of == tenant).count();
+    let of_tenant = change.state.corrected.range((tenant.clone(), AuditIndex(0), 0)..);
+    let count = of_tenant.take_while(|(of, ..)| of == tenant).count();
     at_most(count + 1, limits::CORRECTIONS_PER_TENANT_MAX, "corrections in one tenant")?;
     let mut told = Vec::new();
     for (position, (account, amount)) in charges.iter().enumerate() {
@@ -171,12 +171,14 @@ pub(super) fn correct(change: &mut Change<'_>, correction: &CorrectCost) -> Resu
             told.push(charge);
         }
     }
-    change.put_corrected(tenant, record.1);
+    change.put_corrected(tenant, *record);
     let audit_index = change.next_audit_index();
     let report = Report::changed(None, None)
-        .detail("record", record.1.0.to_string())
+        .detail("record", record.index.0.to_string())
         .detail("reason", reason.as_str())
         .severity(Severity::Warning);
+    // Of the first one as it was told before there were others.
+    let report = if record.part == 0 { report } else { report.detail("part", record.part.to_string()) };
     let report = told.iter().fold(report, |report, charge| {
         report.detail(&format!("taken_back {}", charge.account), (-charge.amount).to_string())
     });

@@ -4,8 +4,8 @@
 use crate::apply::json::Object;
 use crate::model::{
     ApiKey, Budget, ClusterSettings, Constraints, DenyRule, DenySubject, Grant, IsolationMode, JoinToken,
-    NodeRecord, NodeRole, Principal, PrincipalKind, Quota, RatePeriod, Role, SealMode, SessionMode, Tenant,
-    TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream, Webhook,
+    NodeRecord, NodeRole, Principal, PrincipalKind, Quota, RatePeriod, Role, SealMode, SessionMode, Tags,
+    Tenant, TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream, Webhook,
 };
 use crate::price::{
     Discount, DiscountKind, ExchangeRate, Meter, Metering, PriceEntry, PriceLine, PriceSubject, UsageSource,
@@ -100,11 +100,23 @@ pub(super) fn tenant(tenant: &Tenant) -> String {
         .text("seal_mode", seal_mode(tenant.seal_mode))
         .object("tool_seal_modes", modes)
         .object("constraints", constraints(&tenant.constraints));
+    let tags = &tenant.cost_tags;
+    // Where there are none, as tenants were told before there were tags.
+    let object = if tags.is_empty() {
+        object
+    } else {
+        let object = object.object("cost_tags", texts_by_name(&tags.fixed));
+        object.texts("tags_of_principals", &tags.attributes).texts("tags_of_calls", &tags.call_keys)
+    };
     let object = match shared {
         Some(ids) => object.texts("shared_upstreams", ids),
         None => object,
     };
     object.bounded()
+}
+
+fn texts_by_name(texts: &Tags) -> Object {
+    texts.iter().fold(Object::new(), |object, (name, value)| object.text(name, value))
 }
 
 fn isolation(mode: &IsolationMode) -> Object {
@@ -223,7 +235,7 @@ pub(super) fn metering(metering: &Metering) -> String {
     };
     let bounds = metering.bounds.iter();
     let bounds = bounds.fold(Object::new(), |object, (meter, units)| object.number(meter.code(), units));
-    Object::new()
+    let object = Object::new()
         .text("id", &metering.id)
         .text("tools", metering.tools.as_str())
         .text("provider", &metering.provider)
@@ -231,8 +243,10 @@ pub(super) fn metering(metering: &Metering) -> String {
         .optional("model_pointer", metering.model_pointer.as_ref())
         .optional("total_pointer", metering.total_pointer.as_ref())
         .texts("usage", metering.usage.iter().map(source))
-        .object("bounds", bounds)
-        .bounded()
+        .object("bounds", bounds);
+    let tags = &metering.tags;
+    let object = if tags.is_empty() { object } else { object.object("tags", texts_by_name(tags)) };
+    object.bounded()
 }
 
 pub(super) fn discount(discount: &Discount) -> String {
@@ -269,15 +283,13 @@ pub(super) fn principal(principal: &Principal) -> String {
         PrincipalKind::Person => "person",
         PrincipalKind::Service => "service",
     };
-    let attributes =
-        principal.attributes.iter().fold(Object::new(), |object, (name, value)| object.text(name, value));
     Object::new()
         .text("id", &principal.id)
         .text("kind", kind)
         .text("display_name", &principal.display_name)
         .text("email", &principal.email)
         .texts("projects", &principal.projects)
-        .object("attributes", attributes)
+        .object("attributes", texts_by_name(&principal.attributes))
         .flag("enabled", principal.enabled)
         .bounded()
 }

@@ -5,7 +5,7 @@ use crate::apply::change::Change;
 use crate::apply::holdings::has_administrator;
 use crate::apply::{
     activity, authority, budget, cluster, cost, duty, grant, key, ledger, member, memory, price, principal,
-    role, rule, session, tenant, upstream, webhook,
+    role, rule, session, storage, tenant, upstream, webhook,
 };
 use crate::command::{Command, Entry};
 use crate::ids::TenantId;
@@ -58,7 +58,10 @@ fn run_or_take_back(change: &mut Change<'_>) -> Result<Report, Rejection> {
     }
     let guarded = may_unseat_administrators(command) && has_administrator(change.state);
     let mark = change.mark();
+    let tenant = audit::tenant_of(command);
+    let stored = change.state.storage_bytes(&tenant);
     let result = run(change, command).and_then(|report| {
+        storage::within_quota(change, &tenant, stored)?;
         let unseated = guarded && !has_administrator(change.state);
         if unseated { Err(Rejection::LastAdministrator {}) } else { Ok(report) }
     });

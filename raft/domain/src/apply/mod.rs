@@ -28,6 +28,7 @@ mod role_graph;
 mod rows;
 mod rule;
 mod session;
+mod storage;
 mod store;
 mod tenant;
 mod upstream;

@@ -66,11 +66,11 @@ impl State {
                 month: *month,
                 used: *used,
             }))
-            .chain(
-                self.corrected
-                    .iter()
-                    .map(|(tenant, record)| RowValue::Corrected { tenant: tenant.clone(), record: *record }),
-            )
+            .chain(self.corrected.iter().map(|(tenant, record, part)| RowValue::Corrected {
+                tenant: tenant.clone(),
+                record: *record,
+                part: *part,
+            }))
             .chain(self.raised.iter().map(|((tenant, metering), bounds)| RowValue::Raised {
                 tenant: tenant.clone(),
                 metering: metering.clone(),
@@ -148,13 +148,10 @@ impl State {
                 RowValue::Raised { tenant, metering, bounds } => {
                     state.raised.insert((tenant, metering), bounds);
                 }
-                RowValue::Corrected { tenant, record } => {
-                    state.corrected.insert((tenant, record));
+                RowValue::Corrected { tenant, record, part } => {
+                    state.corrected.insert((tenant, record, part));
                 }
-                RowValue::Webhook(record) => {
-                    let key = (record.value.tenant.clone(), record.value.id.clone());
-                    state.webhooks.insert(key, record);
-                }
+                RowValue::Webhook(record) => state.set_webhook(record),
                 RowValue::Duty { id, duty } => {
                     state.duties.insert(id, duty);
                 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::apply::weigh::Weigh;
 use crate::ids::{
     ApiKeyId, BudgetId, CommandId, DiscountId, GrantId, McpSessionId, MeteringId, PriceId, PrincipalId,
-    RoleId, RuleId, TenantId, UpstreamId,
+    RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use crate::lookup::count;
-use crate::model::{ApiKey, Budget, DenyRule, Grant, Principal, Role, Tenant, ToolRestriction, Upstream};
+use crate::model::{
+    ApiKey, Budget, DenyRule, Grant, Principal, Role, Tenant, ToolRestriction, Upstream, Webhook,
+};
 use crate::price::{Discount, ExchangeRate, Metering, PriceEntry};
 use crate::state::{CommandSeen, State, Versioned};
 use crate::time::TimestampMs;
@@ -16,7 +19,8 @@ impl State {
     pub(super) fn set_tenant(&mut self, record: Versioned<Tenant>) {
         let id = record.value.id.clone();
         let domain = record.value.custom_domain.clone();
-        let old = self.tenants.insert(id.clone(), record);
+        let old = self.tenants.insert(id.clone(), record.clone());
+        self.weigh(&id, weight_of(old.as_ref()), Some(&record.value));
         if let Some(old) = old.and_then(|old| old.value.custom_domain) {
             self.lookup.domains.remove(&old);
         }
@@ -28,13 +32,16 @@ impl State {
     pub(super) fn set_principal(&mut self, record: Versioned<Principal>) {
         let tenant = record.value.tenant.clone();
         let key = (tenant.clone(), record.value.id.clone());
-        if self.principals.insert(key, record).is_none() {
+        let old = self.principals.insert(key, record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+        if old.is_none() {
             count(&mut self.lookup.principals_in, &tenant, true);
         }
     }
 
     pub(super) fn unset_principal(&mut self, tenant: &TenantId, id: &PrincipalId) {
-        if self.principals.remove(&(tenant.clone(), id.clone())).is_some() {
+        if let Some(old) = self.principals.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
             count(&mut self.lookup.principals_in, tenant, false);
         }
     }
@@ -42,7 +49,10 @@ impl State {
     pub(super) fn set_api_key(&mut self, record: Versioned<ApiKey>) {
         let key = &record.value;
         let (id, owner) = (key.id.clone(), (key.tenant.clone(), key.principal.clone(), key.id.clone()));
-        if let Some(old) = self.api_keys.insert(id, record) {
+        let old = self.api_keys.insert(id, record.clone());
+        let tenant = &record.value.tenant;
+        self.weigh(tenant, weight_of(old.as_ref()), Some(&record.value));
+        if let Some(old) = old {
             let old = old.value;
             self.lookup.keys_of.remove(&(old.tenant, old.principal, old.id));
         }
@@ -51,6 +61,7 @@ impl State {
 
     pub(super) fn unset_api_key(&mut self, id: &ApiKeyId) {
         if let Some(old) = self.api_keys.remove(id) {
+            self.weigh(&old.value.tenant, Some(&old.value), None);
             let old = old.value;
             self.lookup.keys_of.remove(&(old.tenant, old.principal, old.id));
         }
@@ -59,7 +70,9 @@ impl State {
     pub(super) fn set_role(&mut self, record: Versioned<Role>) {
         let (tenant, id) = (record.value.tenant.clone(), record.value.id.clone());
         let parents = record.value.inherits_from.clone();
-        match self.roles.insert((tenant.clone(), id.clone()), record) {
+        let old = self.roles.insert((tenant.clone(), id.clone()), record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+        match old {
             Some(old) => self.forget_heir(&old.value),
             None => count(&mut self.lookup.roles_in, &tenant, true),
         }
@@ -70,6 +83,7 @@ impl State {
 
     pub(super) fn unset_role(&mut self, tenant: &TenantId, id: &RoleId) {
         if let Some(old) = self.roles.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
             self.forget_heir(&old.value);
             count(&mut self.lookup.roles_in, tenant, false);
         }
@@ -84,7 +98,9 @@ impl State {
     pub(super) fn set_grant(&mut self, record: Versioned<Grant>) {
         let grant = record.value.clone();
         let key = (grant.tenant.clone(), grant.id.clone());
-        if let Some(old) = self.grants.insert(key, record) {
+        let old = self.grants.insert(key, record);
+        self.weigh(&grant.tenant, weight_of(old.as_ref()), Some(&grant));
+        if let Some(old) = old {
             self.forget_grant(old.value);
         }
         self.lookup.grants_of.insert((grant.tenant.clone(), grant.principal, grant.id.clone()));
@@ -93,6 +109,7 @@ impl State {
 
     pub(super) fn unset_grant(&mut self, tenant: &TenantId, id: &GrantId) {
         if let Some(old) = self.grants.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
             self.forget_grant(old.value);
         }
     }
@@ -109,7 +126,9 @@ impl State {
             Some(_) => self.lookup.rated.insert(key.clone()),
             None => self.lookup.rated.remove(&key),
         };
-        if self.restrictions.insert(key, record).is_none() {
+        let old = self.restrictions.insert(key, record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+        if old.is_none() {
             count(&mut self.lookup.restrictions_in, &tenant, true);
         }
     }
@@ -117,7 +136,8 @@ impl State {
     pub(super) fn unset_restriction(&mut self, tenant: &TenantId, id: &RuleId) {
         let key = (tenant.clone(), id.clone());
         self.lookup.rated.remove(&key);
-        if self.restrictions.remove(&key).is_some() {
+        if let Some(old) = self.restrictions.remove(&key) {
+            self.weigh(tenant, Some(&old.value), None);
             count(&mut self.lookup.restrictions_in, tenant, false);
         }
     }
@@ -125,13 +145,16 @@ impl State {
     pub(super) fn set_budget(&mut self, record: Versioned<Budget>) {
         let tenant = record.value.tenant.clone();
         let key = (tenant.clone(), record.value.id.clone());
-        if self.budgets.insert(key, record).is_none() {
+        let old = self.budgets.insert(key, record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+        if old.is_none() {
             count(&mut self.lookup.budgets_in, &tenant, true);
         }
     }
 
     pub(super) fn unset_budget(&mut self, tenant: &TenantId, id: &BudgetId) {
-        if self.budgets.remove(&(tenant.clone(), id.clone())).is_some() {
+        if let Some(old) = self.budgets.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
             count(&mut self.lookup.budgets_in, tenant, false);
         }
     }
@@ -139,13 +162,16 @@ impl State {
     pub(super) fn set_price(&mut self, record: Versioned<Arc<PriceEntry>>) {
         let tenant = record.value.tenant.clone();
         let key = (tenant.clone(), record.value.id.clone());
-        if self.prices.insert(key, record).is_none() {
+        let old = self.prices.insert(key, record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+        if old.is_none() {
             count(&mut self.lookup.prices_in, &tenant, true);
         }
     }
 
     pub(super) fn unset_price(&mut self, tenant: &TenantId, id: &PriceId) {
-        if self.prices.remove(&(tenant.clone(), id.clone())).is_some() {
+        if let Some(old) = self.prices.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
             count(&mut self.lookup.prices_in, tenant, false);
         }
     }
@@ -153,23 +179,42 @@ impl State {
     pub(super) fn set_metering(&mut self, record: Versioned<Arc<Metering>>) {
         let tenant = record.value.tenant.clone();
         let key = (tenant.clone(), record.value.id.clone());
-        if self.meterings.insert(key, record).is_none() {
+        let old = self.meterings.insert(key, record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+        if old.is_none() {
             count(&mut self.lookup.meterings_in, &tenant, true);
         }
     }
 
     pub(super) fn unset_metering(&mut self, tenant: &TenantId, id: &MeteringId) {
-        if self.meterings.remove(&(tenant.clone(), id.clone())).is_some() {
+        if let Some(old) = self.meterings.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
             count(&mut self.lookup.meterings_in, tenant, false);
         }
     }
 
     pub(super) fn set_discount(&mut self, record: Versioned<Arc<Discount>>) {
-        self.discounts.insert((record.value.tenant.clone(), record.value.id.clone()), record);
+        let tenant = record.value.tenant.clone();
+        let old = self.discounts.insert((tenant.clone(), record.value.id.clone()), record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
     }
 
     pub(super) fn unset_discount(&mut self, tenant: &TenantId, id: &DiscountId) {
-        self.discounts.remove(&(tenant.clone(), id.clone()));
+        if let Some(old) = self.discounts.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
+        }
+    }
+
+    pub(super) fn set_webhook(&mut self, record: Versioned<Webhook>) {
+        let tenant = record.value.tenant.clone();
+        let old = self.webhooks.insert((tenant.clone(), record.value.id.clone()), record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+    }
+
+    pub(super) fn unset_webhook(&mut self, tenant: &TenantId, id: &WebhookId) {
+        if let Some(old) = self.webhooks.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
+        }
     }
 
     pub(super) fn set_rate(&mut self, record: Versioned<ExchangeRate>) {
@@ -179,13 +224,16 @@ impl State {
     pub(super) fn set_deny(&mut self, record: Versioned<DenyRule>) {
         let tenant = record.value.tenant.clone();
         let key = (tenant.clone(), record.value.id.clone());
-        if self.denies.insert(key, record).is_none() {
+        let old = self.denies.insert(key, record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+        if old.is_none() {
             count(&mut self.lookup.denies_in, &tenant, true);
         }
     }
 
     pub(super) fn unset_deny(&mut self, tenant: &TenantId, id: &RuleId) {
-        if self.denies.remove(&(tenant.clone(), id.clone())).is_some() {
+        if let Some(old) = self.denies.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
             count(&mut self.lookup.denies_in, tenant, false);
         }
     }
@@ -193,13 +241,16 @@ impl State {
     pub(super) fn set_upstream(&mut self, record: Versioned<Upstream>) {
         let tenant = record.value.tenant.clone();
         let key = (tenant.clone(), record.value.id.clone());
-        if self.upstreams.insert(key, record).is_none() {
+        let old = self.upstreams.insert(key, record.clone());
+        self.weigh(&tenant, weight_of(old.as_ref()), Some(&record.value));
+        if old.is_none() {
             count(&mut self.lookup.upstreams_in, &tenant, true);
         }
     }
 
     pub(super) fn unset_upstream(&mut self, tenant: &TenantId, id: &UpstreamId) {
-        if self.upstreams.remove(&(tenant.clone(), id.clone())).is_some() {
+        if let Some(old) = self.upstreams.remove(&(tenant.clone(), id.clone())) {
+            self.weigh(tenant, Some(&old.value), None);
             count(&mut self.lookup.upstreams_in, tenant, false);
         }
     }
@@ -230,4 +281,8 @@ impl State {
             self.closed_by_expiry.remove(&(old, id));
         }
     }
+}
+
+fn weight_of<T: Weigh>(old: Option<&Versioned<T>>) -> Option<&dyn Weigh> {
+    old.map(|old| &old.value as &dyn Weigh)
 }

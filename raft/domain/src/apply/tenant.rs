@@ -4,13 +4,13 @@ use crate::apply::audit::Report;
 use crate::apply::change::Change;
 use crate::apply::describe;
 use crate::apply::validate::{
-    Check, at_most, constraints, domain, ensure, filled, list, list_of, revision, text,
+    Check, at_most, constraints, distinct, domain, ensure, filled, list, list_of, revision, text,
 };
 use crate::apply::weigh::fits_row;
 use crate::audit::Severity;
 use crate::ids::TenantId;
 use crate::limits;
-use crate::model::{IsolationMode, ResourceQuotas, Tenant, TenantStatus};
+use crate::model::{CostTags, IsolationMode, ResourceQuotas, Tenant, TenantStatus, is_tag_key};
 use crate::outcome::Rejection;
 use crate::state::{State, Versioned};
 
@@ -101,10 +101,27 @@ fn check(state: &State, tenant: &Tenant) -> Check {
     list("tool_seal_modes", tenant.tool_seal_modes.len())?;
     let tools = tenant.tool_seal_modes.keys();
     tools.into_iter().try_for_each(|tool| filled("tool_seal_modes", tool, limits::TOOL_NAME_BYTES_MAX))?;
+    cost_tags(&tenant.cost_tags)?;
     list("shared_upstreams", tenant.shared_upstreams.as_ref().map_or(0, Vec::len))?;
     constraints(&tenant.constraints)?;
     fits_row(tenant)?;
     own_domain(state, tenant)
+}
+
+fn cost_tags(tags: &CostTags) -> Check {
+    let key = |field: &str, key: &str| ensure(is_tag_key(key), field, "holds what is no key of a tag");
+    let (fixed, attributes, calls) = ("cost_tags.fixed", "cost_tags.attributes", "cost_tags.call_keys");
+    list_of(fixed, tags.fixed.len(), limits::TAGS_MAX)?;
+    for (name, value) in &tags.fixed {
+        key(fixed, name)?;
+        filled(fixed, value, limits::TAG_VALUE_BYTES_MAX)?;
+    }
+    for (field, names) in [(attributes, &tags.attributes), (calls, &tags.call_keys)] {
+        list_of(field, names.len(), limits::TAGS_MAX)?;
+        names.iter().try_for_each(|name| key(field, name))?;
+        distinct(field, names)?;
+    }
+    Ok(())
 }
 
 fn own_domain(state: &State, tenant: &Tenant) -> Check {

@@ -1,17 +1,19 @@
-//! How many bytes a record takes at most when it is stored, so that no row passes its bound.
+//! How many bytes a record takes at most when it is stored, so that no row passes its bound and a tenant not its quota.
 
 use crate::limits;
 use crate::model::{
-    ApiKey, Constraints, Grant, Permission, Principal, Role, Tenant, ToolRestriction, Transport, Upstream,
+    ApiKey, Budget, Constraints, DenyRule, DenySubject, Grant, IsolationMode, Permission, Principal, Role,
+    Tenant, ToolRestriction, Transport, Upstream, Webhook,
 };
 use crate::outcome::Rejection;
+use crate::price::{Discount, DiscountKind, Metering, PriceEntry, PriceSubject, UsageSource};
 
 /// What the encoding adds to a text at most: tags and lengths, of an entry of a map too.
 const AROUND_TEXT: usize = 16;
 /// All numbers, flags and times of a record together.
 const AROUND_RECORD: usize = 1_024;
 
-pub(super) trait Weigh {
+pub(crate) trait Weigh {
     /// Bytes of every text in the record, with what the encoding adds.
     fn weight(&self) -> usize;
 }
@@ -42,24 +44,37 @@ impl Weigh for Constraints {
 impl Weigh for Tenant {
     fn weight(&self) -> usize {
         const NETWORK_BYTES: usize = 64;
-        // The isolation mode's texts and the plain ones are bounded well below this together.
-        const PLAIN: usize = 12 * (limits::DESCRIPTION_BYTES_MAX + AROUND_TEXT);
-        let nodes = match &self.isolation_mode {
-            crate::model::IsolationMode::Hybrid { dedicated_nodes, .. } => {
-                dedicated_nodes.len().saturating_mul(10)
+        let isolation = match &self.isolation_mode {
+            IsolationMode::Logical { namespace, database_schema } => texts([namespace, database_schema]),
+            IsolationMode::Hybrid { dedicated_nodes, .. } => dedicated_nodes.len().saturating_mul(10),
+            IsolationMode::Physical { dedicated_cluster, dedicated_database, dedicated_network } => {
+                texts([dedicated_cluster, dedicated_database, dedicated_network])
             }
-            _ => 0,
         };
+        let branding = self.branding.as_ref();
         [
-            nodes,
+            isolation,
+            texts([
+                self.id.as_str(),
+                &self.name,
+                &self.data_region,
+                &self.encryption_key_id,
+                &self.cost_center,
+            ]),
+            texts(self.custom_domain.iter()),
+            branding.map_or(0, |branding| texts([&branding.display_name, &branding.logo_url])),
+            texts([&self.billing_account.id, &self.billing_account.contact]),
             texts(&self.network_config.allowed_origins),
             self.network_config.ip_allowlist.len().saturating_mul(NETWORK_BYTES),
             texts(self.tool_seal_modes.keys()),
             self.shared_upstreams.as_ref().map_or(0, texts),
             self.constraints.weight(),
+            texts(self.cost_tags.fixed.iter().flat_map(|(key, value)| [key, value])),
+            texts(&self.cost_tags.attributes),
+            texts(&self.cost_tags.call_keys),
         ]
         .into_iter()
-        .fold(PLAIN, usize::saturating_add)
+        .fold(0, usize::saturating_add)
     }
 }
 
@@ -141,5 +156,92 @@ impl Weigh for Upstream {
         ]
         .into_iter()
         .fold(0, usize::saturating_add)
+    }
+}
+
+impl Weigh for DenyRule {
+    fn weight(&self) -> usize {
+        let subject = match &self.subject {
+            DenySubject::Everyone => 0,
+            DenySubject::Principal(id) => texts([id]),
+            DenySubject::Role(id) => texts([id]),
+        };
+        let own = texts([self.tenant.as_str(), self.id.as_str(), self.tools.as_str(), &self.description]);
+        own.saturating_add(subject)
+    }
+}
+
+impl Weigh for Budget {
+    fn weight(&self) -> usize {
+        let scope = &self.scope;
+        [
+            texts([self.tenant.as_str(), self.id.as_str(), &self.zone, &self.description, &self.created_by]),
+            texts(&scope.project)
+                .saturating_add(texts(&scope.principal))
+                .saturating_add(texts(&scope.upstream)),
+            texts(scope.tools.iter().map(|glob| glob.as_str())),
+            texts(scope.model.iter().chain(&scope.cost_center)),
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+}
+
+/// A meter, a number and a decimal text.
+const LINE_BYTES: usize = 64;
+
+impl Weigh for PriceEntry {
+    fn weight(&self) -> usize {
+        let subject = match &self.subject {
+            PriceSubject::Model { provider, model } => texts([provider, model]),
+            PriceSubject::Tool(tools) => texts([tools.as_str()]),
+        };
+        let lines = self.lines.len().saturating_add(self.free.len()).saturating_mul(LINE_BYTES);
+        texts([self.tenant.as_str(), self.id.as_str()]).saturating_add(subject).saturating_add(lines)
+    }
+}
+
+impl Weigh for Metering {
+    fn weight(&self) -> usize {
+        let usage = self.usage.iter().fold(0, |sum: usize, (_, source)| {
+            let pointers = match source {
+                UsageSource::Counted => 0,
+                UsageSource::Pointer(pointer) => texts([pointer]),
+                UsageSource::Difference { of, minus } => texts([of]).saturating_add(texts(minus)),
+            };
+            sum.saturating_add(pointers).saturating_add(LINE_BYTES)
+        });
+        let own = [self.tenant.as_str(), self.id.as_str(), self.tools.as_str(), &self.provider, &self.model];
+        [
+            texts(own),
+            texts(self.model_pointer.iter().chain(&self.total_pointer)),
+            usage,
+            self.bounds.iter().count().saturating_mul(LINE_BYTES),
+            texts(self.tags.iter().flat_map(|(key, value)| [key, value])),
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+}
+
+impl Weigh for Discount {
+    fn weight(&self) -> usize {
+        let terms = match &self.kind {
+            DiscountKind::Cache(_) | DiscountKind::Commitment(_) => 1,
+            DiscountKind::Volume(terms) => terms.tiers.len(),
+        };
+        texts([self.tenant.as_str(), self.id.as_str()]).saturating_add(terms.saturating_mul(LINE_BYTES))
+    }
+}
+
+impl Weigh for Webhook {
+    fn weight(&self) -> usize {
+        texts([self.tenant.as_str(), self.id.as_str(), &self.url, &self.description, &self.created_by])
+    }
+}
+
+impl<T: Weigh> Weigh for std::sync::Arc<T> {
+    fn weight(&self) -> usize {
+        (**self).weight()
     }
 }

@@ -3,7 +3,8 @@
 
 use crate::activity::{Admission, ItemKind};
 use crate::ids::{DiscountId, MeteringId, PriceId, PrincipalId, ProjectId, TenantId, UpstreamId};
-use crate::limits::{LABEL_BYTES_MAX, NAME_BYTES_MAX};
+use crate::limits::{COST_TAGS_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX};
+use crate::model::{Tags, is_tag_key, is_tag_value};
 use crate::money::{Overflow, PicoUsd};
 use crate::price::{Amounts, CostClass, CostError, Meter, Metering, Quote};
 use crate::time::TimestampMs;
@@ -47,6 +48,7 @@ pub struct Cost {
     pub at_hold: bool,
     /// Beginning of the UTC month of the admission.
     pub month: TimestampMs,
+    pub tags: Tags,
 }
 
 /// Where the numbers of a cost come from.
@@ -105,6 +107,7 @@ impl Cost {
             held,
             at_hold: costed.at_hold,
             month,
+            tags: admission.tags.clone(),
         })
     }
 
@@ -134,12 +137,16 @@ impl Cost {
         let texts = [&self.provider, &self.model, &self.model_answered];
         let fits = texts.iter().all(|text| text.len() <= NAME_BYTES_MAX)
             && self.cost_center.len() <= LABEL_BYTES_MAX
-            && self.discounts.len() <= 3;
+            && self.discounts.len() <= 3
+            && self.tags.len() <= COST_TAGS_MAX;
         if !ascending {
             return Some("has a meter twice or out of order");
         }
         if !fits {
             return Some("has a text or a list beyond its bound");
+        }
+        if !self.tags.iter().all(|(key, value)| is_tag_key(key) && is_tag_value(value)) {
+            return Some("has a tag that is none");
         }
         if self.lines.iter().any(|line| line.pico_usd < PicoUsd::ZERO) || self.held < PicoUsd::ZERO {
             return Some("has a negative amount");

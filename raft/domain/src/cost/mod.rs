@@ -11,4 +11,4 @@ mod record;
 
 pub use attributed::{Cost, CostSource, PricedLine};
 pub use month::MonthUsage;
-pub use record::{CostCharge, CostKind, CostRecord};
+pub use record::{CostCharge, CostKind, CostPlace, CostRecord};

@@ -47,6 +47,28 @@ impl From<ForfeitReason> for CostKind {
     }
 }
 
+/// Where a cost record stands among those of its tenant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct CostPlace {
+    pub at: TimestampMs,
+    pub index: AuditIndex,
+    pub part: u32,
+}
+
+impl CostPlace {
+    pub fn of(record: &CostRecord) -> Self {
+        Self { at: record.log_time, index: record.audit_index, part: record.part }
+    }
+
+    /// The least place behind this one.
+    pub fn following(self) -> Self {
+        match self.part.checked_add(1) {
+            Some(part) => Self { part, ..self },
+            None => Self { index: AuditIndex(self.index.0.saturating_add(1)), part: 0, ..self },
+        }
+    }
+}
+
 /// What was posted on one account; negative in a correction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CostCharge {
@@ -78,5 +100,5 @@ pub struct CostRecord {
     /// What was posted on accounts of money and tokens.
     pub charges: Vec<CostCharge>,
     /// The record that is corrected.
-    pub corrects: Option<(TimestampMs, AuditIndex)>,
+    pub corrects: Option<CostPlace>,
 }

@@ -50,6 +50,7 @@ fn state() -> State {
         seal_mode: crate::model::SealMode::Sealed,
         tool_seal_modes: std::collections::BTreeMap::new(),
         shared_upstreams: None,
+        cost_tags: Default::default(),
         constraints: Constraints::default(),
     };
     state.tenants.insert(acme(), stand(tenant));

@@ -79,6 +79,8 @@ reasons! {
     AccountsExhausted = 41, "accounts_exhausted", "ask an administrator to narrow the limits that count for each tool, principal or project";
     /// As many MCP sessions are open as may be. Not `concurrency_exceeded`: what has to end is a session, not a call.
     ConnectionsExceeded = 42, "connections_exceeded", "retry when another MCP session has ended, close one that is not needed, or ask for a higher limit";
+    /// The input of the call is longer than its tenant allows, by the gateway's own count.
+    ContextExceeded = 50, "context_exceeded", "send less input, or ask the operators for a higher max_context_size";
     /// Not a judgement: the client took its request back, or left, while it waited to be admitted. Nothing was sent.
     Withdrawn = 90, "withdrawn", "nothing; the client gave the request up before it was admitted";
     /// The node keeps the space that is left for what is under way.

@@ -11,6 +11,7 @@ mod principal;
 mod role;
 mod rule;
 mod settings;
+mod tags;
 mod tenant;
 mod upstream;
 mod webhook;
@@ -26,6 +27,7 @@ pub use principal::{Principal, PrincipalKind};
 pub use role::{BUILT_IN_ROLES, Role, built_in_roles};
 pub use rule::{DenyRule, DenySubject, RateLimit, RatePeriod, ToolRestriction};
 pub use settings::{ClusterSettings, SealMode};
+pub use tags::{CostTags, Tags, is_tag_key, is_tag_value};
 pub use tenant::{
     BillingAccount, Branding, IsolationMode, NetworkConfig, Quota, ResourceQuotas, Tenant, TenantStatus,
     TenantTier,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{TenantId, UpstreamId};
-use crate::model::{Constraints, SealMode};
+use crate::model::{Constraints, CostTags, SealMode};
 use crate::time::TimestampMs;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,4 +135,6 @@ pub struct Tenant {
     pub shared_upstreams: Option<Vec<UpstreamId>>,
     /// Hold for every call in the tenant, besides those of roles and grants.
     pub constraints: Constraints,
+    /// What cost records of calls in the tenant are tagged with.
+    pub cost_tags: CostTags,
 }

@@ -24,14 +24,14 @@ pub struct CostLine {
     pub pico_usd: PicoUsd,
 }
 
-/// The cost of one call. Parts as in the specification's `CostRecord`; nothing is stored for a call, so that part is
-/// always zero and not here.
+/// The cost of one call. Parts as in the specification's `CostRecord`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Costed {
     /// In the order of the meters; only those with a price.
     pub lines: Vec<CostLine>,
     pub token: PicoUsd,
     pub compute: PicoUsd,
+    pub storage: PicoUsd,
     pub network: PicoUsd,
     pub total: PicoUsd,
     /// Meters of which more was used than declared: charged in full, to be told as overrun.
@@ -77,7 +77,10 @@ impl Quote {
                 continue;
             };
             // Source: specification, "Cost Attribution Engine": tokens and compute are discounted.
-            let factor = if meter.class() == CostClass::Network { Multiplier::ONE } else { discounted };
+            let factor = match meter.class() {
+                CostClass::Token | CostClass::Compute => discounted,
+                CostClass::Storage | CostClass::Network => Multiplier::ONE,
+            };
             let pico_usd = rate.cost(self.used_before.get(meter).unwrap_or(0), units, factor)?;
             costed.add(CostLine { meter, units, pico_usd })?;
         }
@@ -90,6 +93,7 @@ impl Costed {
         let part = match line.meter.class() {
             CostClass::Token => &mut self.token,
             CostClass::Compute => &mut self.compute,
+            CostClass::Storage => &mut self.storage,
             CostClass::Network => &mut self.network,
         };
         *part = part.checked_add(line.pico_usd)?;

@@ -59,8 +59,10 @@ pub enum Problem {
     NotAPointer,
     #[error("names {meter} twice")]
     Twice { meter: Meter },
-    #[error("cannot be counted: tokens are read from an answer")]
+    #[error("cannot be counted: tokens and what is stored are read from an answer")]
     NotCounted,
+    #[error("is no key of a tag: letters, digits and _ . - / only, at most {max} bytes")]
+    NotATagKey { max: usize },
 }
 
 /// Between 1 and `max` bytes, no control characters.

@@ -8,6 +8,7 @@ use crate::money::Overflow;
 pub enum CostClass {
     Token,
     Compute,
+    Storage,
     Network,
 }
 
@@ -58,6 +59,8 @@ meters! {
     /// Units: milliseconds; a price for a second is one for 1,000 units.
     Second = 7, "second", Compute;
     Byte = 8, "byte", Network;
+    /// What a call left stored at its upstream, as the answer says.
+    StoredByte = 9, "stored_byte", Storage;
 }
 
 impl Meter {
@@ -72,7 +75,7 @@ impl Meter {
 
     /// The gateway counts it by itself, whatever the answer says.
     pub fn is_counted(self) -> bool {
-        !self.is_token()
+        matches!(self, Self::Call | Self::Second | Self::Byte)
     }
 }
 
@@ -160,6 +163,7 @@ mod tests {
             (6, "call"),
             (7, "second"),
             (8, "byte"),
+            (9, "stored_byte"),
         ];
         assert_eq!(all, expected);
         for (position, meter) in Meter::ALL.into_iter().enumerate() {
@@ -167,7 +171,7 @@ mod tests {
             assert_eq!(Meter::from_number(meter.number()), Some(meter));
             assert_eq!(Meter::parse(meter.code()), Some(meter));
         }
-        assert_eq!((Meter::from_number(0), Meter::from_number(9), Meter::parse("Call")), (None, None, None));
+        assert_eq!((Meter::from_number(0), Meter::from_number(10), Meter::parse("Call")), (None, None, None));
     }
 
     #[test]

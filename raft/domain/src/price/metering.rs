@@ -1,8 +1,11 @@
 //! How the usage of a tool's calls is measured: which model, which numbers of the answer, and the most there can be.
 
 use crate::ids::{MeteringId, TenantId};
-use crate::limits::{NAME_BYTES_MAX, POINTER_BYTES_MAX, POINTERS_MAX, UNITS_MAX};
-use crate::model::Glob;
+use crate::limits::{
+    NAME_BYTES_MAX, POINTER_BYTES_MAX, POINTERS_MAX, TAG_KEY_BYTES_MAX, TAG_VALUE_BYTES_MAX, TAGS_MAX,
+    UNITS_MAX,
+};
+use crate::model::{Glob, Tags, is_tag_key};
 use crate::price::fault::{check_text, ensure};
 use crate::price::{Amounts, Fault, Meter, Problem};
 
@@ -53,6 +56,8 @@ pub struct Metering {
     pub usage: Vec<(Meter, UsageSource)>,
     /// The most that one call can use, declared before it is sent.
     pub bounds: Amounts,
+    /// Of the cost records of these calls.
+    pub tags: Tags,
 }
 
 impl Metering {
@@ -87,6 +92,13 @@ impl Metering {
         for (meter, units) in self.bounds.iter() {
             ensure(units <= UNITS_MAX, || format!("bounds.{meter}"), Problem::TooLarge { max: UNITS_MAX })?;
         }
+        let many = Problem::TooMany { count: self.tags.len(), max: TAGS_MAX };
+        ensure(self.tags.len() <= TAGS_MAX, || "tags".to_owned(), many)?;
+        for (key, value) in &self.tags {
+            let no_key = Problem::NotATagKey { max: TAG_KEY_BYTES_MAX };
+            ensure(is_tag_key(key), || "tags".to_owned(), no_key)?;
+            check_text(&format!("tags.{key}"), value, TAG_VALUE_BYTES_MAX)?;
+        }
         Ok(())
     }
 
@@ -117,6 +129,7 @@ pub(super) mod tests {
             total_pointer: None,
             usage: usage.to_vec(),
             bounds,
+            tags: Tags::new(),
         }
     }
 
@@ -183,6 +196,22 @@ pub(super) mod tests {
         assert_eq!(less(max).validate(), Ok(()));
         refused(less(max + 1), "usage[0].minus", Problem::TooMany { count: max + 1, max });
         refused(less(0), "usage[0].minus", Problem::Empty);
+    }
+
+    #[test]
+    fn tags_max_and_what_a_tag_is() {
+        let tagged =
+            |tags: Tags| Metering { tags, ..metering(&[(Meter::Output, at("/a"))], Amounts::default()) };
+        let many = |count: usize| (0..count).map(|n| (format!("k{n}"), "v".to_owned())).collect::<Tags>();
+        let one = |key: &str, value: String| Tags::from([(key.to_owned(), value)]);
+        assert_eq!(tagged(many(TAGS_MAX)).validate(), Ok(()));
+        let count = TAGS_MAX + 1;
+        refused(tagged(many(count)), "tags", Problem::TooMany { count, max: TAGS_MAX });
+        refused(tagged(one("a b", "v".into())), "tags", Problem::NotATagKey { max: TAG_KEY_BYTES_MAX });
+        refused(tagged(one("k", String::new())), "tags.k", Problem::Empty);
+        let max = TAG_VALUE_BYTES_MAX;
+        assert_eq!(tagged(one("k", "v".repeat(max))).validate(), Ok(()));
+        refused(tagged(one("k", "v".repeat(max + 1))), "tags.k", Problem::TooLong { len: max + 1, max });
     }
 
     #[test]

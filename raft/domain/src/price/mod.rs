@@ -1,6 +1,6 @@
 //! From what a call used to what it costs.
 //!
-//! **Mental model.** Everything a call uses is counted on eight disjoint meters (`meter.rs`). A price entry (`entry.rs`)
+//! **Mental model.** Everything a call uses is counted on nine disjoint meters (`meter.rs`). A price entry (`entry.rs`)
 //! says what the units of some meters cost for one model or for the tools of one pattern, from a moment on. A metering
 //! (`metering.rs`) says for the tools of one pattern which model stands behind them, where in an answer their usage is
 //! found, and the most that one call can use. A discount (`discount.rs`) takes a factor off. Records are checked once,

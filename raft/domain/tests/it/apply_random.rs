@@ -3,14 +3,19 @@
 
 use only1mcp_domain::State;
 use only1mcp_domain::activity::*;
-use only1mcp_domain::command::{Actor, Command, Entry, RegisterNode};
+use only1mcp_domain::command::{Actor, Command, CorrectCost, Entry, RegisterNode, Secret32};
+use only1mcp_domain::cost::CostPlace;
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::*;
+use only1mcp_domain::ledger::{AccountKey, LimitId};
 use only1mcp_domain::model::*;
+use only1mcp_domain::money::Exact;
+use only1mcp_domain::price::*;
 use only1mcp_domain::time::TimestampMs;
 use proptest::prelude::*;
 
 use crate::apply_world::*;
+use crate::prices::{metering, price};
 
 /// Draws from numbers that proptest chose, so that failures shrink.
 struct Dice<'a> {
@@ -82,7 +87,7 @@ fn command(dice: &mut Dice<'_>, state: &State) -> Command {
     let (tenant_name, who, role_name) = (dice.tenant(), dice.principal(), dice.role());
     let (tenant, owner) = (tenant_id(tenant_name), principal_id(who));
     let node_id = NodeId(dice.roll(4));
-    match dice.roll(32) {
+    match dice.roll(38) {
         0 => Command::SetSettings { settings: ClusterSettings::new("x"), if_revision },
         1 => Command::CreateJoinToken(JoinToken { expires_at: dice.time(), ..token("t") }),
         2 => {
@@ -182,7 +187,84 @@ fn command(dice: &mut Dice<'_>, state: &State) -> Command {
             session: McpSessionId([dice.roll(4) as u8; 16]),
             expires_at: dice.time(),
         },
+        30 | 31 => priced(dice, tenant_name, if_revision),
         _ => Command::Activity(activity(dice, state)),
+    }
+}
+
+/// Budgets, prices, how usage is measured, discounts, rates, corrections and webhooks: good ones and bad ones.
+fn priced(dice: &mut Dice<'_>, tenant_name: &str, if_revision: Option<u64>) -> Command {
+    let tenant = tenant_id(tenant_name);
+    let id = dice.pick(&["x", "y"]);
+    let currency = Currency::parse(dice.pick(&["USD", "EUR"])).unwrap();
+    let meter = dice.pick(&Meter::ALL);
+    let tools = dice.pick(&["*", "files__*"]);
+    let text = dice.pick(&["0", "0.5", "1", "1000000001"]);
+    let exact = Exact::parse(text).unwrap();
+    let valid_from = dice.time();
+    match dice.roll(13) {
+        0 | 1 => {
+            let entry = PriceEntry { currency, valid_from, ..price(tenant_name, id, tools, meter, text) };
+            Command::PutPrice { price: Box::new(entry), if_revision }
+        }
+        2 => Command::DeletePrice { tenant, price: PriceId::new(id).unwrap() },
+        3 | 4 => {
+            let source = match dice.roll(3) {
+                0 => UsageSource::Counted,
+                1 => UsageSource::Pointer("/a".to_owned()),
+                _ => UsageSource::Difference { of: "/a".to_owned(), minus: vec!["b".to_owned()] },
+            };
+            let tags = dice.chance().then(|| ("team".to_owned(), "x".repeat(dice.roll(200) as usize)));
+            let usage = vec![(meter, source)];
+            let made = Metering { usage, tags: tags.into_iter().collect(), ..metering(tenant_name, id, 7) };
+            Command::PutMetering { metering: Box::new(made), if_revision }
+        }
+        5 => Command::DeleteMetering { tenant, metering: MeteringId::new(id).unwrap() },
+        6 => {
+            let kind = match dice.roll(3) {
+                0 => DiscountKind::Commitment(CommitmentDiscount { factor: exact }),
+                1 => DiscountKind::Cache(CacheDiscount { share_above: exact, factor: exact }),
+                _ => DiscountKind::Volume(VolumeDiscount {
+                    tiers: vec![VolumeTier { from: dice.roll(3), factor: exact }],
+                }),
+            };
+            let id = DiscountId::new(id).unwrap();
+            let discount = Discount { id, tenant, kind, valid_from, version: 0 };
+            Command::PutDiscount { discount: Box::new(discount), if_revision }
+        }
+        7 => Command::DeleteDiscount { tenant, discount: DiscountId::new(id).unwrap() },
+        8 => Command::PutExchangeRate(ExchangeRate { currency, usd_per_unit: exact, valid_from, version: 0 }),
+        9 => Command::DeleteExchangeRate { currency, valid_from },
+        10 => {
+            let url = dice.pick(&["https://example.com/hook", "ftp://x", "http://127.0.0.1:1/"]).to_owned();
+            let webhook = Webhook {
+                tenant,
+                id: WebhookId::new(id).unwrap(),
+                url,
+                key: Secret32([dice.roll(3) as u8; 32]),
+                events: dice.chance().then_some(WebhookEvent::Overrun).into_iter().collect(),
+                enabled: dice.chance(),
+                description: String::new(),
+                created_at: valid_from,
+                created_by: String::new(),
+            };
+            let keep_key = dice.chance();
+            Command::PutWebhook { webhook: Box::new(webhook), keep_key, if_revision }
+        }
+        11 => Command::DeleteWebhook { tenant, webhook: WebhookId::new(id).unwrap() },
+        _ => {
+            let record =
+                CostPlace { at: valid_from, index: AuditIndex(dice.roll(4)), part: dice.roll(3) as u32 };
+            let account = AccountKey {
+                tenant: tenant.clone(),
+                limit: LimitId::Budget(BudgetId::new(id).unwrap()),
+                subject: "".into(),
+                start: TimestampMs(0),
+            };
+            let charges = vec![(account, i128::from(dice.roll(3)))];
+            let reason = dice.pick(&["", "given back"]).to_owned();
+            Command::CorrectCost(Box::new(CorrectCost { tenant, record, charges, reason }))
+        }
     }
 }
 

@@ -134,6 +134,7 @@ pub fn tenant(id: &str) -> Tenant {
         seal_mode: SealMode::Sealed,
         tool_seal_modes: BTreeMap::new(),
         shared_upstreams: None,
+        cost_tags: Default::default(),
         constraints: Constraints::default(),
     }
 }
@@ -273,6 +274,8 @@ pub fn admission(revision: Revision) -> Admission {
         observed_at: TimestampMs(START_MS),
         holds: vec![],
         quote: None,
+        counts: Vec::new(),
+        tags: Default::default(),
     }
 }
 

@@ -135,6 +135,30 @@ fn lists() {
 }
 
 #[test]
+fn tags() {
+    let world = World::with_acme();
+    let with = |cost_tags: CostTags| Command::CreateTenant(Box::new(Tenant { cost_tags, ..tenant("new") }));
+    let fixed = |key: String, value: String| CostTags { fixed: [(key, value)].into(), ..CostTags::default() };
+    let numbered = |n: usize| (0..n).map(|i| format!("k{i}"));
+    both_sides(&world, TAG_KEY_BYTES_MAX, |n| with(fixed(letters(n), "v".into())));
+    both_sides(&world, TAG_VALUE_BYTES_MAX, |n| with(fixed("k".into(), letters(n))));
+    both_sides(&world, TAGS_MAX, |n| {
+        with(CostTags { fixed: numbered(n).map(|key| (key, "v".into())).collect(), ..CostTags::default() })
+    });
+    both_sides(&world, TAGS_MAX, |n| {
+        with(CostTags { attributes: numbered(n).collect(), ..CostTags::default() })
+    });
+    both_sides(&world, TAGS_MAX, |n| {
+        with(CostTags { call_keys: numbered(n).collect(), ..CostTags::default() })
+    });
+    let twice = CostTags { call_keys: vec!["a".into(), "a".into()], ..CostTags::default() };
+    for bad in [fixed("a b".into(), "v".into()), fixed("a".into(), String::new()), twice] {
+        let refused = world.clone().refused(with(bad));
+        assert!(matches!(&refused, Rejection::Invalid { field, .. } if field.starts_with("cost_tags")));
+    }
+}
+
+#[test]
 fn upstreams() {
     let world = World::with_acme();
     let with = |transport| put_upstream(Upstream { transport, ..upstream("acme", "n") });

@@ -31,6 +31,7 @@ pub fn tenant(id: &str) -> Tenant {
         seal_mode: SealMode::Sealed,
         tool_seal_modes: BTreeMap::new(),
         shared_upstreams: None,
+        cost_tags: Default::default(),
         constraints: Constraints::default(),
     }
 }

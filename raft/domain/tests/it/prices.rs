@@ -16,7 +16,7 @@ use only1mcp_domain::{Outcome, Rejection};
 
 use crate::apply_world::*;
 use crate::ledger::budget;
-use crate::limits::{both_sides, with_rows};
+use crate::limits::{both_sides, letters, with_rows};
 
 const FOREVER: TimestampMs = TimestampMs(u64::MAX);
 const MONTH: TimestampMs = TimestampMs(1_000);
@@ -46,6 +46,7 @@ pub fn metering(tenant: &str, id: &str, bound: u64) -> Metering {
         provider: "maker".to_owned(),
         model: "m1".to_owned(),
         model_pointer: None,
+        tags: Default::default(),
         total_pointer: None,
         usage: vec![(Meter::Output, UsageSource::Pointer("/usage/output".to_owned()))],
         bounds: Amounts::default().with(Meter::Output, bound),
@@ -219,6 +220,7 @@ fn cost(output: u64, pico_usd: i128) -> Cost {
             pico_usd: PicoUsd(pico_usd),
         }],
         discounts: Vec::new(),
+        tags: Default::default(),
         held: PicoUsd(pico_usd),
         at_hold: false,
         month: MONTH,
@@ -302,6 +304,33 @@ fn a_call_leaves_one_record_in_the_entry_that_settles_it() {
 }
 
 #[test]
+fn a_record_keeps_its_tags_and_what_was_stored_is_a_part_of_its_own() {
+    let mut world = World::with_acme();
+    let mut life = Life::open(&mut world, 1);
+    let stored = PricedLine { meter: Meter::StoredByte, pico_usd: PicoUsd(5), ..cost(1, 1).lines[0].clone() };
+    let tags: Tags = (0..COST_TAGS_MAX).map(|n| (format!("k{n}"), letters(TAG_VALUE_BYTES_MAX))).collect();
+    let mut with = cost(1, 70);
+    with.lines.push(stored);
+    with.tags = tags.clone();
+    life.post(&mut world, vec![completion(1, vec![], Some(with.clone()))]);
+    let kept = world.costs.values().next().unwrap().cost.clone().unwrap();
+    assert_eq!(kept.tags, tags);
+    assert_eq!(kept.part(CostClass::Storage).unwrap(), PicoUsd(5));
+    assert_eq!(kept.part(CostClass::Token).unwrap(), PicoUsd(70));
+    let mut refuse = |key: String, value: String| {
+        let mut bad = Cost { tags: Tags::new(), ..with.clone() };
+        bad.tags.insert(key, value);
+        let refused = life.refused(&mut world, completion(2, vec![], Some(bad)));
+        assert!(matches!(&refused, Rejection::Invalid { field, .. } if field == "cost"), "{refused}");
+    };
+    refuse("a b".into(), "v".into());
+    refuse("a".into(), letters(TAG_VALUE_BYTES_MAX + 1));
+    with.tags.insert("more".into(), "v".into());
+    let refused = life.refused(&mut world, completion(2, vec![], Some(with)));
+    assert!(matches!(&refused, Rejection::Invalid { field, .. } if field == "cost"), "{refused}");
+}
+
+#[test]
 fn usage_beyond_a_meterings_bound_raises_what_the_next_call_is_held_at() {
     let mut world = World::with_acme();
     world.must(put_metering(metering("acme", "m", 100)));
@@ -355,7 +384,7 @@ fn a_malformed_cost_is_refused_whole() {
 
 fn correct(index: u64, charges: &[(&str, i128)]) -> Command {
     let charges = charges.iter().map(|(id, amount)| (account(id), *amount)).collect();
-    let record = (TimestampMs(START_MS), AuditIndex(index));
+    let record = CostPlace { at: TimestampMs(START_MS), index: AuditIndex(index), part: 0 };
     let (tenant, reason) = (tenant_id("acme"), "refunded by the provider".to_owned());
     Command::CorrectCost(Box::new(CorrectCost { tenant, record, charges, reason }))
 }
@@ -385,11 +414,22 @@ fn a_record_is_corrected_once_and_never_below_nothing() {
     assert_eq!(world.last_event().action, "cost.correct");
     let told = world.costs.values().last().unwrap();
     assert_eq!((told.kind, told.charges[0].amount), (CostKind::Correction, -30));
-    assert_eq!(told.corrects, Some((TimestampMs(START_MS), AuditIndex(5))));
+    let place = |index, part| CostPlace { at: TimestampMs(START_MS), index: AuditIndex(index), part };
+    assert_eq!(told.corrects, Some(place(5, 0)));
     assert!(matches!(world.refused(correct(5, &[("b", 1)])), Rejection::Invalid { .. }), "twice");
+    // Another record of the same event.
+    let second = |part| match correct(5, &[("b", 1)]) {
+        Command::CorrectCost(of) => {
+            Command::CorrectCost(Box::new(CorrectCost { record: place(5, part), ..*of }))
+        }
+        other => other,
+    };
+    world.must(second(1));
+    assert!(world.last_event().details.contains(&("part".to_owned(), "1".to_owned())));
+    assert!(matches!(world.refused(second(1)), Rejection::Invalid { .. }), "each part once");
     world.must(correct(6, &[("b", 1_000_000)]));
     assert_eq!(posted(&world), 0);
-    assert_eq!(world.costs.values().last().unwrap().charges[0].amount, -40);
+    assert_eq!(world.costs.values().last().unwrap().charges[0].amount, -39);
     world.assert_mirrored();
     both_sides(&world, CALL_ACCOUNTS_MAX, |count| {
         let ids: Vec<String> = (0..count).map(|n| format!("b{n}")).collect();
@@ -473,8 +513,11 @@ fn many_accounts_given_up_at_once_make_several_records() {
 
 #[test]
 fn corrections_per_tenant_max() {
-    let rows = (0..CORRECTIONS_PER_TENANT_MAX - 1)
-        .map(|n| RowValue::Corrected { tenant: tenant_id("acme"), record: AuditIndex(1_000_000 + n as u64) });
+    let rows = (0..CORRECTIONS_PER_TENANT_MAX - 1).map(|n| RowValue::Corrected {
+        tenant: tenant_id("acme"),
+        record: AuditIndex(1_000_000 + n as u64),
+        part: 0,
+    });
     let mut world = with_rows(&World::with_acme(), rows);
     world.must(correct(1, &[("b", 1)]));
     assert!(matches!(world.refused(correct(2, &[("b", 1)])), Rejection::LimitReached { .. }));
