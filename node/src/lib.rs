@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod doctor;
+pub mod keys;
 mod print;
 pub mod serve;
 mod telemetry;
