@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::NodeConfig;
 use crate::serve::control::{ControlAnswer, ControlRequest};
-use crate::{audit_file, confine, ctl, demo, dev, doctor, pki, print, serve};
+use crate::{audit_file, confine, ctl, demo, dev, doctor, keys, pki, print, serve};
 
 /// A clustered gateway for MCP: it knows who calls, decides by role down to the single tool, and records every call in
 /// a replicated hash chain.
@@ -35,6 +35,7 @@ enum Command {
     Leave(ControlArgs),
     /// Make a private CA, node and client certificates, and rotate them.
     Pki(pki::PkiArgs),
+    Keys(keys::KeysArgs),
     /// Administer a cluster over gRPC.
     Ctl(Box<ctl::CtlArgs>),
     /// Check exported audit files; needs no server.
@@ -122,9 +123,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Leave(args) => control(&args, ControlRequest::Leave).await,
         Command::Pki(args) => pki::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Keys(args) => keys::run(args).await,
         Command::Ctl(args) => Ok(ctl::run(*args).await),
         Command::Audit(args) => Ok(audit_file::run(args)),
-        Command::Doctor(args) => Ok(doctor::run(&args)),
+        Command::Doctor(args) => Ok(doctor::run(&args).await),
         Command::Demo(args) => {
             let ended: Pin<Box<dyn Future<Output = ()> + Send>> = if args.until_stdin_closes {
                 Box::pin(serve::signals::ended_or_stdin_closed())
@@ -150,6 +152,10 @@ async fn control(args: &ControlArgs, request: ControlRequest) -> anyhow::Result<
                 "cluster {cluster_id}, node {node}. The administrator key is shown this once:"
             ));
             println!("{key}");
+            Ok(ExitCode::SUCCESS)
+        }
+        ControlAnswer::KeysRotated { data_key } => {
+            print::progress(format!("data key {data_key} seals from now on"));
             Ok(ExitCode::SUCCESS)
         }
         ControlAnswer::Left => {

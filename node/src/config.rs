@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::keys::KeysConfig;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -47,6 +49,9 @@ pub struct NodeConfig {
     /// With less space left beside the data folder, calls and most administrative writes are refused.
     #[serde(default = "default_disk_low_bytes")]
     pub disk_low_bytes: u64,
+    /// Where the keys come from that everything on disk is encrypted with.
+    #[serde(default)]
+    pub keys: KeysConfig,
     /// The local socket for `init` and `recover-admin`; `DATA_DIR/control.sock` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_socket: Option<PathBuf>,
@@ -228,6 +233,7 @@ impl NodeConfig {
         if let Some(join) = &mut self.join {
             absolute(&mut join.token_file);
         }
+        self.keys.resolve(absolute);
         self.control_socket.as_mut().map(absolute);
     }
 
@@ -259,6 +265,9 @@ impl NodeConfig {
         }
         if self.join.as_ref().is_some_and(|join| join.peers.is_empty()) {
             return invalid("join.peers", "name at least one member's peer address");
+        }
+        if let Err((field, problem)) = self.keys.check(&self.data_dir) {
+            return invalid(field, problem);
         }
         if let Some(form) = &self.form {
             let ordered =
@@ -307,6 +316,7 @@ data_dir: data
 peer: { listen: '127.0.0.1:7101', tls: { cert: c.pem, key: k.pem, ca: ca.pem } }
 admin: { listen: '127.0.0.1:7201', tls: { cert: c.pem, key: k.pem } }
 http: { listen: '127.0.0.1:7301' }
+keys: { file: node.keys }
 ";
 
     #[test]
@@ -317,6 +327,7 @@ http: { listen: '127.0.0.1:7301' }
         assert!(config.upstreams.is_none() && config.webhooks.is_none());
         let more = "upstreams: { ca: up.pem }\nwebhooks: { ca: hooks.pem }\n";
         let config = parse(&(GOOD.to_owned() + more)).unwrap();
+        assert_eq!(config.keys.file.as_ref().unwrap().parent(), config.data_dir.parent());
         for trusted in [config.upstreams, config.webhooks] {
             assert_eq!(trusted.unwrap().ca.parent(), config.data_dir.parent());
         }
@@ -333,6 +344,13 @@ http: { listen: '127.0.0.1:7301' }
             (GOOD.to_owned() + "webhooks: { cas: x.pem }\n", "cas"),
             (GOOD.to_owned() + "disk_low_bytes: 4194303\n", "disk_low_bytes"),
             (GOOD.to_owned() + "form: { heartbeat_ms: 400 }\n", "heartbeat_ms"),
+            (GOOD.replace("keys: { file: node.keys }", ""), "plaintext: true"),
+            (GOOD.replace("file: node.keys", "file: node.keys, plaintext: true"), "give one of"),
+            (GOOD.replace("file: node.keys", "file: data/node.keys"), "keys.file"),
+            (GOOD.replace("file: node.keys", "files: node.keys"), "files"),
+            (GOOD.replace("file: node.keys", "file: node.keys, rotate_gib: 0"), "rotate_gib"),
+            (GOOD.replace("file: node.keys", "plaintext: true, recovery: r.pem"), "keys.recovery"),
+            (GOOD.replace("file: node.keys", "aws_kms: { key_id: k }"), "region"),
         ];
         for (text, names) in cases {
             let error = parse(&text).unwrap_err().to_string();

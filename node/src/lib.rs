@@ -7,6 +7,7 @@ pub mod config;
 mod confine;
 pub mod dev;
 pub mod doctor;
+pub mod keys;
 mod print;
 pub mod serve;
 mod telemetry;

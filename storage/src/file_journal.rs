@@ -17,6 +17,7 @@ use crate::journal::{Journal, JournalPosition};
 use crate::journal_files::{create, open, read_segment, recover, reserve};
 use crate::journal_writer::{Queue, Shared, Writer};
 use crate::raft_log::Flushed;
+use crate::seal::SEALED_BYTES;
 
 /// Written when the first file is durable: from then on an empty folder is damage, not a new journal.
 const FORMAT: Sealed = Sealed { kind: "journal", version: 1 };
@@ -91,7 +92,7 @@ impl FileJournal {
 
 impl Journal for FileJournal {
     fn append(&self, record: Bytes, flushed: Flushed) -> Result<JournalPosition, StorageError> {
-        if record.len() > JOURNAL_RECORD_BYTES_MAX {
+        if record.len() > JOURNAL_RECORD_BYTES_MAX + SEALED_BYTES {
             return Err(StorageError::TooLarge { what: "journal record", max: JOURNAL_RECORD_BYTES_MAX });
         }
         let mut queue = lock(&self.shared.queue)?;
@@ -108,6 +109,10 @@ impl Journal for FileJournal {
         queue.records.push_back((record, flushed));
         self.shared.wake.notify_one();
         Ok(position)
+    }
+
+    fn next(&self) -> Result<JournalPosition, StorageError> {
+        Ok(JournalPosition(lock(&self.shared.queue)?.next))
     }
 
     fn read_after(&self, after: JournalPosition) -> Result<Vec<(JournalPosition, Bytes)>, StorageError> {

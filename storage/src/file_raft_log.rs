@@ -21,6 +21,7 @@ use crate::mem_log_content::check_follows;
 use crate::raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
 use crate::raft_log_codec::{LogTypes, Payload, Position, Vote};
 use crate::raft_log_scan::scan_and_cut;
+use crate::seal::SEALED_BYTES;
 
 type Log = raft_log::RaftLog<LogTypes>;
 
@@ -214,7 +215,7 @@ impl RaftLog for FileRaftLog {
     }
 
     fn append(&self, records: Vec<LogRecord>, flushed: Flushed) -> Result<(), StorageError> {
-        if records.iter().any(|r| r.payload.len() > LOG_RECORD_BYTES_MAX) {
+        if records.iter().any(|r| r.payload.len() > LOG_RECORD_BYTES_MAX + SEALED_BYTES) {
             return Err(StorageError::TooLarge { what: "log record", max: LOG_RECORD_BYTES_MAX });
         }
         let folder = &self.shared.folder;

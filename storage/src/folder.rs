@@ -10,8 +10,9 @@ use crate::files::{Sealed, sync_folder};
 const FORMAT: Sealed = Sealed { kind: "data", version: 1 };
 const NODE_ID: Sealed = Sealed { kind: "node-id", version: 1 };
 const IDENTITY: Sealed = Sealed { kind: "identity", version: 1 };
+const KEY_RING: Sealed = Sealed { kind: "key-ring", version: 1 };
 
-/// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, and the folders `log/`, `state/`, `journal/`
+/// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, `key-ring`, and the folders `log/`, `state/`, `journal/`
 /// and `segments/`. The lock is held until this is dropped.
 #[derive(Debug)]
 pub struct DataFolder {
@@ -111,6 +112,22 @@ impl DataFolder {
     /// What the node keeps about itself beside its id; opaque here.
     pub fn identity(&self) -> Result<Option<Vec<u8>>, StorageError> {
         IDENTITY.read(&self.root.join("identity"))
+    }
+
+    /// The node's wrapped data keys; opaque here. `None` in a folder that is not encrypted, or not yet.
+    pub fn key_ring(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        KEY_RING.read(&self.root.join("key-ring"))
+    }
+
+    /// Replaces the key ring; durable at return, never half written.
+    pub fn write_key_ring(&self, content: &[u8]) -> Result<(), StorageError> {
+        KEY_RING.write(&self.root.join("key-ring"), content)
+    }
+
+    /// Whether log, journal or rows were ever begun here.
+    pub fn holds_data(&self) -> bool {
+        let begun = [self.log().join("format"), self.journal().join("format"), self.state().join("current")];
+        begun.iter().any(|path| path.exists())
     }
 
     /// Replaces the identity; durable at return, never half written.

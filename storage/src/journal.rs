@@ -17,6 +17,9 @@ pub trait Journal: Send + Sync + 'static {
     /// the caller is overloaded. Nothing changed then.
     fn append(&self, record: Bytes, flushed: Flushed) -> Result<JournalPosition, StorageError>;
 
+    /// What the next record's position will be.
+    fn next(&self) -> Result<JournalPosition, StorageError>;
+
     /// Every flushed record after `after`, oldest first (read once, at start). May hold records discarded before.
     fn read_after(&self, after: JournalPosition) -> Result<Vec<(JournalPosition, Bytes)>, StorageError>;
 

@@ -1,6 +1,8 @@
 //! Bytes on disk: rows (sled), the Raft log and vote (raft-log), the node's journal, sealed segments of the audit trail,
 //! the folder they live in, and in-memory versions of all four that keep only what was synced, for simulations.
 //!
+//! All of it can be encrypted at rest: `seal/`.
+//!
 //! It never decides anything and knows none of Raft's rules. Start at the interfaces: `engine.rs`, `raft_log.rs`,
 //! `journal.rs`, `segments.rs`. Every implementation but the last one's closes itself at its first failure: after that each call
 //! answers `StorageError::Closed`, and the node has to stop.
@@ -12,6 +14,7 @@ pub mod folder;
 pub mod journal;
 pub mod memory;
 pub mod raft_log;
+pub mod seal;
 pub mod segments;
 
 mod file_journal;
@@ -50,6 +53,10 @@ pub use mem_log::MemRaftLog;
 pub use mem_segments::MemSegments;
 pub use memory::{Fault, MemCopy, MemDisk, MemOptions};
 pub use raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
+pub use seal::{
+    Key32, RowGuard, SEALED_BYTES, STORED_ROW_BYTES_MAX, SealedEngine, SealedHead, SealedJournal, SealedLog,
+    SealedSegments, Sealer, SealerKeys,
+};
 pub use segment::{SegmentCheck, SegmentDraft, SegmentPlan, SegmentWriter, read_segment, segment_is_here};
 pub use segment_format::SegmentName;
 pub use segments::{SegmentCopy, Segments};

@@ -9,6 +9,7 @@ use crate::error::StorageError;
 use crate::journal::{Journal, JournalPosition};
 use crate::memory::{Calls, Handle, SplitMix};
 use crate::raft_log::Flushed;
+use crate::seal::SEALED_BYTES;
 
 /// Records per group that is discarded as one: like files, so that readers see some records again.
 const GROUP_RECORDS: u64 = 16;
@@ -75,6 +76,10 @@ impl JournalDisk {
         Ok(JournalPosition(self.last + self.pending.len() as u64))
     }
 
+    fn next(&self) -> JournalPosition {
+        JournalPosition(self.last + self.pending.len() as u64 + 1)
+    }
+
     fn discard(&mut self, upto: u64) {
         while let Some((first, _)) = self.durable.front() {
             let group_end = (first - 1) / GROUP_RECORDS * GROUP_RECORDS + GROUP_RECORDS;
@@ -122,7 +127,7 @@ impl MemJournal {
 
 impl Journal for MemJournal {
     fn append(&self, record: Bytes, flushed: Flushed) -> Result<JournalPosition, StorageError> {
-        if record.len() > JOURNAL_RECORD_BYTES_MAX {
+        if record.len() > JOURNAL_RECORD_BYTES_MAX + SEALED_BYTES {
             return Err(StorageError::TooLarge { what: "journal record", max: JOURNAL_RECORD_BYTES_MAX });
         }
         self.handle.write(|disk| {
@@ -131,6 +136,10 @@ impl Journal for MemJournal {
             let calls = if disk.options.unsynced_until_pump { Calls::new() } else { disk.journal.sync() };
             Ok((position, calls))
         })
+    }
+
+    fn next(&self) -> Result<JournalPosition, StorageError> {
+        self.handle.read(|disk| Ok(disk.journal.next()))
     }
 
     fn read_after(&self, after: JournalPosition) -> Result<Vec<(JournalPosition, Bytes)>, StorageError> {

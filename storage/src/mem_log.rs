@@ -6,6 +6,7 @@ use crate::error::StorageError;
 use crate::mem_log_content::{Change, Content, check_follows};
 use crate::memory::{Calls, Handle, Inner, SplitMix};
 use crate::raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
+use crate::seal::SEALED_BYTES;
 
 #[derive(Default)]
 pub(crate) struct LogDisk {
@@ -145,7 +146,7 @@ impl RaftLog for MemRaftLog {
     }
 
     fn append(&self, records: Vec<LogRecord>, flushed: Flushed) -> Result<(), StorageError> {
-        if records.iter().any(|r| r.payload.len() > LOG_RECORD_BYTES_MAX) {
+        if records.iter().any(|r| r.payload.len() > LOG_RECORD_BYTES_MAX + SEALED_BYTES) {
             return Err(StorageError::TooLarge { what: "log record", max: LOG_RECORD_BYTES_MAX });
         }
         if records.is_empty() {

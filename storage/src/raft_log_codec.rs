@@ -9,6 +9,7 @@ use only1mcp_domain::limits::LOG_RECORD_BYTES_MAX;
 use raft_log::codeq::{Decode, Encode};
 
 use crate::raft_log::{LogPosition, SavedVote};
+use crate::seal::SEALED_BYTES;
 
 pub(crate) type Record = raft_log::RaftLogRecord<LogTypes>;
 
@@ -94,7 +95,7 @@ impl Decode for Payload {
     fn decode<R: Read>(mut r: R) -> io::Result<Self> {
         let len = u32::from_be_bytes(read_array(&mut r)?);
         let len = usize::try_from(len).map_err(|_| invalid("payload length"))?;
-        if len > LOG_RECORD_BYTES_MAX {
+        if len > LOG_RECORD_BYTES_MAX + SEALED_BYTES {
             return Err(invalid("payload length past its bound"));
         }
         let mut bytes = vec![0; len];

@@ -15,6 +15,7 @@ use crate::engine::{Engine, Row, Rows};
 use crate::error::StorageError;
 use crate::files::{Sealed, sync_folder};
 use crate::flushed::lock;
+use crate::seal::RowGuard;
 use crate::sled_rows::{TALLY_KEY, Tally, check_row, checked, open_value, stored_key, stored_value};
 use crate::sled_store::Store;
 
@@ -27,6 +28,7 @@ pub struct SledEngine {
     store: RwLock<Arc<Store>>,
     writer: Mutex<Writer>,
     closed: AtomicBool,
+    guard: RowGuard,
 }
 
 struct Writer {
@@ -45,25 +47,31 @@ impl SledEngine {
     /// Opens the rows in `folder`, reading and checking every one of them.
     /// Errors: `Corrupt` when they cannot be trusted: then [`SledEngine::discard`] them and rebuild.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StorageError> {
+        Self::open_guarded(folder, RowGuard::plain())
+    }
+
+    /// As [`SledEngine::open`]; `guard` says whose rows they have to be. Always the same one for a folder.
+    pub fn open_guarded(folder: impl AsRef<Path>, guard: RowGuard) -> Result<Self, StorageError> {
         let folder = folder.as_ref().to_path_buf();
         std::fs::create_dir_all(&folder).map_err(|e| StorageError::io("create folder", &folder, e))?;
         let (current, store, tally) = match Current::read(&folder)? {
             Some(current) if current.complete => {
-                let (store, tally) = Store::open(&rows_folder(&folder, current.generation))?;
+                let (store, tally) = Store::open(&rows_folder(&folder, current.generation), &guard)?;
                 (current, store, tally)
             }
-            Some(current) => (current, make_empty(&folder, current.generation)?, Tally::default()),
+            Some(current) => (current, make_empty(&folder, current.generation, &guard)?, Tally::default()),
             None => {
-                refuse_unnamed_rows(&folder)?;
+                refuse_unnamed_rows(&folder, &guard)?;
                 let current = Current { generation: 1, complete: true };
-                let store = make_empty(&folder, current.generation)?;
+                let store = make_empty(&folder, current.generation, &guard)?;
                 current.write(&folder)?;
                 (current, store, Tally::default())
             }
         };
         remove_generations(&folder, Some(current.generation))?;
         let writer = Mutex::new(Writer { current, tally });
-        Ok(Self { folder, store: RwLock::new(Arc::new(store)), writer, closed: AtomicBool::new(false) })
+        let closed = AtomicBool::new(false);
+        Ok(Self { folder, store: RwLock::new(Arc::new(store)), writer, closed, guard })
     }
 
     /// Throws away whatever rows `folder` holds, for content that is damaged or ahead of the log. The next open
@@ -98,7 +106,7 @@ impl SledEngine {
         rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
     ) -> Result<(), StorageError> {
         let next = Current { generation: writer.current.generation.saturating_add(1), complete: true };
-        let store = make_empty(&self.folder, next.generation)?;
+        let store = make_empty(&self.folder, next.generation, &self.guard)?;
         let mut tally = Tally::default();
         let mut batch = sled::Batch::default();
         let mut batched = 0;
@@ -112,11 +120,11 @@ impl SledEngine {
                 store.apply(std::mem::take(&mut batch))?;
                 batched = 0;
                 if let Some(old) = store.get(&stored_key)? {
-                    tally.remove(&old);
+                    tally.remove(&self.guard, (&stored_key, &old));
                 }
             }
             let stored = stored_value(&stored_key, &value);
-            tally.add(&stored);
+            tally.add(&self.guard, (&stored_key, &stored));
             batch.insert(stored_key, stored);
             batched += 1;
             if batched == REPLACE_BATCH_ROWS {
@@ -125,7 +133,7 @@ impl SledEngine {
             }
             last = last.max(Some(key));
         }
-        batch.insert(TALLY_KEY, tally.encode());
+        batch.insert(TALLY_KEY, tally.encode(&self.guard)?);
         store.apply(batch)?;
         store.sync(tally)?;
         // INVARIANT: P6
@@ -157,18 +165,18 @@ impl Engine for SledEngine {
                 let key = stored_key(key);
                 if let Some(old) = store.get(&key)? {
                     open_value(&key, &old)?;
-                    tally.remove(&old);
+                    tally.remove(&self.guard, (&key, &old));
                 }
                 match value {
                     Some(value) => {
                         let stored = stored_value(&key, value);
-                        tally.add(&stored);
+                        tally.add(&self.guard, (&key, &stored));
                         batch.insert(key, stored);
                     }
                     None => batch.remove(key),
                 }
             }
-            batch.insert(TALLY_KEY, tally.encode());
+            batch.insert(TALLY_KEY, tally.encode(&self.guard)?);
             store.apply(batch)?;
             writer.tally = tally;
             if durable { store.sync(tally) } else { Ok(()) }
@@ -240,21 +248,21 @@ fn rows_folder(folder: &Path, generation: u64) -> PathBuf {
 }
 
 /// A new and empty database in the place of whatever an interrupted attempt left there.
-fn make_empty(folder: &Path, generation: u64) -> Result<Store, StorageError> {
+fn make_empty(folder: &Path, generation: u64, guard: &RowGuard) -> Result<Store, StorageError> {
     let path = rows_folder(folder, generation);
     remove_folder(&path)?;
-    let store = Store::create(&path)?;
+    let store = Store::create(&path, guard)?;
     sync_folder(folder)?;
     Ok(store)
 }
 
 /// Before `current` is written for the first time no row is; rows without it mean that it was lost.
-fn refuse_unnamed_rows(folder: &Path) -> Result<(), StorageError> {
+fn refuse_unnamed_rows(folder: &Path, guard: &RowGuard) -> Result<(), StorageError> {
     let unnamed = generations(folder)?;
     let path = rows_folder(folder, 1);
     let unfinished_start = match unnamed.as_slice() {
         [] => true,
-        [1] => !Store::holds_rows(&path)?,
+        [1] => !Store::holds_rows(&path, guard)?,
         _ => false,
     };
     if unfinished_start {

@@ -8,10 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use only1mcp_domain::limits::{ROW_BYTES_MAX, ROW_KEY_BYTES_MAX};
+use only1mcp_domain::limits::ROW_KEY_BYTES_MAX;
 
 use crate::engine::Rows;
 use crate::error::StorageError;
+use crate::seal::{RowGuard, STORED_ROW_BYTES_MAX};
 
 /// First byte of a caller's key in the tree.
 const ROW: u8 = b'r';
@@ -79,12 +80,13 @@ pub(crate) fn checked(rows: Rows) -> Result<BTreeMap<Vec<u8>, Option<Vec<u8>>>, 
     Ok(out)
 }
 
+/// Rows as they are stored: what may be in one is checked where it is sealed, or gathered.
 pub(crate) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StorageError> {
     if key.len() > ROW_KEY_BYTES_MAX {
         return Err(StorageError::TooLarge { what: "row key", max: ROW_KEY_BYTES_MAX });
     }
-    if value.len() > ROW_BYTES_MAX {
-        return Err(StorageError::TooLarge { what: "row", max: ROW_BYTES_MAX });
+    if value.len() > STORED_ROW_BYTES_MAX {
+        return Err(StorageError::TooLarge { what: "row", max: STORED_ROW_BYTES_MAX });
     }
     Ok(())
 }
@@ -99,14 +101,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub fn add(&mut self, stored: &[u8]) {
+    pub fn add(&mut self, guard: &RowGuard, (key, stored): (&[u8], &[u8])) {
         self.rows = self.rows.wrapping_add(1);
-        self.sum = self.sum.wrapping_add(fingerprint(stored));
+        self.sum = self.sum.wrapping_add(fingerprint(guard, key, stored));
     }
 
-    pub fn remove(&mut self, stored: &[u8]) {
+    pub fn remove(&mut self, guard: &RowGuard, (key, stored): (&[u8], &[u8])) {
         self.rows = self.rows.wrapping_sub(1);
-        self.sum = self.sum.wrapping_sub(fingerprint(stored));
+        self.sum = self.sum.wrapping_sub(fingerprint(guard, key, stored));
     }
 
     /// Whether the rows are the same, whichever batch wrote them.
@@ -115,13 +117,14 @@ impl Tally {
     }
 
     /// As the value of [`TALLY_KEY`].
-    pub fn encode(self) -> Vec<u8> {
+    pub fn encode(self, guard: &RowGuard) -> Result<Vec<u8>, StorageError> {
         let value = [self.rows, self.sum, self.batch].map(u64::to_le_bytes).concat();
-        stored_value(TALLY_KEY, &value)
+        Ok(stored_value(TALLY_KEY, &guard.seal(value)?))
     }
 
-    pub fn decode(stored: &[u8]) -> Result<Self, StorageError> {
-        let value = open_value(TALLY_KEY, stored)?;
+    pub fn decode(guard: &RowGuard, stored: &[u8]) -> Result<Self, StorageError> {
+        let value = guard.open(open_value(TALLY_KEY, stored)?)?;
+        let value = value.as_slice();
         let short = || StorageError::Corrupt { what: "tally of rows".into(), detail: "too short".into() };
         let (rows, rest) = value.split_first_chunk::<8>().ok_or_else(short)?;
         let (sum, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
@@ -133,7 +136,10 @@ impl Tally {
 
 /// Spreads a stored row's checksum (which covers key and value) over 64 bits, so that sums of many do not cancel
 /// out (the finalizer of splitmix64).
-fn fingerprint(stored: &[u8]) -> u64 {
+fn fingerprint(guard: &RowGuard, key: &[u8], stored: &[u8]) -> u64 {
+    if let Some(keyed) = guard.fingerprint(key, stored) {
+        return keyed;
+    }
     let crc = stored.first_chunk::<CRC_BYTES>().map_or(0, |c| u32::from_le_bytes(*c));
     let mut z = u64::from(crc).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -161,21 +167,22 @@ mod tests {
 
     #[test]
     fn a_tally_does_not_depend_on_order_and_comes_back_to_nothing() {
+        let guard = RowGuard::plain();
         let rows: Vec<Vec<u8>> = (0..50u8).map(|i| stored_value(&stored_key(&[i]), &[i, i])).collect();
         let mut up = Tally::default();
-        rows.iter().for_each(|r| up.add(r));
+        rows.iter().for_each(|r| up.add(&guard, (b"", r)));
         let mut down = Tally::default();
-        rows.iter().rev().for_each(|r| down.add(r));
+        rows.iter().rev().for_each(|r| down.add(&guard, (b"", r)));
         assert_eq!(up, down);
-        assert_eq!(Tally::decode(&up.encode()).unwrap(), up);
-        rows.iter().for_each(|r| up.remove(r));
+        assert_eq!(Tally::decode(&guard, &up.encode(&guard).unwrap()).unwrap(), up);
+        rows.iter().for_each(|r| up.remove(&guard, (b"", r)));
         assert_eq!(up, Tally::default());
     }
 
     #[test]
-    fn row_bytes_max_and_row_key_bytes_max() {
-        assert!(check_row(&vec![0; ROW_KEY_BYTES_MAX], &vec![0; ROW_BYTES_MAX]).is_ok());
+    fn stored_row_bytes_max_and_row_key_bytes_max() {
+        assert!(check_row(&vec![0; ROW_KEY_BYTES_MAX], &vec![0; STORED_ROW_BYTES_MAX]).is_ok());
         assert!(check_row(&vec![0; ROW_KEY_BYTES_MAX + 1], b"").is_err());
-        assert!(check_row(b"", &vec![0; ROW_BYTES_MAX + 1]).is_err());
+        assert!(check_row(b"", &vec![0; STORED_ROW_BYTES_MAX + 1]).is_err());
     }
 }

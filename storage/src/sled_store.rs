@@ -22,6 +22,7 @@ use only1mcp_domain::limits::ENGINE_CACHE_BYTES_MAX;
 use crate::engine::Row;
 use crate::error::StorageError;
 use crate::files::sync_folder;
+use crate::seal::RowGuard;
 use crate::sled_rows::{TALLY_KEY, Tally, open_value, rows_end, stored_key};
 
 /// Persisted in sled's own configuration file: cannot be changed for existing data.
@@ -37,14 +38,15 @@ pub(crate) struct Store {
     file: File,
     mark: File,
     folder: PathBuf,
+    guard: RowGuard,
 }
 
 impl Store {
     /// Opens what is there, or makes an empty database with an empty tally, durably.
-    pub fn create(folder: &Path) -> Result<Self, StorageError> {
-        let store = Self::open_unchecked(folder)?;
+    pub fn create(folder: &Path, guard: &RowGuard) -> Result<Self, StorageError> {
+        let store = Self::open_unchecked(folder, guard)?;
         let mut batch = sled::Batch::default();
-        batch.insert(TALLY_KEY, Tally::default().encode());
+        batch.insert(TALLY_KEY, Tally::default().encode(guard)?);
         store.apply(batch)?;
         store.sync(Tally::default())?;
         store.sync_names()?;
@@ -53,11 +55,11 @@ impl Store {
 
     /// Opens an existing database, reads every row and compares the tally.
     /// Errors: `Corrupt`, also where the database is not there.
-    pub fn open(folder: &Path) -> Result<(Self, Tally), StorageError> {
+    pub fn open(folder: &Path, guard: &RowGuard) -> Result<(Self, Tally), StorageError> {
         if !folder.join("db").is_file() {
             return Err(StorageError::corrupt(folder, "the file `db` is missing"));
         }
-        let store = Self::open_unchecked(folder)?;
+        let store = Self::open_unchecked(folder, guard)?;
         let tally = store.read_tally()?;
         let found = store.count()?;
         if !found.same_rows(tally) {
@@ -76,11 +78,12 @@ impl Store {
     }
 
     /// Whether there is any row at all, whatever the tally says.
-    pub fn holds_rows(folder: &Path) -> Result<bool, StorageError> {
-        Ok(folder.join("db").is_file() && !Self::open_unchecked(folder)?.count()?.same_rows(Tally::default()))
+    pub fn holds_rows(folder: &Path, guard: &RowGuard) -> Result<bool, StorageError> {
+        let empty = Tally::default();
+        Ok(folder.join("db").is_file() && !Self::open_unchecked(folder, guard)?.count()?.same_rows(empty))
     }
 
-    fn open_unchecked(folder: &Path) -> Result<Self, StorageError> {
+    fn open_unchecked(folder: &Path, guard: &RowGuard) -> Result<Self, StorageError> {
         let config = sled::Config::new()
             .path(folder)
             .mode(sled::Mode::HighThroughput)
@@ -88,7 +91,7 @@ impl Store {
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None)
             .use_compression(false);
-        let db = guard(folder, "open", || open_when_let_go(&config))?;
+        let db = guarded(folder, "open", || open_when_let_go(&config))?;
         let path = folder.join("db");
         let file = File::open(&path).map_err(|e| StorageError::io("open", &path, e))?;
         let path = folder.join("synced");
@@ -99,7 +102,7 @@ impl Store {
             .truncate(false)
             .open(&path)
             .map_err(|e| StorageError::io("open", &path, e))?;
-        Ok(Self { db, file, mark, folder: folder.to_path_buf() })
+        Ok(Self { db, file, mark, folder: folder.to_path_buf(), guard: guard.clone() })
     }
 
     /// Number of the last batch known to be synced.
@@ -118,25 +121,25 @@ impl Store {
 
     fn read_tally(&self) -> Result<Tally, StorageError> {
         let missing = || StorageError::corrupt(&self.folder, "the tally of rows is missing");
-        Tally::decode(&self.get(TALLY_KEY)?.ok_or_else(missing)?)
+        Tally::decode(&self.guard, &self.get(TALLY_KEY)?.ok_or_else(missing)?)
     }
 
     fn count(&self) -> Result<Tally, StorageError> {
         let mut tally = Tally::default();
         let mut rows = self.db.range(stored_key(b"")..rows_end());
-        while let Some((key, stored)) = self.guard("scan", || rows.next().transpose())? {
+        while let Some((key, stored)) = self.call("scan", || rows.next().transpose())? {
             open_value(&key, &stored)?;
-            tally.add(&stored);
+            tally.add(&self.guard, (&key, &stored));
         }
         Ok(tally)
     }
 
-    fn guard<T>(
+    fn call<T>(
         &self,
         operation: &'static str,
         call: impl FnOnce() -> sled::Result<T>,
     ) -> Result<T, StorageError> {
-        guard(&self.folder, operation, call)
+        guarded(&self.folder, operation, call)
     }
 
     pub fn folder(&self) -> &Path {
@@ -144,11 +147,11 @@ impl Store {
     }
 
     pub fn get(&self, stored_key: &[u8]) -> Result<Option<sled::IVec>, StorageError> {
-        self.guard("get", || self.db.get(stored_key))
+        self.call("get", || self.db.get(stored_key))
     }
 
     pub fn apply(&self, batch: sled::Batch) -> Result<(), StorageError> {
-        self.guard("write", || self.db.apply_batch(batch))
+        self.call("write", || self.db.apply_batch(batch))
     }
 
     /// Rows of `from..to`, checked, as stored keys and values without checksum.
@@ -165,7 +168,7 @@ impl Store {
         }
         let mut rows = self.db.range(from..to);
         while out.len() < limit {
-            let next = self.guard("scan", || {
+            let next = self.call("scan", || {
                 if backwards { rows.next_back().transpose() } else { rows.next().transpose() }
             })?;
             let Some((key, stored)) = next else { break };
@@ -178,7 +181,7 @@ impl Store {
     /// Makes everything written durable, up to the batch that wrote `tally`.
     // INVARIANT: P6
     pub fn sync(&self, tally: Tally) -> Result<(), StorageError> {
-        self.guard("flush", || self.db.flush())?;
+        self.call("flush", || self.db.flush())?;
         self.file.sync_data().map_err(|e| StorageError::io("fdatasync", self.folder.join("db"), e))?;
         // After the rows, never before; within one sector, so whole or not at all.
         self.mark
@@ -227,7 +230,7 @@ fn is_locked(error: &std::io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
 
-fn guard<T>(
+fn guarded<T>(
     folder: &Path,
     operation: &'static str,
     call: impl FnOnce() -> sled::Result<T>,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::engine::{Engine, Row, Rows};
 use crate::error::StorageError;
 use crate::flushed::lock;
-use crate::sled_rows::check_row;
+use crate::seal::check_plain_row;
 
 /// How long a row waits for company.
 const LINGER: Duration = Duration::from_millis(200);
@@ -132,7 +132,7 @@ impl<E: Engine> Shared<E> {
             gathered.complete = true;
         }
         for (key, value) in &rows {
-            check_row(key, value.as_deref().unwrap_or_default())?;
+            check_plain_row(key, value.as_deref().unwrap_or_default())?;
         }
         let was_empty = gathered.rows.is_empty();
         for (key, value) in rows {

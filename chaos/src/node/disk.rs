@@ -7,7 +7,7 @@ use bytes::Bytes;
 use only1mcp_domain::ids::NodeId;
 use only1mcp_storage::{
     Flushed, Journal, JournalPosition, LogPosition, LogRecord, LogState, MemJournal, MemRaftLog, RaftLog,
-    SavedVote, StorageError,
+    SavedVote, SealedJournal, SealedLog, StorageError,
 };
 
 use crate::stage::{Stage, locked};
@@ -16,7 +16,7 @@ use crate::world::Mutant;
 /// A Raft log that tells the invariants what is written to it.
 pub struct WatchedLog {
     pub node: NodeId,
-    pub inner: MemRaftLog,
+    pub inner: SealedLog<MemRaftLog>,
     pub stage: Arc<Stage>,
     pub mutant: Mutant,
 }
@@ -96,7 +96,7 @@ impl RaftLog for WatchedLog {
 
 /// A journal that, as a mutant, acknowledges what it has not synced or not even taken.
 pub struct WatchedJournal {
-    pub inner: MemJournal,
+    pub inner: SealedJournal<MemJournal>,
     pub mutant: Mutant,
     pub appended: AtomicU64,
 }
@@ -119,6 +119,10 @@ impl Journal for WatchedJournal {
                 self.inner.append(record, flushed)
             }
         }
+    }
+
+    fn next(&self) -> Result<JournalPosition, StorageError> {
+        self.inner.next()
     }
 
     fn read_after(&self, after: JournalPosition) -> Result<Vec<(JournalPosition, Bytes)>, StorageError> {

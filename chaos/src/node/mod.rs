@@ -5,6 +5,7 @@ mod front;
 mod network;
 pub mod observer;
 mod repeats;
+mod sealing;
 mod setup;
 mod site;
 mod software;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use only1mcp_consensus::{Consensus, Handlers, Options, Seed, Stores};
 use only1mcp_domain::ids::NodeId;
 use only1mcp_enforcer::{Parts, Service, SystemZones};
-use only1mcp_storage::RaftLog;
+use only1mcp_storage::{RaftLog, SealedEngine, SealedJournal, SealedLog, SealedSegments};
 use turmoil::net::TcpListener;
 
 use super::cluster_port::ConsensusPort;
@@ -15,7 +15,7 @@ use super::disk::{WatchedJournal, WatchedLog};
 use super::journal_port::JournalFile;
 use super::network::{SimConnector, peers};
 use super::repeats::RepeatingPort;
-use super::{FRONT_PORT, Live, PEER_PORT, Site, front, observer, setup};
+use super::{FRONT_PORT, Live, PEER_PORT, Site, front, observer, sealing, setup};
 use crate::oracle::Life;
 use crate::scene;
 use crate::stage::locked;
@@ -54,14 +54,18 @@ fn seeds(own: NodeId) -> Vec<Seed> {
 
 async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
+    let sealer = sealing::sealer(life).map_err(|error| text(&error))?;
     let log = WatchedLog {
         node: site.node,
-        inner: site.disk.log(),
+        inner: SealedLog::new(site.disk.log(), sealer.clone()),
         stage: site.stage.clone(),
         mutant: site.mutant,
     };
-    let journal =
-        WatchedJournal { inner: site.disk.journal(), mutant: site.mutant, appended: AtomicU64::new(0) };
+    let journal = WatchedJournal {
+        inner: SealedJournal::new(site.disk.journal(), sealer.clone()),
+        mutant: site.mutant,
+        appended: AtomicU64::new(0),
+    };
     log.opened();
     let found = log.state().map_err(|error| text(&error))?.vote;
     let kept = locked(&site.stage.watch).votes.found(site.node, found);
@@ -76,8 +80,8 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
     options.segment_events = 16;
     let stores = Stores {
         log: Arc::new(log),
-        engine: Arc::new(site.disk.engine()),
-        segments: Arc::new(site.disk.segments()),
+        engine: Arc::new(SealedEngine::new(site.disk.engine(), sealer.clone())),
+        segments: Arc::new(SealedSegments::new(site.disk.segments(), sealer)),
     };
     let connector = Arc::new(SimConnector { name: site.name.clone() });
     let consensus = Consensus::start(options, stores, connector).await.map_err(|error| text(&error))?;

@@ -123,10 +123,19 @@ impl Cluster {
         }
     }
 
-    /// CA, certificates and configurations.
+    /// CA, certificates, key files and configurations.
     fn make_files(&self, args: &DevArgs) -> anyhow::Result<()> {
         let names: Vec<String> = (1..=args.nodes).map(|n| format!("node-{n}")).collect();
         make_certificates(&self.dir.join("pki"), &names)?;
+        let keys = self.dir.join("keys");
+        std::fs::create_dir_all(&keys)?;
+        for name in &names {
+            // Kept from an attempt that did not get as far as a cluster: nothing but its own folders may need it.
+            let path = keys.join(format!("{name}.json"));
+            if !path.exists() {
+                only1mcp_keys::KeyFile::create(&path)?;
+            }
+        }
         for number in 1..=args.nodes {
             let config = self.node_config(number, args.base_port)?;
             std::fs::write(self.dir.join(format!("node-{number}.yaml")), serde_norway::to_string(&config)?)?;
@@ -153,6 +162,7 @@ impl Cluster {
              peer: {{ listen: '127.0.0.1:{}', tls: {{ cert: pki/{name}.pem, key: pki/{name}-key.pem, ca: pki/ca.pem }} }}\n\
              admin: {{ listen: '127.0.0.1:{}', tls: {{ cert: pki/{name}.pem, key: pki/{name}-key.pem, ca: pki/ca.pem }} }}\n\
              http: {{ listen: '127.0.0.1:{}' }}\n\
+             keys: {{ file: keys/{name}.json }}\n\
              form: {{ cluster_name: dev }}\n\
              shutdown_ms: 3000\n\
              {join}",

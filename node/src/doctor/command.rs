@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use only1mcp_keys::KeyRing;
+use only1mcp_storage::{DataFolder, Sealer};
 
 use super::examine::examine;
+use crate::config::NodeConfig;
+use crate::keys::KeysConfig;
 use crate::print;
 
 /// Looks through the data folder of a node that does not run, and says what is wrong with it.
@@ -33,6 +39,12 @@ pub struct DoctorArgs {
     /// Where to put the copy of log, journal and rows while they are looked at.
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+    /// The node's configuration: where the keys come from that the folder is encrypted with.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The key file that the folder's keys are wrapped under, without a configuration.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    keys: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -44,10 +56,30 @@ enum Output {
     Json,
 }
 
+/// `None` for a folder that has no key ring.
+async fn keys(args: &DoctorArgs) -> anyhow::Result<Option<Arc<Sealer>>> {
+    // A folder that cannot be opened is the examination's finding.
+    let Ok(view) = DataFolder::existing(&args.folder) else { return Ok(None) };
+    let Some(ring) = KeyRing::read(&view)? else { return Ok(None) };
+    let configured = match (&args.config, &args.keys) {
+        (Some(config), _) => NodeConfig::load(config)?.keys,
+        (None, file) => KeysConfig { file: file.clone(), ..KeysConfig::default() },
+    };
+    let source = crate::keys::source(&configured).await?;
+    let source =
+        source.context("the folder is encrypted: name the node's --config, or the key file by --keys")?;
+    let keys = ring.open(source.provider.as_ref()).await?;
+    Ok(Some(Arc::new(Sealer::with_system_randomness(keys)?)))
+}
+
 /// 0: sound, 1: damaged, 2: could not look.
-pub fn run(args: &DoctorArgs) -> ExitCode {
+pub async fn run(args: &DoctorArgs) -> ExitCode {
     let scratch = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
-    match examine(&args.folder, &scratch) {
+    let examined = match keys(args).await {
+        Ok(keys) => examine(&args.folder, &scratch, keys.as_ref()),
+        Err(error) => Err(error),
+    };
+    match examined {
         Ok(report) => {
             match args.output {
                 Output::Table => println!("{}", report.in_words()),

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use only1mcp_consensus::{InspectFault, inspect};
 use only1mcp_storage::{
-    DataFolder, Engine as _, FileJournal, FileRaftLog, FileSegments, Journal, JournalOptions,
-    JournalPosition, RaftLog, RaftLogOptions, SegmentCheck, SledEngine, StorageError, free_bytes,
+    DataFolder, FileSegments, Journal, JournalPosition, RaftLog, SegmentCheck, Segments, StorageError,
+    free_bytes,
 };
 
 use super::report::{Part, Report};
+use crate::serve::stores::{self, Keys};
 
 /// Log entries read at one time.
 const STEP: u64 = 256;
@@ -28,8 +29,8 @@ const IDENTITY: &str =
     "put `node-id` and `identity` back from a backup, or have the node join anew with an empty folder";
 
 /// Everything there is to say about the data folder `root`.
-/// Errors: it could not be looked at, or a node runs on it.
-pub fn examine(root: &Path, scratch: &Path) -> anyhow::Result<Report> {
+/// `keys`: what it is encrypted with. Errors: it could not be looked at, or a node runs on it.
+pub fn examine(root: &Path, scratch: &Path, keys: Keys<'_>) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let view = match DataFolder::existing(root) {
         Ok(view) => view,
@@ -45,10 +46,13 @@ pub fn examine(root: &Path, scratch: &Path) -> anyhow::Result<Report> {
     report.sound(Part::Folder, "its version is known here, and no node runs on it");
     identity(&view, &mut report);
     let copy = Copy::of(&view, scratch)?;
-    let end = log(&copy.part("log"), &mut report)?;
-    journal(&copy.part("journal"), &mut report)?;
-    let files = FileSegments::existing(view.segments());
-    let applied = rows(&copy.part("state"), &files, &mut report)?;
+    if let Some(sealer) = keys {
+        report.sound(Part::Keys, format!("its key ring opens; data key {} seals", sealer.current()));
+    }
+    let end = log(&copy.part("log"), keys, &mut report)?;
+    journal(&copy.part("journal"), keys, &mut report)?;
+    let files = stores::segments(FileSegments::existing(view.segments()), keys);
+    let applied = rows(&copy.part("state"), keys, &*files, &mut report)?;
     if let Some(applied) = applied {
         began(&view, applied, end, &mut report);
     }
@@ -102,10 +106,10 @@ fn began(view: &DataFolder, applied: u64, end: Option<u64>, report: &mut Report)
 }
 
 /// Where the log ends; `None` where it could not be read.
-fn log(folder: &Path, report: &mut Report) -> anyhow::Result<Option<u64>> {
-    let opened = FileRaftLog::open(folder, RaftLogOptions::default());
+fn log(folder: &Path, keys: Keys<'_>, report: &mut Report) -> anyhow::Result<Option<u64>> {
+    let opened = stores::log(folder, keys);
     let Some(log) = found(opened, report, (Part::Log, LOST_LOG))? else { return Ok(None) };
-    if let Some(cut) = RaftLog::cut_at_open(&log) {
+    if let Some(cut) = RaftLog::cut_at_open(&*log) {
         let advice =
             "a crash leaves such an end; the node cuts it when it starts, and catches up before it votes";
         report.note(Part::Log, cut, advice);
@@ -128,10 +132,10 @@ fn log(folder: &Path, report: &mut Report) -> anyhow::Result<Option<u64>> {
     Ok(Some(end.unwrap_or(0).max(purged)))
 }
 
-fn journal(folder: &Path, report: &mut Report) -> anyhow::Result<()> {
-    let opened = FileJournal::open(folder, JournalOptions::default());
+fn journal(folder: &Path, keys: Keys<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let opened = stores::journal(folder, keys);
     let Some(journal) = found(opened, report, (Part::Journal, LOST_JOURNAL))? else { return Ok(()) };
-    if let Some(cut) = Journal::cut_at_open(&journal) {
+    if let Some(cut) = Journal::cut_at_open(&*journal) {
         report.note(Part::Journal, cut, "a crash leaves such an end; the node cuts it when it starts");
     }
     let read = journal.read_after(JournalPosition(0));
@@ -142,15 +146,20 @@ fn journal(folder: &Path, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Up to which entry of the log the rows stand; `None` where no log has to bear them out.
-fn rows(folder: &Path, files: &FileSegments, report: &mut Report) -> anyhow::Result<Option<u64>> {
-    let Some(engine) = found(SledEngine::open(folder), report, (Part::Rows, REBUILT))? else {
+fn rows(
+    folder: &Path,
+    keys: Keys<'_>,
+    files: &dyn Segments,
+    report: &mut Report,
+) -> anyhow::Result<Option<u64>> {
+    let Some(engine) = found(stores::rows(folder, keys), report, (Part::Rows, REBUILT))? else {
         return Ok(None);
     };
     if !engine.is_complete()? {
         report.note(Part::Rows, "an installation was interrupted", REBUILT);
         return Ok(None);
     }
-    let inspected = inspect(&engine, files);
+    let inspected = inspect(&*engine, files);
     for fault in &inspected.faults {
         let (part, advice) = match fault {
             InspectFault::Rows { .. } => (Part::Rows, REBUILT),

@@ -8,6 +8,8 @@ use serde::Serialize;
 pub enum Part {
     /// The folder as such, and the version of its form.
     Folder,
+    /// What the folder is encrypted with.
+    Keys,
     /// Who the node is: its id, and what it remembers of its cluster.
     Identity,
     /// Raft's log and vote.
@@ -26,6 +28,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Folder => "folder",
+            Self::Keys => "keys",
             Self::Identity => "identity",
             Self::Log => "log",
             Self::Journal => "journal",

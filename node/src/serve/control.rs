@@ -25,6 +25,8 @@ pub enum ControlRequest {
     RecoverAdmin { administrator: String },
     /// What the node is doing.
     Status,
+    /// Makes a new data key, which seals from then on.
+    RotateKeys,
     /// Hands in the journal and leaves the cluster for good.
     Leave,
 }
@@ -43,6 +45,9 @@ pub enum ControlAnswer {
         node: Option<u64>,
         ready: bool,
         why_not: Option<String>,
+    },
+    KeysRotated {
+        data_key: u32,
     },
     Left,
     Failed {

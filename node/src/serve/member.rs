@@ -14,10 +14,7 @@ use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_gateway::Gateway;
-use only1mcp_storage::{
-    DataFolder, Engine, FileJournal, FileRaftLog, FileSegments, Journal, JournalOptions, RaftLog,
-    RaftLogOptions, SledEngine, StorageError, WriteBehind, free_bytes,
-};
+use only1mcp_storage::{DataFolder, Engine, FileSegments, Journal, RaftLog, free_bytes};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -42,6 +39,7 @@ use crate::serve::journal_port::JournalFile;
 use crate::serve::metrics;
 use crate::serve::readiness::Readiness;
 use crate::serve::recall::RecallHere;
+use crate::serve::stores;
 use crate::serve::torn;
 use crate::serve::wall_clock::WallClock;
 use crate::tls::{
@@ -154,19 +152,20 @@ impl Joined {
     pub async fn start(
         config: &NodeConfig,
         folder: &DataFolder,
+        keys: stores::Keys<'_>,
         identity: &Identity,
         peer_keeper: &Arc<Keeper>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let engine = open_engine(folder)?;
-        let log = Arc::new(FileRaftLog::open(folder.log(), RaftLogOptions::default())?);
-        let journal = Arc::new(FileJournal::open(folder.journal(), JournalOptions::default())?);
+        let engine = stores::engine(folder, keys)?;
+        let log = stores::log(folder.log(), keys)?;
+        let journal = stores::journal(folder.journal(), keys)?;
         for cut in [RaftLog::cut_at_open(&*log), Journal::cut_at_open(&*journal)].into_iter().flatten() {
             tracing::warn!(%cut, "a torn end was cut at start");
         }
         let log_was_cut = RaftLog::cut_at_open(&*log).is_some();
         let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
-        let segments = Arc::new(FileSegments::open(folder.segments())?);
+        let segments = stores::segments(FileSegments::open(folder.segments())?, keys);
         let stores = Stores { log, engine: engine.clone(), segments };
         let consensus = start_consensus(config, identity, stores, connector).await?;
         let handle = consensus.handle();
@@ -354,19 +353,6 @@ async fn be_let_go(handle: &Handle, deadline: Instant) -> anyhow::Result<()> {
         sleep(PROMOTE_AGAIN).await;
     }
     anyhow::bail!("it is not known whether the node was let go: {last}; `ctl cluster status` tells")
-}
-
-/// Rows that cannot be trusted are made again from the log or another member's snapshot. INVARIANT: P6
-fn open_engine(folder: &DataFolder) -> anyhow::Result<Arc<dyn Engine>> {
-    match SledEngine::open(folder.state()) {
-        Ok(engine) => Ok(Arc::new(WriteBehind::new(engine)?)),
-        Err(StorageError::Corrupt { what, detail }) => {
-            tracing::error!(%what, %detail, "the rows are damaged: they are discarded and made again");
-            SledEngine::discard(folder.state())?;
-            Ok(Arc::new(WriteBehind::new(SledEngine::open(folder.state())?)?))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The times in force are replicated: a node that remembers older ones takes over those of the cluster.

@@ -21,9 +21,12 @@ mod member;
 mod metrics;
 mod readiness;
 mod recall;
+mod rotate;
 mod run;
 pub mod signals;
+pub mod stores;
 mod torn;
+mod unseal;
 pub mod wall_clock;
 
 pub(crate) use identity::Identity;

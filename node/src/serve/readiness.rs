@@ -12,6 +12,8 @@ pub enum Phase {
         until: String,
     },
     Starting,
+    /// No key source gives the keys that the data folder is encrypted with, and why.
+    Sealed(String),
     Serving,
     Draining,
     Failed(String),
@@ -22,6 +24,7 @@ impl Phase {
         match self {
             Self::Waiting { .. } => "waiting",
             Self::Starting => "starting",
+            Self::Sealed(_) => "sealed",
             Self::Serving => "serving",
             Self::Draining => "draining",
             Self::Failed(_) => "failed",
@@ -62,6 +65,7 @@ impl Readiness {
         match self.phase() {
             Phase::Waiting { until } => return Some(format!("waits until {until}")),
             Phase::Starting => return Some("starts".to_owned()),
+            Phase::Sealed(why) => return Some(format!("is sealed, and asks again: {why}")),
             Phase::Draining => return Some("shuts down".to_owned()),
             Phase::Failed(why) => return Some(format!("has failed: {why}")),
             Phase::Serving => {}

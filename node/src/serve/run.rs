@@ -15,6 +15,8 @@ use crate::serve::front::{self, Later};
 use crate::serve::identity::Identity;
 use crate::serve::member::{Authorities, Joined, Member, TlsConnector, keeper, listen};
 use crate::serve::readiness::{Phase, Readiness};
+use crate::serve::rotate::Rotation;
+use crate::serve::unseal::{self, Unsealed};
 use crate::serve::{form, join, signals};
 use crate::telemetry;
 use crate::tls::{self, AcceptLimits, ClientCertificate, Keeper, NodeConnector, ServerTls};
@@ -68,7 +70,9 @@ async fn run_node(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Resul
 
 struct Node {
     config: NodeConfig,
-    folder: DataFolder,
+    folder: Arc<DataFolder>,
+    /// Once the folder is open, where it is encrypted.
+    rotation: Option<Arc<Rotation>>,
     stop: CancellationToken,
     readiness: Readiness,
     later: Later,
@@ -91,7 +95,8 @@ impl Node {
         serve_front(&config, &readiness, &later, &stop).await?;
         Ok(Self {
             config,
-            folder,
+            folder: Arc::new(folder),
+            rotation: None,
             stop,
             readiness,
             later,
@@ -105,6 +110,8 @@ impl Node {
 
     /// By what the folder remembers, by joining, or by forming. `None` when asked to leave before.
     async fn become_member(&mut self) -> anyhow::Result<Option<Member>> {
+        let Some(unsealed) = self.unseal().await? else { return Ok(None) };
+        self.rotation = unsealed.rotation(&self.folder, &self.config);
         let mut forming = None;
         let identity = match Identity::read(&self.folder)? {
             Some(identity) => identity,
@@ -121,8 +128,15 @@ impl Node {
             }
         };
         self.readiness.set(Phase::Starting);
-        let joined =
-            Joined::start(&self.config, &self.folder, &identity, &self.peer_keeper, &self.stop).await?;
+        let joined = Joined::start(
+            &self.config,
+            &self.folder,
+            unsealed.keys(),
+            &identity,
+            &self.peer_keeper,
+            &self.stop,
+        )
+        .await?;
         let answer = match &forming {
             Some((administrator, _)) => Some(form::form(&self.config, &joined.handle, administrator).await),
             None => None,
@@ -133,9 +147,17 @@ impl Node {
         let authorities = std::mem::take(&mut self.authorities);
         let member = tokio::select! {
             entered = joined.enter(&self.config, &self.readiness, &self.later, &self.admin_keeper, authorities) => entered?,
-            () = answer_while_starting(&mut self.asked) => return Ok(None),
+            () = answer_while(&mut self.asked, "starting", "waits for a quorum of its cluster") => return Ok(None),
         };
         Ok(Some(member))
+    }
+
+    /// Opens the data folder. `None` when the socket closed before.
+    async fn unseal(&mut self) -> anyhow::Result<Option<Unsealed>> {
+        tokio::select! {
+            unsealed = unseal::unseal(&self.config, &self.folder, &self.readiness) => Ok(Some(unsealed?)),
+            () = answer_while(&mut self.asked, "sealed", "waits for its keys: see /health") => Ok(None),
+        }
     }
 
     async fn join(&mut self, configured: &crate::config::JoinConfig) -> anyhow::Result<Identity> {
@@ -164,6 +186,9 @@ impl Node {
         self.readiness.set(Phase::Serving);
         tracing::info!(node = %member.handle.node(), "serving");
         let patience = Duration::from_millis(self.config.shutdown_ms);
+        if let Some(rotation) = &self.rotation {
+            tokio::spawn(rotation.clone().watch(self.stop.clone()));
+        }
         let mut ended = std::pin::pin!(ended);
         loop {
             tokio::select! {
@@ -190,6 +215,10 @@ impl Node {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                         return left;
                     }
+                    Some((ControlRequest::RotateKeys, answer)) => {
+                        // A provider may take its time.
+                        tokio::spawn(rotate_keys(self.rotation.clone(), answer));
+                    }
                     Some((request, answer)) => drop(answer.send(self.answer(&member, &request).await)),
                     None => anyhow::bail!("the control socket closed"),
                 }
@@ -215,7 +244,9 @@ impl Node {
             ControlRequest::Init { .. } => {
                 failed("CLUSTER_ALREADY_FORMED", "this node is a member of a cluster already".to_owned())
             }
-            ControlRequest::Leave => failed("BUSY", "the node is leaving".to_owned()),
+            ControlRequest::Leave | ControlRequest::RotateKeys => {
+                failed("BUSY", "the node is leaving".to_owned())
+            }
         }
     }
 }
@@ -227,6 +258,17 @@ fn key_answer(made: anyhow::Result<(String, only1mcp_domain::ids::Digest)>, node
         }
         Err(error) => failed("FAILED", format!("{error:#}")),
     }
+}
+
+async fn rotate_keys(rotation: Option<Arc<Rotation>>, answer: tokio::sync::oneshot::Sender<ControlAnswer>) {
+    let made = match rotation {
+        Some(rotation) => match rotation.rotate().await {
+            Ok(data_key) => ControlAnswer::KeysRotated { data_key },
+            Err(error) => failed("KEYS_NOT_ROTATED", error.to_string()),
+        },
+        None => failed("PLAINTEXT", "the data folder is not encrypted".to_owned()),
+    };
+    drop(answer.send(made));
 }
 
 fn not_now(request: &ControlRequest, phase: &str, why: &str) -> ControlAnswer {
@@ -241,10 +283,10 @@ fn not_now(request: &ControlRequest, phase: &str, why: &str) -> ControlAnswer {
     }
 }
 
-/// Answers the socket while the node waits for its cluster; ends only with the socket.
-async fn answer_while_starting(asked: &mut mpsc::Receiver<Asked>) {
+/// Answers the socket while the node waits; ends only with the socket.
+async fn answer_while(asked: &mut mpsc::Receiver<Asked>, phase: &str, why: &str) {
     while let Some((request, answer)) = asked.recv().await {
-        drop(answer.send(not_now(&request, "starting", "waits for a quorum of its cluster")));
+        drop(answer.send(not_now(&request, phase, why)));
     }
 }
 

@@ -249,6 +249,11 @@ impl Cluster {
 
     /// Starts a node from its configuration, as an operator would; a new number is a further node.
     pub fn spawn(&mut self, number: usize) {
+        self.spawn_in(number, &[]);
+    }
+
+    /// The same with more in its environment.
+    pub fn spawn_in(&mut self, number: usize, environment: &[(&str, &str)]) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -257,6 +262,7 @@ impl Cluster {
         let child = Command::new(BINARY)
             .args(["serve", "--until-stdin-closes", "--config"])
             .arg(self.path(&format!("node-{number}.yaml")))
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

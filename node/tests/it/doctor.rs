@@ -177,7 +177,7 @@ fn content(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn look(root: &Path) -> Report {
     let scratch = tempfile::tempdir().unwrap();
     let before = content(root);
-    let report = examine(root, scratch.path()).unwrap();
+    let report = examine(root, scratch.path(), None).unwrap();
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "the copy stayed");
     assert!(content(root) == before, "something was written");
     report

@@ -36,11 +36,15 @@ mod ledger;
 mod load;
 mod mcp;
 mod members;
+#[path = "../../../storage/keys/tests/it/moto.rs"]
+#[expect(dead_code, reason = "the providers' own tests use more of it")]
+mod moto;
 mod peers;
 mod permits;
 mod policy;
 mod quotas;
 mod recall;
+mod sealed;
 mod sessions;
 mod tour;
 mod upstreams;

@@ -27,7 +27,7 @@ async fn is_voter(cluster: &Cluster, asked: usize, name: &str) -> bool {
 }
 
 /// Writes what node `number` needs to join under `name`: certificate from the authority in `pki`, token, configuration.
-async fn prepare(cluster: &Cluster, number: usize, name: &str, pki: &str, token: &str) {
+pub async fn prepare(cluster: &Cluster, number: usize, name: &str, pki: &str, token: &str) {
     let out = cluster.path(&format!("certificates-{number}"));
     std::fs::create_dir_all(&out).unwrap();
     let (dir, to) = (cluster.path(pki), out.to_str().unwrap().to_owned());
@@ -42,6 +42,7 @@ async fn prepare(cluster: &Cluster, number: usize, name: &str, pki: &str, token:
          peer: {{ listen: '127.0.0.1:{}', tls: {tls} }}\n\
          admin: {{ listen: '127.0.0.1:{}', tls: {tls} }}\n\
          http: {{ listen: '127.0.0.1:{}' }}\n\
+         keys: {{ file: keys/node-1.json }}\n\
          join: {{ peers: ['127.0.0.1:{}', '127.0.0.1:{}'], token_file: join-{number}.token }}\n",
         port(1),
         port(2),
@@ -52,7 +53,7 @@ async fn prepare(cluster: &Cluster, number: usize, name: &str, pki: &str, token:
     std::fs::write(cluster.path(&format!("node-{number}.yaml")), config).unwrap();
 }
 
-async fn token(cluster: &Cluster) -> String {
+pub async fn token(cluster: &Cluster) -> String {
     cluster.ctl(2, &["cluster", "join-token"]).await["token"].as_str().unwrap().to_owned()
 }
 

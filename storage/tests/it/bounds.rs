@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use only1mcp_domain::limits::{
     JOURNAL_QUEUE_BYTES_MAX, JOURNAL_QUEUE_RECORDS_MAX, JOURNAL_RECORD_BYTES_MAX, LOG_RECORD_BYTES_MAX,
-    ROW_BYTES_MAX, ROW_KEY_BYTES_MAX,
+    ROW_KEY_BYTES_MAX,
 };
 use only1mcp_storage::{
     Engine, FileJournal, FileRaftLog, Journal, JournalOptions, LogPosition, LogRecord, MemDisk, MemOptions,
-    RaftLog, RaftLogOptions, SledEngine, StorageError,
+    RaftLog, RaftLogOptions, SEALED_BYTES, STORED_ROW_BYTES_MAX, SledEngine, StorageError,
 };
 
 use crate::support::{durably, files, ignore};
@@ -21,13 +21,13 @@ fn too_large<T: std::fmt::Debug>(result: Result<T, StorageError>, name: &str) {
 
 fn rows(engine: &dyn Engine) {
     let key = vec![1; ROW_KEY_BYTES_MAX];
-    engine.write(vec![(key.clone(), Some(vec![2; ROW_BYTES_MAX]))], true).unwrap();
+    engine.write(vec![(key.clone(), Some(vec![2; STORED_ROW_BYTES_MAX]))], true).unwrap();
     too_large(engine.write(vec![(vec![1; ROW_KEY_BYTES_MAX + 1], None)], true), "row key");
-    let both = vec![(vec![9], Some(vec![])), (vec![1], Some(vec![2; ROW_BYTES_MAX + 1]))];
+    let both = vec![(vec![9], Some(vec![])), (vec![1], Some(vec![2; STORED_ROW_BYTES_MAX + 1]))];
     too_large(engine.write(both, true), "row");
     assert_eq!(engine.get(&[9]).unwrap(), None, "nothing of a refused batch is written");
-    assert_eq!(engine.get(&key).unwrap().unwrap().len(), ROW_BYTES_MAX);
-    let replaced = engine.replace_all(Box::new([(vec![1], vec![2; ROW_BYTES_MAX + 1])].into_iter()));
+    assert_eq!(engine.get(&key).unwrap().unwrap().len(), STORED_ROW_BYTES_MAX);
+    let replaced = engine.replace_all(Box::new([(vec![1], vec![2; STORED_ROW_BYTES_MAX + 1])].into_iter()));
     too_large(replaced, "row");
     assert!(engine.get(&key).unwrap().is_some(), "nothing is replaced then");
 }
@@ -44,8 +44,8 @@ fn log_record(log: &dyn RaftLog) {
         let position = LogPosition { term: 1, node: 1, index };
         vec![LogRecord { position, payload: Bytes::from(vec![1; len]) }]
     };
-    durably(|flushed| log.append(record(0, LOG_RECORD_BYTES_MAX), flushed));
-    too_large(log.append(record(1, LOG_RECORD_BYTES_MAX + 1), ignore()), "log record");
+    durably(|flushed| log.append(record(0, LOG_RECORD_BYTES_MAX + SEALED_BYTES), flushed));
+    too_large(log.append(record(1, LOG_RECORD_BYTES_MAX + SEALED_BYTES + 1), ignore()), "log record");
     durably(|flushed| log.append(record(1, 1), flushed));
     assert_eq!(log.read(0, 9).unwrap().len(), 2);
 }
@@ -57,7 +57,7 @@ fn log_record_bytes_max() {
     log_record(&log);
     drop(log);
     let log = FileRaftLog::open(folder.path(), RaftLogOptions::default()).unwrap();
-    assert_eq!(log.read(0, 1).unwrap()[0].payload.len(), LOG_RECORD_BYTES_MAX);
+    assert_eq!(log.read(0, 1).unwrap()[0].payload.len(), LOG_RECORD_BYTES_MAX + SEALED_BYTES);
     log_record(&MemDisk::new(MemOptions::default()).log());
 }
 
@@ -80,8 +80,11 @@ fn log_chunk_bytes() {
 }
 
 fn journal_record(journal: &dyn Journal) {
-    durably(|flushed| journal.append(Bytes::from(vec![1; JOURNAL_RECORD_BYTES_MAX]), flushed));
-    too_large(journal.append(Bytes::from(vec![1; JOURNAL_RECORD_BYTES_MAX + 1]), ignore()), "journal record");
+    durably(|flushed| journal.append(Bytes::from(vec![1; JOURNAL_RECORD_BYTES_MAX + SEALED_BYTES]), flushed));
+    too_large(
+        journal.append(Bytes::from(vec![1; JOURNAL_RECORD_BYTES_MAX + SEALED_BYTES + 1]), ignore()),
+        "journal record",
+    );
     durably(|flushed| journal.append(Bytes::new(), flushed));
 }
 

@@ -202,7 +202,7 @@ fn rows_may_replace_themselves() {
 fn the_largest_rows_stay_in_the_synced_file() {
     let folder = tempfile::tempdir().unwrap();
     let engine = SledEngine::open(folder.path()).unwrap();
-    let max = only1mcp_domain::limits::ROW_BYTES_MAX;
+    let max = only1mcp_storage::STORED_ROW_BYTES_MAX;
     for round in 0..3u8 {
         for start in (0..120u16).step_by(30) {
             let rows =

@@ -8,14 +8,14 @@ use proptest::prelude::*;
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Clone, Debug)]
-enum Op {
+pub enum Op {
     Write(Vec<(Vec<u8>, Option<Vec<u8>>)>, bool),
     Sync,
     Replace(Vec<(Vec<u8>, Vec<u8>)>),
     Reopen,
 }
 
-fn key() -> impl Strategy<Value = Vec<u8>> {
+pub fn key() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(255), any::<u8>()], 0..3)
 }
 
@@ -23,7 +23,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..40)
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub fn op() -> impl Strategy<Value = Op> {
     let rows = prop::collection::vec((key(), prop::option::weighted(0.7, value())), 0..6);
     prop_oneof![
         6 => (rows, any::<bool>()).prop_map(|(rows, durable)| Op::Write(rows, durable)),
@@ -33,7 +33,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn check(ops: &[Op], mut open: impl FnMut() -> Box<dyn Engine>) {
+pub fn check(ops: &[Op], mut open: impl FnMut() -> Box<dyn Engine>) {
     let mut model = Model::new();
     let mut engine = open();
     for op in ops {

@@ -52,7 +52,7 @@ fn a_gathering_refuses_what_does_not_fit_at_once_and_keeps_the_rest() {
     let disk = MemDisk::new(MemOptions::default());
     let engine = WriteBehind::new(disk.engine()).unwrap();
     engine.write(row(1), false).unwrap();
-    let long = vec![(vec![2], Some(vec![0; only1mcp_domain::limits::ROW_BYTES_MAX + 1]))];
+    let long = vec![(vec![2], Some(vec![0; only1mcp_storage::STORED_ROW_BYTES_MAX + 1]))];
     assert!(matches!(engine.write(long, false), Err(StorageError::TooLarge { .. })));
     assert_eq!(engine.scan(&[0], &[9], 9).unwrap(), [(vec![1], vec![1])]);
 }

@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use crate::support::{durably, files, ignore, waiter};
 
 #[derive(Clone, Debug)]
-enum Op {
+pub enum Op {
     Append(Vec<u8>, bool),
     Discard(u64),
     Reopen,
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (prop::collection::vec(any::<u8>(), 0..120), any::<bool>()).prop_map(|(b, wait)| Op::Append(b, wait)),
         1 => (0..20u64).prop_map(Op::Discard),
@@ -21,7 +21,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn check(ops: &[Op], mut open: impl FnMut() -> Box<dyn Journal>) {
+pub fn check(ops: &[Op], mut open: impl FnMut() -> Box<dyn Journal>) {
     let mut written: Vec<Bytes> = Vec::new();
     let mut discarded = 0;
     let mut journal = open();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::support::{durably, ignore, waiter};
 
 #[derive(Clone, Debug)]
-enum Op {
+pub enum Op {
     Vote(u64, bool),
     Append { count: usize, new_term: bool, bytes: usize, wait: bool },
     Commit(usize),
@@ -19,7 +19,7 @@ enum Op {
     Reopen,
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => (0..3u64, any::<bool>()).prop_map(|(node, committed)| Op::Vote(node, committed)),
         8 => (0..6usize, prop::bool::weighted(0.2), 0..60usize, any::<bool>())
@@ -51,7 +51,7 @@ impl Model {
     }
 }
 
-fn check(ops: &[Op], mut open: impl FnMut() -> Box<dyn RaftLog>) {
+pub fn check(ops: &[Op], mut open: impl FnMut() -> Box<dyn RaftLog>) {
     let mut model = Model { term: 1, ..Model::default() };
     let mut log = open();
     for op in ops {
@@ -186,7 +186,7 @@ proptest! {
     }
 }
 
-fn refusals(log: &dyn RaftLog) {
+pub fn refusals(log: &dyn RaftLog) {
     let at = |term, index| LogPosition { term, node: 1, index };
     let record = |term, index| LogRecord { position: at(term, index), payload: Bytes::from_static(b"x") };
     durably(|flushed| log.append(vec![record(2, 5), record(2, 6)], flushed));

@@ -9,11 +9,11 @@ use only1mcp_storage::{
 };
 
 /// `count` events after `head`, of differing lengths.
-fn events(head: &mut ChainHead, count: usize) -> Vec<SealedEvent> {
+pub fn events(head: &mut ChainHead, count: usize) -> Vec<SealedEvent> {
     (0..count).map(|n| head.append(vec![u8::try_from(n % 251).unwrap(); 1 + n % 97])).collect()
 }
 
-fn seal(files: &dyn Segments, before: ChainHead, events: &[SealedEvent]) -> SegmentName {
+pub fn seal(files: &dyn Segments, before: ChainHead, events: &[SealedEvent]) -> SegmentName {
     let mut draft = SegmentDraft::after(before, events.len()).unwrap();
     events.iter().for_each(|event| draft.add(event).unwrap());
     let plan = draft.finish().unwrap();
@@ -32,7 +32,7 @@ fn both(test: impl Fn(&dyn Segments)) {
 }
 
 /// A chain's first 30 events, then the 200 that are sealed.
-fn sample(files: &dyn Segments) -> (ChainHead, Vec<SealedEvent>, SegmentName) {
+pub fn sample(files: &dyn Segments) -> (ChainHead, Vec<SealedEvent>, SegmentName) {
     let mut head = ChainHead::default();
     events(&mut head, 30);
     let before = head;
@@ -42,7 +42,11 @@ fn sample(files: &dyn Segments) -> (ChainHead, Vec<SealedEvent>, SegmentName) {
     (before, sealed, name)
 }
 
-fn check(files: &dyn Segments, name: SegmentName, before: ChainHead) -> Result<SegmentName, StorageError> {
+pub fn check(
+    files: &dyn Segments,
+    name: SegmentName,
+    before: ChainHead,
+) -> Result<SegmentName, StorageError> {
     SegmentCheck::of(name, before.hash, SegmentCopy::Whole).run(files)
 }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
-use only1mcp_storage::{Flushed, StorageError};
+use std::sync::Arc;
+
+use only1mcp_storage::{Flushed, Key32, Sealer, SealerKeys, StorageError};
 
 /// A callback and the place its result arrives.
 pub fn waiter() -> (Flushed, Receiver<Result<(), StorageError>>) {
@@ -46,4 +48,16 @@ pub fn files(folder: &Path, suffix: &str) -> Vec<std::path::PathBuf> {
     out.retain(|p| p.to_str().unwrap().ends_with(suffix));
     out.sort();
     out
+}
+
+/// Keys of one node: those of another `ring` are others.
+pub fn keys(ring: u8) -> SealerKeys {
+    let key = |byte: u8| Key32::take(&mut [byte ^ ring; 32]);
+    let data = [(1, key(0x11)), (2, key(0x22))].into();
+    SealerKeys { ring: [ring; 16], data, current: 2, names: key(0x33) }
+}
+
+/// As at the start of a process.
+pub fn sealer(ring: u8) -> Arc<Sealer> {
+    Arc::new(Sealer::with_system_randomness(keys(ring)).unwrap())
 }

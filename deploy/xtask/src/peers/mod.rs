@@ -38,6 +38,7 @@ pub fn ensure() -> Result<Vec<Peer>> {
     let kit = kit::Kit::open(folder()?)?;
     let mut found = node::ensure(&kit).context("MCP peers on Node.js")?;
     found.push(python::ensure(&kit).context("MCP peer in Python")?);
+    found.push(python::ensure_moto(&kit).context("moto")?);
     found.push(promtool::ensure(&kit).context("promtool")?);
     kit.record(&found)?;
     Ok(found)

@@ -179,6 +179,7 @@ impl World {
              peer: {{ listen: '{at}:{PEER_PORT}', advertise: '{advertise}', {tls} }}\n\
              admin: {{ listen: '{at}:{ADMIN_PORT}', {tls} }}\n\
              http: {{ listen: '{at}:{HTTP_PORT}', plain_http_beyond_loopback: true }}\n\
+             keys: {{ plaintext: true }}\n\
              {join}"
         )
     }

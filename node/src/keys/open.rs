@@ -1,0 +1,94 @@
+//! Opening a data folder's key ring, or making it for a new folder.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use only1mcp_keys::{
+    AwsKms, AwsKmsOptions, KeyError, KeyFile, KeyProvider, KeyRing, KmsPlace, Owner, RecoveryPublic,
+    RingError,
+};
+use only1mcp_storage::{DataFolder, Sealer};
+
+use super::config::KeysConfig;
+use crate::config::NodeConfig;
+
+/// Where keys come from, ready to be asked.
+#[derive(Clone)]
+pub struct Source {
+    pub provider: Arc<dyn KeyProvider>,
+    pub recovery: Option<Arc<RecoveryPublic>>,
+}
+
+/// A folder's ring and what it seals with.
+pub struct Opened {
+    pub ring: KeyRing,
+    pub sealer: Arc<Sealer>,
+}
+
+/// `None` where the configuration says that nothing is encrypted. Asks nobody yet but the file.
+pub async fn source(keys: &KeysConfig) -> anyhow::Result<Option<Source>> {
+    let recovery = match &keys.recovery {
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Some(Arc::new(RecoveryPublic::parse(&text).with_context(|| path.display().to_string())?))
+        }
+        None => None,
+    };
+    let provider: Arc<dyn KeyProvider> = match (&keys.file, &keys.aws_kms) {
+        (Some(file), _) => Arc::new(KeyFile::open(file).map_err(|error| missing(error, file))?),
+        (None, Some(kms)) => {
+            let first = KmsPlace {
+                region: kms.region.clone(),
+                key_id: kms.key_id.clone(),
+                endpoint: kms.endpoint.clone(),
+            };
+            let others = kms.fallback.iter().map(|fallback| KmsPlace {
+                region: fallback.region.clone(),
+                key_id: fallback.key_id.clone().unwrap_or_else(|| kms.key_id.clone()),
+                endpoint: fallback.endpoint.clone(),
+            });
+            let places = std::iter::once(first).chain(others).collect();
+            Arc::new(AwsKms::new(places, AwsKmsOptions::default()).await?)
+        }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Source { provider, recovery }))
+}
+
+fn missing(error: KeyError, file: &std::path::Path) -> anyhow::Error {
+    if file.exists() {
+        return error.into();
+    }
+    anyhow::anyhow!("{error}: make it with `only1mcp keys init --file {}`", file.display())
+}
+
+pub fn owner(config: &NodeConfig) -> Owner {
+    Owner { cluster: config.keys.cluster.clone(), node: config.name.clone() }
+}
+
+/// Opens the ring that `folder` has; a folder that holds nothing yet gets one.
+pub async fn open(
+    folder: &DataFolder,
+    source: &Source,
+    owner: &Owner,
+    now_ms: u64,
+) -> Result<Opened, RingError> {
+    let (ring, keys) = match KeyRing::read(folder)? {
+        Some(ring) => {
+            let keys = ring.open(source.provider.as_ref()).await?;
+            (ring, keys)
+        }
+        None if folder.holds_data() => {
+            let detail = "the data folder was begun without encryption, or has lost its file `key-ring`. Put that file \
+                          back from a backup; or, to encrypt a node, have it join anew with an empty folder; or say \
+                          `keys: { plaintext: true }`";
+            return Err(RingError::Damaged { detail: detail.to_owned() });
+        }
+        None => {
+            let recovery = source.recovery.as_deref();
+            KeyRing::create(folder, source.provider.as_ref(), owner, recovery, now_ms).await?
+        }
+    };
+    Ok(Opened { ring, sealer: Arc::new(Sealer::with_system_randomness(keys)?) })
+}

@@ -1,0 +1,24 @@
+//! Where a node's data keys come from: providers that hold key-encryption keys, and the key ring that their wrapped keys
+//! stand in.
+//!
+//! A provider ([`KeyProvider`]) makes a data key and gives it twice, plain and wrapped; later it unwraps it again, for
+//! the same context alone. There are two: [`KeyFile`], a file on the node's host, and [`AwsKms`]. The [`KeyRing`] lies in
+//! the data folder and holds wrapped keys only; opened, it gives what [`only1mcp_storage::Sealer`] needs. Besides, each
+//! key may be wrapped for an offline recovery key ([`RecoveryKey`]).
+//!
+//! It never decides who may use a key. Start at `provider.rs`, then `ring.rs`.
+
+mod aws_kms;
+mod context;
+mod key_file;
+mod provider;
+mod recovery;
+mod ring;
+mod wrap;
+
+pub use aws_kms::{AwsKms, AwsKmsOptions, KmsPlace};
+pub use context::KeyContext;
+pub use key_file::KeyFile;
+pub use provider::{KeyError, KeyProvider, NewKey, Provided, Purpose, Wrapped};
+pub use recovery::{RecoveryKey, RecoveryPublic};
+pub use ring::{KeyRing, Owner, RingError};

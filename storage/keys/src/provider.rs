@@ -1,0 +1,99 @@
+//! The one interface to whoever holds key-encryption keys.
+
+use futures_util::future::BoxFuture;
+use only1mcp_storage::Key32;
+use serde::{Deserialize, Serialize};
+
+use crate::context::KeyContext;
+
+/// What a key of the ring is used for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Seals what is stored.
+    Data,
+    /// Hides names in keys of rows, and guards the tally of rows.
+    Names,
+}
+
+impl Purpose {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Names => "names",
+        }
+    }
+}
+
+/// Which kind of provider.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provided {
+    File,
+    AwsKms,
+}
+
+impl Provided {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::AwsKms => "aws_kms",
+        }
+    }
+}
+
+/// A data key as it may lie on a disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wrapped {
+    pub provider: Provided,
+    /// The key-encryption key, as its provider names it.
+    pub key: String,
+    pub bytes: Vec<u8>,
+}
+
+/// A data key that was just made.
+#[derive(Debug)]
+pub struct NewKey {
+    pub plain: Key32,
+    pub wrapped: Wrapped,
+}
+
+/// Why there is no key. The text never holds key material.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// It may work later.
+    #[error("{provider} cannot be reached: {detail}")]
+    Unavailable { provider: &'static str, detail: String },
+    /// It answers, and says no: until somebody changes that.
+    #[error("{provider} refuses: {detail}")]
+    Refused { provider: &'static str, detail: String },
+    /// What it was given, or gave, is not what it should be.
+    #[error("{provider}: the wrapped key does not open: {detail}")]
+    Wrong { provider: &'static str, detail: String },
+    #[error("the key was wrapped by {found}, but the node is configured for {configured}")]
+    OtherProvider { found: &'static str, configured: &'static str },
+    #[error("{path}: {detail}")]
+    File { path: String, detail: String },
+}
+
+/// Holds key-encryption keys; gives and takes data keys.
+pub trait KeyProvider: Send + Sync + 'static {
+    fn kind(&self) -> Provided;
+
+    /// A new data key, wrapped under the newest key-encryption key.
+    fn generate<'a>(&'a self, context: &'a KeyContext) -> BoxFuture<'a, Result<NewKey, KeyError>>;
+
+    /// Errors: `Wrong` also for another context than it was made for.
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a KeyContext,
+    ) -> BoxFuture<'a, Result<Key32, KeyError>>;
+
+    /// The same data key under the newest key-encryption key.
+    fn wrap<'a>(
+        &'a self,
+        plain: &'a Key32,
+        context: &'a KeyContext,
+    ) -> BoxFuture<'a, Result<Wrapped, KeyError>>;
+}

@@ -1,0 +1,301 @@
+//! The key ring of one data folder: every data key, wrapped, and which of them seals.
+//!
+//! The file is replaced whole and synced, always before a new key in it is used. A key is told by a check value besides,
+//! so that a provider that answers with another key is noticed before anything is read or written with it.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use only1mcp_storage::{DataFolder, Key32, SealerKeys, StorageError};
+use serde::{Deserialize, Serialize};
+
+use crate::context::KeyContext;
+use crate::provider::{KeyError, KeyProvider, NewKey, Provided, Purpose, Wrapped};
+use crate::recovery::{RecoveryKey, RecoveryPublic};
+use crate::wrap;
+
+const FORMAT: u32 = 1;
+
+/// Why a ring cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("the key ring cannot be read: {detail}")]
+    Damaged { detail: String },
+}
+
+impl RingError {
+    /// Whether it may be otherwise later, without anybody touching this node.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Key(KeyError::Unavailable { .. } | KeyError::Refused { .. } | KeyError::Wrong { .. })
+        )
+    }
+}
+
+/// Whose folder it is, as far as it is bound to its keys.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    pub cluster: String,
+    pub node: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: u32,
+    purpose: Purpose,
+    created_ms: u64,
+    provider: Provided,
+    /// The key-encryption key.
+    key: String,
+    wrapped: String,
+    check: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recovery: Option<String>,
+}
+
+/// See the module's own words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRing {
+    format: u32,
+    ring: String,
+    cluster: String,
+    node: String,
+    /// The id of the key that seals.
+    current: u32,
+    keys: Vec<Entry>,
+}
+
+fn damaged(detail: impl ToString) -> RingError {
+    RingError::Damaged { detail: detail.to_string() }
+}
+
+fn decoded(text: &str) -> Result<Vec<u8>, RingError> {
+    STANDARD.decode(text).map_err(|_| damaged("a key is not base64"))
+}
+
+impl KeyRing {
+    /// `None` in a folder that has none.
+    pub fn read(folder: &DataFolder) -> Result<Option<Self>, RingError> {
+        let Some(bytes) = folder.key_ring()? else { return Ok(None) };
+        let ring: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if ring.format != FORMAT {
+            return Err(damaged(format!("format {}; this program reads {FORMAT}", ring.format)));
+        }
+        Ok(Some(ring))
+    }
+
+    /// A ring with one data key and one for names, written and read back through the provider.
+    pub async fn create(
+        folder: &DataFolder,
+        provider: &dyn KeyProvider,
+        owner: &Owner,
+        recovery: Option<&RecoveryPublic>,
+        now_ms: u64,
+    ) -> Result<(Self, SealerKeys), RingError> {
+        let mut id = [0; 16];
+        aws_lc_rs::rand::fill(&mut id).map_err(|_| damaged("the system gives no randomness"))?;
+        let mut ring = Self {
+            format: FORMAT,
+            ring: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            cluster: owner.cluster.clone(),
+            node: owner.node.clone(),
+            current: 1,
+            keys: Vec::new(),
+        };
+        for (id, purpose) in [(1, Purpose::Data), (2, Purpose::Names)] {
+            ring.add(provider, recovery, (id, purpose), now_ms).await?;
+        }
+        let keys = ring.open(provider).await?;
+        ring.write(folder)?;
+        Ok((ring, keys))
+    }
+
+    /// Every key, unwrapped.
+    pub async fn open(&self, provider: &dyn KeyProvider) -> Result<SealerKeys, RingError> {
+        let mut plain = Vec::new();
+        for entry in &self.keys {
+            if entry.provider != provider.kind() {
+                let (found, configured) = (entry.provider.name(), provider.kind().name());
+                return Err(KeyError::OtherProvider { found, configured }.into());
+            }
+            let wrapped = entry.wrapped()?;
+            let context = self.context(entry)?;
+            let key = provider.unwrap(&wrapped, &context).await?;
+            plain.push(entry.checked(key, &context, provider.kind().name())?);
+        }
+        self.sorted(plain)
+    }
+
+    /// Every key, unwrapped by the recovery key.
+    pub fn recover(&self, recovery: &RecoveryKey) -> Result<SealerKeys, RingError> {
+        let mut plain = Vec::new();
+        for entry in &self.keys {
+            let context = self.context(entry)?;
+            let wrapped = entry
+                .recovery
+                .as_ref()
+                .ok_or_else(|| damaged(format!("key {} was not wrapped for a recovery key", entry.id)))?;
+            let key = recovery.unwrap(&decoded(wrapped)?, &context)?;
+            plain.push(entry.checked(key, &context, "the recovery key")?);
+        }
+        self.sorted(plain)
+    }
+
+    fn sorted(&self, plain: Vec<(u32, Purpose, Key32)>) -> Result<SealerKeys, RingError> {
+        let mut data = BTreeMap::new();
+        let mut names = None;
+        for (id, purpose, key) in plain {
+            match purpose {
+                Purpose::Data => drop(data.insert(id, key)),
+                Purpose::Names => names = Some(key),
+            }
+        }
+        let names = names.ok_or_else(|| damaged("it holds no key for names"))?;
+        if !data.contains_key(&self.current) {
+            return Err(damaged(format!("its current key {} is not in it", self.current)));
+        }
+        Ok(SealerKeys { ring: self.id()?, data, current: self.current, names })
+    }
+
+    /// A new data key that seals from now on: on disk at return, for [`only1mcp_storage::Sealer::use_key`].
+    pub async fn rotate(
+        &mut self,
+        folder: &DataFolder,
+        provider: &dyn KeyProvider,
+        recovery: Option<&RecoveryPublic>,
+        now_ms: u64,
+    ) -> Result<(u32, Key32), RingError> {
+        let mut next = self.clone();
+        let id = next.keys.iter().map(|entry| entry.id).max().unwrap_or(0).saturating_add(1);
+        let key = next.add(provider, recovery, (id, Purpose::Data), now_ms).await?;
+        next.current = id;
+        next.write(folder)?;
+        *self = next;
+        Ok((id, key))
+    }
+
+    /// Every key under the newest key-encryption key of `provider`, which may be of another kind than before.
+    pub async fn rewrap(
+        &mut self,
+        folder: &DataFolder,
+        keys: &SealerKeys,
+        provider: &dyn KeyProvider,
+        recovery: Option<&RecoveryPublic>,
+    ) -> Result<(), RingError> {
+        let mut next = self.clone();
+        for entry in &mut next.keys {
+            let context = self.context(entry)?;
+            let plain = match entry.purpose {
+                Purpose::Data => keys.data.get(&entry.id),
+                Purpose::Names => Some(&keys.names),
+            };
+            let plain = plain.ok_or_else(|| damaged(format!("key {} was not opened", entry.id)))?;
+            let wrapped = provider.wrap(plain, &context).await?;
+            // INVARIANT: P6 (nothing is kept that does not open again)
+            let back = provider.unwrap(&wrapped, &context).await?;
+            entry.checked(back, &context, provider.kind().name())?;
+            entry.provider = wrapped.provider;
+            entry.key = wrapped.key;
+            entry.wrapped = STANDARD.encode(&wrapped.bytes);
+            let recoverable = recovery.map(|recovery| recovery.wrap(plain, &context)).transpose()?;
+            entry.recovery = recoverable.map(|wrapped| STANDARD.encode(wrapped));
+        }
+        next.write(folder)?;
+        *self = next;
+        Ok(())
+    }
+
+    /// When the current data key was made. Units: milliseconds.
+    pub fn current_since_ms(&self) -> u64 {
+        self.keys.iter().find(|entry| entry.id == self.current).map_or(0, |entry| entry.created_ms)
+    }
+
+    /// Id, key-encryption key and time of each data key, oldest first.
+    pub fn data_keys(&self) -> Vec<(u32, String, u64)> {
+        let data = self.keys.iter().filter(|entry| entry.purpose == Purpose::Data);
+        data.map(|entry| (entry.id, entry.key.clone(), entry.created_ms)).collect()
+    }
+
+    pub fn current(&self) -> u32 {
+        self.current
+    }
+
+    async fn add(
+        &mut self,
+        provider: &dyn KeyProvider,
+        recovery: Option<&RecoveryPublic>,
+        (id, purpose): (u32, Purpose),
+        created_ms: u64,
+    ) -> Result<Key32, RingError> {
+        let mut entry = Entry {
+            id,
+            purpose,
+            created_ms,
+            provider: provider.kind(),
+            key: String::new(),
+            wrapped: String::new(),
+            check: String::new(),
+            recovery: None,
+        };
+        let context = self.context(&entry)?;
+        let NewKey { plain, wrapped } = provider.generate(&context).await?;
+        entry.check = STANDARD.encode(wrap::check_value(&plain, &context.bytes()));
+        // INVARIANT: P6 (nothing is sealed under a key that does not open again)
+        let back = provider.unwrap(&wrapped, &context).await?;
+        entry.checked(back, &context, provider.kind().name())?;
+        let recoverable = recovery.map(|recovery| recovery.wrap(&plain, &context)).transpose()?;
+        entry.recovery = recoverable.map(|wrapped| STANDARD.encode(wrapped));
+        entry.key = wrapped.key;
+        entry.wrapped = STANDARD.encode(&wrapped.bytes);
+        self.keys.push(entry);
+        Ok(plain)
+    }
+
+    fn id(&self) -> Result<[u8; 16], RingError> {
+        let bytes = u128::from_str_radix(&self.ring, 16).map_err(|_| damaged("its id"))?;
+        Ok(bytes.to_be_bytes())
+    }
+
+    fn context(&self, entry: &Entry) -> Result<KeyContext, RingError> {
+        Ok(KeyContext {
+            cluster: self.cluster.clone(),
+            node: self.node.clone(),
+            ring: self.id()?,
+            id: entry.id,
+            purpose: entry.purpose,
+        })
+    }
+
+    fn write(&self, folder: &DataFolder) -> Result<(), RingError> {
+        folder.write_key_ring(&serde_json::to_vec_pretty(self).map_err(damaged)?)?;
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn wrapped(&self) -> Result<Wrapped, RingError> {
+        Ok(Wrapped { provider: self.provider, key: self.key.clone(), bytes: decoded(&self.wrapped)? })
+    }
+
+    /// Errors: `Wrong` for a key that is not the one that was put in.
+    fn checked(
+        &self,
+        key: Key32,
+        context: &KeyContext,
+        provider: &'static str,
+    ) -> Result<(u32, Purpose, Key32), RingError> {
+        if decoded(&self.check)? == wrap::check_value(&key, &context.bytes()) {
+            return Ok((self.id, self.purpose, key));
+        }
+        let detail = format!("it gave another key than number {} of the ring", self.id);
+        Err(KeyError::Wrong { provider, detail }.into())
+    }
+}
