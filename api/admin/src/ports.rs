@@ -20,6 +20,8 @@ use only1mcp_domain::time::{TimestampMs, Zones};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::backup::BackupPort;
+
 /// Put into a request's extensions by the listener when the caller's client certificate named a principal.
 /// Without it, only an API key identifies a caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -311,5 +313,6 @@ pub trait HostPort: Send + Sync + 'static {
 pub struct Ports {
     pub cluster: Arc<dyn ClusterPort>,
     pub host: Arc<dyn HostPort>,
+    pub backup: Arc<dyn BackupPort>,
     pub zones: Arc<dyn Zones>,
 }

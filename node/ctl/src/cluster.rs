@@ -123,6 +123,7 @@ async fn status(session: &Session) -> anyhow::Result<()> {
         return session.printer.record(&json!({
             "cluster_id": hex(&answer.cluster_id),
             "cluster_name": answer.cluster_name,
+            "epoch": answer.epoch,
             "node": answer.node,
             "leader": answer.leader,
             "term": answer.term,
@@ -137,7 +138,7 @@ async fn status(session: &Session) -> anyhow::Result<()> {
         }));
     }
     let leader = answer.leader.map_or_else(|| "none known".to_owned(), |leader| format!("node {leader}"));
-    line(&format!("cluster {} ({})", answer.cluster_name, hex(&answer.cluster_id)))?;
+    line(&format!("cluster {} ({}), epoch {}", answer.cluster_name, hex(&answer.cluster_id), answer.epoch))?;
     line(&format!(
         "leader {leader}, term {}, applied {}, committed {}, policy revision {}, audit index {}; as node {} sees it",
         answer.term,

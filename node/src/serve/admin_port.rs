@@ -74,7 +74,7 @@ fn ms(ms: u128) -> u64 {
     u64::try_from(ms).unwrap_or(u64::MAX)
 }
 
-fn read_failure(error: ReadError) -> ReadFailure {
+pub fn read_failure(error: ReadError) -> ReadFailure {
     match error {
         ReadError::NotReady | ReadError::Behind { .. } => ReadFailure::Unavailable,
         ReadError::Stopped { detail } => ReadFailure::Stopped(detail),
@@ -307,7 +307,7 @@ impl ClusterPort for AdminCluster {
     }
 }
 
-fn trail_failure(error: TrailError) -> TrailFailure {
+pub fn trail_failure(error: TrailError) -> TrailFailure {
     match &error {
         TrailError::Rows(_) => TrailFailure::Unreadable(error.to_string()),
         TrailError::Lacking { .. } | TrailError::Damaged { .. } => {

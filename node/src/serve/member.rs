@@ -29,6 +29,7 @@ use crate::config::{NodeConfig, TlsFiles};
 use crate::host::{HostClock, HostEntropy};
 use crate::pki::CertIdentity;
 use crate::serve::admin_port::{AdminCluster, AdminHost, propose_own};
+use crate::serve::backup_port::NodeBackup;
 use crate::serve::clock_watch;
 use crate::serve::cluster_port::ConsensusPort;
 use crate::serve::duties;
@@ -221,6 +222,7 @@ impl Joined {
                 enforcer: enforcer.clone(),
                 folder: config.data_dir.clone(),
             }),
+            backup: Arc::new(NodeBackup(self.handle.clone())),
             host: Arc::new(AdminHost {
                 enforcer: enforcer.clone(),
                 gateway: gateway.clone(),

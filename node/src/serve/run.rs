@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use only1mcp_storage::DataFolder;
 
 use crate::config::NodeConfig;
+use crate::offline;
 use crate::serve::control::{Asked, ControlAnswer, ControlRequest, ControlSocket, failed};
 use crate::serve::front::{self, Later};
 use crate::serve::identity::Identity;
@@ -27,6 +28,7 @@ const ASKED_MAX: usize = 16;
 pub async fn run(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<()> {
     telemetry::start(&config.log)?;
     let folder = DataFolder::open(&config.data_dir)?;
+    offline::refuse_unfinished(&folder)?;
     let stop = CancellationToken::new();
     let ended = async move {
         if until_stdin_closes { signals::ended_or_stdin_closed().await } else { signals::ended().await }

@@ -26,7 +26,7 @@ impl Gen {
         Secret32(secret)
     }
 
-    fn register_node(&mut self) -> RegisterNode {
+    pub fn register_node(&mut self) -> RegisterNode {
         RegisterNode {
             token: self.option(Gen::key_id),
             name: self.text(),
@@ -54,6 +54,8 @@ impl Gen {
         entries.extend(commands.into_iter().map(|command| self.entry(command)));
         let mut apart = self.apart(129);
         entries.extend(self.webhook_commands().into_iter().map(|command| apart.entry(command)));
+        let mut apart = self.apart(150);
+        entries.extend(self.epoch_commands().into_iter().map(|command| apart.entry(command)));
         entries
     }
 

@@ -18,6 +18,7 @@ impl Gen {
         let mut all = self.first_rows();
         all.extend(self.cost_rows());
         all.extend(self.webhook_rows());
+        all.extend(self.epoch_rows());
         all
     }
 
@@ -29,6 +30,7 @@ impl Gen {
                 key_hash_key: self.secret(),
                 session_key: self.secret(),
                 next_node: self.node_id(),
+                epoch: 1,
             }),
             RowValue::Head(HeadRow {
                 chain_index: self.number(),

@@ -8,6 +8,7 @@
 //! Time is tokio's alone, and no thread is started here, so that a simulator may run many nodes in one thread. Calls
 //! into the stores are made directly and may block for as long as the disk takes.
 
+mod backup;
 mod consensus;
 mod convert;
 mod handle;
@@ -15,6 +16,7 @@ mod inspect;
 mod join;
 mod membership;
 mod network;
+pub mod offline;
 mod options;
 mod proposals;
 mod published;
@@ -30,6 +32,7 @@ mod trail;
 mod types;
 mod vote_gate;
 
+pub use backup::StateImage;
 pub use consensus::{Consensus, StartError};
 pub use handle::Handle;
 pub use inspect::{InspectFault, Inspected, inspect};
@@ -44,6 +47,7 @@ pub use service::{
     ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService, RecallHandler,
     Vitals, VitalsSource,
 };
+pub use snapshot::SnapshotError;
 pub use status::{MemberStatus, Role, StateDigest, Status};
 pub use store::{LoadError, OpenError};
 pub use trail::TrailError;

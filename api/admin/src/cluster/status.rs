@@ -53,6 +53,7 @@ pub(super) async fn status(core: &Core, call: &Call) -> Result<pb::StatusRespons
         policy_revision: state.policy_revision.0,
         feature_level: cluster.map(|c| c.settings.value.feature_level).unwrap_or_default(),
         members: members.collect(),
+        epoch: cluster.map(|c| c.epoch).unwrap_or_default(),
     })
 }
 
