@@ -134,6 +134,10 @@ async fn status(session: &Session) -> anyhow::Result<()> {
             "audit_hash": hex(&answer.audit_hash),
             "policy_revision": answer.policy_revision,
             "feature_level": answer.feature_level,
+            "agreed_index": answer.agreed_index,
+            "scrub": answer.scrub.as_ref().map(|scrub| json!({
+                "rounds": scrub.rounds, "bytes": scrub.bytes, "faults": scrub.faults, "part": scrub.part,
+            })),
             "members": members,
         }));
     }

@@ -9,7 +9,9 @@ use only1mcp_consensus::{Stores, inspect};
 use only1mcp_domain::command::{EpochCause, Restored, Secret32};
 use only1mcp_domain::ids::Digest;
 use only1mcp_domain::limits;
-use only1mcp_storage::{DataFolder, SegmentCheck, SegmentCopy, SegmentName, Segments as _};
+use only1mcp_storage::{
+    DataFolder, FileJournal, JournalOptions, SegmentCheck, SegmentCopy, SegmentName, Segments as _,
+};
 use serde_json::json;
 
 use super::{alone, stores};
@@ -73,6 +75,8 @@ pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     let folder = empty_folder(&config.data_dir)?;
     stores::begin(&folder, WHAT)?;
     let stores = stores::open(&folder)?;
+    // Empty, and known to be: a journal that is not there would count as lost.
+    drop(FileJournal::open(folder.journal(), JournalOptions::default())?);
     segments(&target, &checked, &stores)?;
     let frames = target.frames(&manifest)?.map(|frame| frame.map_err(|error| format!("{error:#}")));
     let planted = plant(&stores, frames, &config.name, &config.peer_address())?;

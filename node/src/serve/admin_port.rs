@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
-    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus,
-    View,
+    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, Scrub, TrailFailure, UpstreamHealth,
+    UpstreamStatus, View,
 };
-use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError, TrailError};
+use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError, Scrubbed, TrailError};
 use only1mcp_domain::activity::{AuditRead, ItemKind, Refusal};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::{Command, Entry};
@@ -269,6 +269,8 @@ impl ClusterPort for AdminCluster {
                 term: own.term,
                 applied_index: own.applied,
                 committed_index: own.committed,
+                scrub: scrub(&self.handle),
+                agreed_index: self.handle.agreed_index(),
                 members,
             }
         })
@@ -305,6 +307,11 @@ impl ClusterPort for AdminCluster {
             Ok(Committed { log_index: committed.log_index, outcome: committed.outcome })
         })
     }
+}
+
+fn scrub(handle: &Handle) -> Scrub {
+    let Scrubbed { rounds, bytes, faults, part } = handle.scrubbed();
+    Scrub { rounds, bytes, faults, part }
 }
 
 pub fn trail_failure(error: TrailError) -> TrailFailure {

@@ -355,6 +355,7 @@ async fn start_consensus(
     options.cluster_name = identity.cluster_name.clone();
     options.timing = identity.timing();
     options.seeds = identity.seeds();
+    options.scrub_bytes_per_second = config.scrub_bytes_per_second;
     match Consensus::start(options.clone(), stores.clone(), connector.clone()).await {
         Err(StartError::Timing { replicated, .. }) => {
             tracing::info!(?replicated, "taking over the cluster's times");

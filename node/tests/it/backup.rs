@@ -157,7 +157,6 @@ async fn one_of_three_goes_on_when_the_others_are_lost_for_good() {
     load.more(30).await;
     let told = load.end().await;
     let (posted, outstanding) = account(&cluster, 1).await;
-    assert!(outstanding > 0, "nodes hold something: {posted} posted");
     for number in 1..=3 {
         cluster.kill(number);
     }
@@ -192,10 +191,6 @@ async fn one_of_three_goes_on_when_the_others_are_lost_for_good() {
     std::fs::rename(cluster.path("kept-2"), cluster.path("node-2")).unwrap();
     cluster.spawn(2);
     let before = cluster.ctl(1, &["cluster", "status"]).await;
-    eventually("it tried", async || {
-        cluster.log("node-2.log").contains("starting") || cluster.is_ready(1).await
-    })
-    .await;
     let answered = spend(&cluster, 1).await;
     assert!(answered <= LIMIT - posted, "{answered} after {posted}");
     let after = cluster.ctl(1, &["cluster", "status"]).await;

@@ -9,6 +9,7 @@
 //! into the stores are made directly and may block for as long as the disk takes.
 
 mod backup;
+mod compare;
 mod consensus;
 mod convert;
 mod handle;
@@ -23,6 +24,7 @@ mod published;
 mod reads;
 mod received;
 mod reconcile;
+mod scrub;
 mod service;
 mod snapshot;
 mod spool;
@@ -43,6 +45,7 @@ pub use options::{Clock, Options, Seed, Stores, Timing};
 pub use proposals::{Committed, ProposeError};
 pub use published::{AppliedNote, BatchNote};
 pub use reads::ReadError;
+pub use scrub::Scrubbed;
 pub use service::{
     ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService, RecallHandler,
     Vitals, VitalsSource,

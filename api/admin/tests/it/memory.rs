@@ -205,6 +205,8 @@ impl ClusterPort for Memory {
             term: 3,
             applied_index: applied,
             committed_index: applied,
+            scrub: Default::default(),
+            agreed_index: 0,
             members: vec![me],
         };
         async move { status }.boxed()

@@ -237,6 +237,14 @@ impl Peer for PeerService {
         Ok(Response::new(peer::FetchSegmentResponse { chunk }))
     }
 
+    async fn compare_state(
+        &self,
+        request: Request<peer::CompareStateRequest>,
+    ) -> Result<Response<peer::CompareStateResponse>, Status> {
+        let request = self.member(request, |r| r.from).await?;
+        Ok(Response::new(crate::compare::answer(&self.handle, request.index)))
+    }
+
     async fn status(
         &self,
         request: Request<peer::StatusRequest>,

@@ -40,3 +40,4 @@ pub use authority::{Required, required};
 pub use epoch::first_node_of_next_epoch;
 pub use holdings::Holdings;
 pub(crate) use holdings::role as role_in;
+pub use rows::StateHasher;

@@ -177,18 +177,9 @@ impl State {
     /// SHA3-256 over all rows in key order, each key and value with its length before it; `encode` gives the bytes
     /// that a row is stored as. Equal on all nodes at equal indexes.
     pub fn digest(&self, encode: impl Fn(&RowValue) -> Vec<u8>) -> Digest {
-        let mut hasher = Sha3_256::new();
-        let mut part = |bytes: &[u8]| {
-            hasher.update((bytes.len() as u64).to_be_bytes());
-            hasher.update(bytes);
-        };
-        for RowChange { key, value } in self.each_row() {
-            part(&key.0);
-            if let Some(value) = value {
-                part(&encode(&value));
-            }
-        }
-        Digest(hasher.finalize().into())
+        let mut hasher = StateHasher::default();
+        self.each_row().for_each(|row| hasher.add(&row, &encode));
+        hasher.finish()
     }
 
     pub(super) fn head_row(&self) -> HeadRow {
@@ -206,6 +197,28 @@ impl State {
         self.log_time = head.log_time;
         self.policy_revision = Revision(head.policy_revision);
         self.last_applied = head.last_applied;
+    }
+}
+
+/// [`State::digest`] for those who take the rows of [`State::each_row`] a few at a time.
+#[derive(Default)]
+pub struct StateHasher(Sha3_256);
+
+impl StateHasher {
+    pub fn add(&mut self, row: &RowChange, encode: impl Fn(&RowValue) -> Vec<u8>) {
+        self.part(&row.key.0);
+        if let Some(value) = &row.value {
+            self.part(&encode(value));
+        }
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
     }
 }
 
