@@ -5,6 +5,7 @@ use prost::Message as _;
 
 /// Messages that carry secrets: their `Debug` is written by hand in `src/redacted.rs` and shows none.
 const SECRET: &[&str] = &[
+    ".only1mcp.admin.v1.CreateBackupResponse",
     ".only1mcp.admin.v1.CreateJoinTokenResponse",
     ".only1mcp.admin.v1.CreateKeyResponse",
     ".only1mcp.admin.v1.PutWebhookResponse",
@@ -12,6 +13,7 @@ const SECRET: &[&str] = &[
     ".only1mcp.log.v1.FormCluster",
     ".only1mcp.log.v1.MetaRow",
     ".only1mcp.log.v1.Payload",
+    ".only1mcp.log.v1.Restored",
     ".only1mcp.log.v1.StoredApiKey",
     ".only1mcp.log.v1.StoredJoinToken",
     ".only1mcp.log.v1.StoredWebhook",

@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::NodeConfig;
 use crate::serve::control::{ControlAnswer, ControlRequest};
-use crate::{audit_file, confine, ctl, demo, dev, doctor, keys, pki, print, serve};
+use crate::{audit_file, confine, ctl, demo, dev, doctor, keys, offline, pki, print, serve};
 
 /// A clustered gateway for MCP: it knows who calls, decides by role down to the single tool, and records every call in
 /// a replicated hash chain.
@@ -41,6 +41,10 @@ enum Command {
     /// Check exported audit files; needs no server.
     Audit(audit_file::AuditArgs),
     Doctor(doctor::DoctorArgs),
+    Restore(offline::RestoreArgs),
+    /// What is done to a cluster from the host of a stopped node.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Run the demo MCP server that `dev` puts behind the gateway.
     Demo(DemoCommand),
     /// Become a program, within bounds.
@@ -51,6 +55,11 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    Recover(offline::RecoverArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -127,6 +136,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ctl(args) => Ok(ctl::run(*args).await),
         Command::Audit(args) => Ok(audit_file::run(args)),
         Command::Doctor(args) => Ok(doctor::run(&args).await),
+        Command::Restore(args) => offline::restore(&args).await.map(|()| ExitCode::SUCCESS),
+        Command::Cluster(ClusterCommand::Recover(args)) => {
+            offline::recover(&args).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Demo(args) => {
             let ended: Pin<Box<dyn Future<Output = ()> + Send>> = if args.until_stdin_closes {
                 Box::pin(serve::signals::ended_or_stdin_closed())

@@ -43,6 +43,9 @@ pub struct NodeConfig {
     pub form: Option<FormConfig>,
     #[serde(default)]
     pub log: LogConfig,
+    /// How fast the data folder is read through, again and again, looking for damage; 0: not at all.
+    #[serde(default = "default_scrub_bytes_per_second")]
+    pub scrub_bytes_per_second: u64,
     /// How long a shutdown may take before the node ends regardless.
     #[serde(default = "default_shutdown_ms")]
     pub shutdown_ms: u64,
@@ -185,6 +188,11 @@ fn default_disk_low_bytes() -> u64 {
 fn default_body_bytes_max() -> usize {
     only1mcp_domain::limits::BODY_BYTES_MAX
 }
+/// A terabyte in twelve days.
+fn default_scrub_bytes_per_second() -> u64 {
+    1 << 20
+}
+
 fn default_cluster_name() -> String {
     "only1mcp".to_owned()
 }

@@ -1,6 +1,7 @@
 //! The node: configuration, composition, TLS, telemetry, and the commands of the binary `only1mcp`.
 //!
-//! No rule lives here. Start at `cli.rs` (what can be run) and `serve/` (how a node is put together).
+//! No rule lives here. Start at `cli.rs` (what can be run) and `serve/` (how a node is put together); `offline/` is what
+//! is done to the folder of a node that does not run.
 
 pub mod cli;
 pub mod config;
@@ -8,6 +9,7 @@ mod confine;
 pub mod dev;
 pub mod doctor;
 pub mod keys;
+mod offline;
 mod print;
 pub mod serve;
 mod telemetry;

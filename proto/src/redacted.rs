@@ -15,6 +15,7 @@ macro_rules! redacted {
 }
 
 redacted! {
+    admin::CreateBackupResponse { header }
     admin::CreateJoinTokenResponse { result, token_id, expires_at_ms }
     admin::CreateKeyResponse { result, key_id, expires_at_ms }
     admin::PutWebhookResponse { result }
@@ -22,6 +23,7 @@ redacted! {
     log::FormCluster { cluster_id, settings, node, administrator }
     log::MetaRow { cluster_id, settings_revision, settings, next_node }
     log::Payload { kind }
+    log::Restored { cluster_id, node, backup }
     log::StoredApiKey { info }
     log::StoredJoinToken { info }
     log::StoredWebhook { tenant, id, events, enabled }

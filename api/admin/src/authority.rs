@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 80] = [
+static AUTHORITY: [(&str, Need); 82] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -109,6 +109,9 @@ static AUTHORITY: [(&str, Need); 80] = [
     ("Audit/ExportAudit", InTenant(AuditExport)),
     ("Audit/GetAuditHead", InTenant(AuditView)),
     ("Audit/WatchAudit", InTenant(AuditView)),
+    // They hold every secret of the cluster.
+    ("Backups/CreateBackup", InSystem(GlobalAdmin)),
+    ("Backups/ReadSegment", InSystem(GlobalAdmin)),
     // Reflection tells what the product can do, to those who may use it.
     ("Reflection/ServerReflectionInfo", Authenticated),
 ];

@@ -8,6 +8,7 @@
 mod audit;
 mod audit_event;
 pub mod authority;
+mod backup;
 mod budgets;
 mod call;
 mod cluster;
@@ -32,4 +33,5 @@ mod webhooks;
 mod wire;
 mod write;
 
+pub use backup::{BackupImage, BackupPort};
 pub use routes::{SERVICES, routes};

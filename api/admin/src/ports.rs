@@ -21,6 +21,8 @@ use only1mcp_domain::time::{TimestampMs, Zones};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::backup::BackupPort;
+
 /// Put into a request's extensions by the listener when the caller's client certificate named a principal.
 /// Without it, only an API key identifies a caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,8 +115,22 @@ pub struct ClusterStatus {
     pub term: u64,
     pub applied_index: u64,
     pub committed_index: u64,
+    /// What this node read of its disk, looking for damage.
+    pub scrub: Scrub,
+    /// Last index at which most voters were found to have this node's state.
+    pub agreed_index: u64,
     /// What is known of each member besides its replicated record; members without an entry are unknown.
     pub members: Vec<MemberObservation>,
+}
+
+/// Counted since the node started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Scrub {
+    pub rounds: u64,
+    pub bytes: u64,
+    pub faults: u64,
+    /// What is read now.
+    pub part: &'static str,
 }
 
 /// What this node knows of one member; a field it does not know is `None`.
@@ -293,5 +309,6 @@ pub trait HostPort: Send + Sync + 'static {
 pub struct Ports {
     pub cluster: Arc<dyn ClusterPort>,
     pub host: Arc<dyn HostPort>,
+    pub backup: Arc<dyn BackupPort>,
     pub zones: Arc<dyn Zones>,
 }

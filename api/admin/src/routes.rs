@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use only1mcp_proto::DESCRIPTORS;
 use only1mcp_proto::admin::audit_server::AuditServer;
+use only1mcp_proto::admin::backups_server::BackupsServer;
 use only1mcp_proto::admin::budgets_server::BudgetsServer;
 use only1mcp_proto::admin::cluster_server::ClusterServer;
 use only1mcp_proto::admin::costs_server::CostsServer;
@@ -18,6 +19,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::audit::AuditService;
+use crate::backup::BackupsService;
 use crate::budgets::BudgetsService;
 use crate::cluster::ClusterService;
 use crate::core::Core;
@@ -34,7 +36,7 @@ use crate::upstreams::UpstreamsService;
 use crate::webhooks::WebhooksService;
 
 /// Full names of the services, as health and reflection tell them.
-pub const SERVICES: [&str; 11] = [
+pub const SERVICES: [&str; 12] = [
     "only1mcp.admin.v1.Cluster",
     "only1mcp.admin.v1.Tenants",
     "only1mcp.admin.v1.Principals",
@@ -46,6 +48,7 @@ pub const SERVICES: [&str; 11] = [
     "only1mcp.admin.v1.Prices",
     "only1mcp.admin.v1.Costs",
     "only1mcp.admin.v1.Audit",
+    "only1mcp.admin.v1.Backups",
 ];
 
 /// Every service over `ports`, with health (open to anybody) and reflection (for valid credentials).
@@ -75,7 +78,8 @@ pub fn routes(ports: Ports) -> Result<Routes, tonic_reflection::server::Error> {
         .add_service(WebhooksServer::new(WebhooksService(core.clone())))
         .add_service(PricesServer::new(PricesService(core.clone())))
         .add_service(CostsServer::new(CostsService(core.clone())))
-        .add_service(AuditServer::new(AuditService(core)))
+        .add_service(AuditServer::new(AuditService(core.clone())))
+        .add_service(BackupsServer::new(BackupsService(core)))
         .add_service(HealthServer::new(health))
         .add_service(reflection)
         .prepare())

@@ -52,6 +52,7 @@ macro_rules! writes {
 
 writes! {
     CreateJoinTokenRequest false token_id;
+    CreateBackupRequest false;
     RemoveNodeRequest false;
     SetSettingsRequest true;
     PromoteNodeRequest false;

@@ -62,6 +62,8 @@ pub struct CallRequest {
 pub struct Receipt {
     pub call: CallId,
     pub node: NodeId,
+    /// The cluster's: a receipt of a smaller one may speak of what a restore has lost.
+    pub epoch: u64,
     pub revision: Revision,
     pub mode: SealMode,
     /// Audit index and event hash; `None` says `pending` (journaled mode).

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use super::output::Output;
 use super::session::{Connection, Session};
 use super::{
-    audit, budget, cluster, cost, decide, deny, error, grant, key, price, principal, restriction, role,
-    tenant, upstream, webhook, whoami,
+    audit, backup, budget, cluster, cost, decide, deny, error, grant, key, price, principal, restriction,
+    role, tenant, upstream, webhook, whoami,
 };
 
 /// Administer a cluster.
@@ -71,6 +71,9 @@ enum Command {
     /// The audit trail.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Backups of the whole cluster, in a folder.
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Who these credentials are.
     Whoami,
 }
@@ -90,8 +93,16 @@ pub fn run(args: CtlArgs) -> Pin<Box<dyn Future<Output = ExitCode>>> {
 }
 
 async fn dispatch(args: CtlArgs) -> anyhow::Result<()> {
+    let command = match args.command {
+        // Some of it needs no server, and some another node.
+        Command::Backup(command) => {
+            return Box::pin(backup::run(&args.connection, args.output, command)).await;
+        }
+        command => command,
+    };
     let session = Session::open(&args.connection, args.output).await?;
-    match args.command {
+    match command {
+        Command::Backup(_) => Ok(()),
         Command::Cluster(command) => cluster::run(&session, command).await,
         Command::Tenant(command) => Box::pin(tenant::run(&session, *command)).await,
         Command::Principal(command) => principal::run(&session, command).await,

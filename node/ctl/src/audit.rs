@@ -222,6 +222,7 @@ async fn export(session: &Session, request: pb::ExportAuditRequest, file: &Path)
         start: Head::of(start),
         end_index: header.end_index,
         log_time_ms: header.log_time_ms,
+        epoch: header.epoch,
     };
     writeln!(out, "{}", serde_json::to_string(&first)?)?;
     let (mut events, mut whole, mut last) = (0_u64, 0_u64, start.index.0);

@@ -123,6 +123,7 @@ async fn status(session: &Session) -> anyhow::Result<()> {
         return session.printer.record(&json!({
             "cluster_id": hex(&answer.cluster_id),
             "cluster_name": answer.cluster_name,
+            "epoch": answer.epoch,
             "node": answer.node,
             "leader": answer.leader,
             "term": answer.term,
@@ -133,11 +134,15 @@ async fn status(session: &Session) -> anyhow::Result<()> {
             "audit_hash": hex(&answer.audit_hash),
             "policy_revision": answer.policy_revision,
             "feature_level": answer.feature_level,
+            "agreed_index": answer.agreed_index,
+            "scrub": answer.scrub.as_ref().map(|scrub| json!({
+                "rounds": scrub.rounds, "bytes": scrub.bytes, "faults": scrub.faults, "part": scrub.part,
+            })),
             "members": members,
         }));
     }
     let leader = answer.leader.map_or_else(|| "none known".to_owned(), |leader| format!("node {leader}"));
-    line(&format!("cluster {} ({})", answer.cluster_name, hex(&answer.cluster_id)))?;
+    line(&format!("cluster {} ({}), epoch {}", answer.cluster_name, hex(&answer.cluster_id), answer.epoch))?;
     line(&format!(
         "leader {leader}, term {}, applied {}, committed {}, policy revision {}, audit index {}; as node {} sees it",
         answer.term,

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use hyper_util::rt::TokioIo;
 use only1mcp_proto::admin as pb;
 use only1mcp_proto::admin::audit_client::AuditClient;
+use only1mcp_proto::admin::backups_client::BackupsClient;
 use only1mcp_proto::admin::budgets_client::BudgetsClient;
 use only1mcp_proto::admin::cluster_client::ClusterClient;
 use only1mcp_proto::admin::costs_client::CostsClient;
@@ -130,6 +131,7 @@ clients! {
     prices PricesClient;
     costs CostsClient;
     audit AuditClient;
+    backups BackupsClient;
 }
 
 impl Session {

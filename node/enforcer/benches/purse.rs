@@ -74,6 +74,7 @@ fn first_state() -> State {
         key_hash_key: Secret32([1; 32]),
         session_key: Secret32([2; 32]),
         next_node: NodeId(MEMBERS + 1),
+        epoch: 1,
     };
     let mut state = State { cluster: Some(cluster), log_time: START, ..State::default() };
     for id in 1..=MEMBERS {

@@ -210,6 +210,7 @@ fn first_state() -> State {
             key_hash_key: Secret32([1; 32]),
             session_key: Secret32([2; 32]),
             next_node: NodeId(9),
+            epoch: 1,
         }),
         log_time: START,
         ..State::default()

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
-    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, TrailFailure, UpstreamHealth, UpstreamStatus,
-    View,
+    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, Scrub, TrailFailure, UpstreamHealth,
+    UpstreamStatus, View,
 };
-use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError, TrailError};
+use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError, Scrubbed, TrailError};
 use only1mcp_domain::activity::{AuditRead, ItemKind, Refusal};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::{Command, Entry};
@@ -75,7 +75,7 @@ fn ms(ms: u128) -> u64 {
     u64::try_from(ms).unwrap_or(u64::MAX)
 }
 
-fn read_failure(error: ReadError) -> ReadFailure {
+pub fn read_failure(error: ReadError) -> ReadFailure {
     match error {
         ReadError::NotReady | ReadError::Behind { .. } => ReadFailure::Unavailable,
         ReadError::Stopped { detail } => ReadFailure::Stopped(detail),
@@ -273,6 +273,8 @@ impl ClusterPort for AdminCluster {
                 term: own.term,
                 applied_index: own.applied,
                 committed_index: own.committed,
+                scrub: scrub(&self.handle),
+                agreed_index: self.handle.agreed_index(),
                 members,
             }
         })
@@ -311,7 +313,12 @@ impl ClusterPort for AdminCluster {
     }
 }
 
-fn trail_failure(error: TrailError) -> TrailFailure {
+fn scrub(handle: &Handle) -> Scrub {
+    let Scrubbed { rounds, bytes, faults, part } = handle.scrubbed();
+    Scrub { rounds, bytes, faults, part }
+}
+
+pub fn trail_failure(error: TrailError) -> TrailFailure {
     match &error {
         TrailError::Rows(_) => TrailFailure::Unreadable(error.to_string()),
         TrailError::Lacking { .. } | TrailError::Damaged { .. } => {

@@ -35,7 +35,21 @@ fn settings(form: &FormConfig) -> ClusterSettings {
     settings
 }
 
-fn socket_entry(principal: &PrincipalId, command: Command) -> Entry {
+/// A cluster's first node, as it describes itself.
+pub fn registration(config: &NodeConfig) -> RegisterNode {
+    RegisterNode {
+        token: None,
+        name: config.name.clone(),
+        peer_address: config.peer_address(),
+        admin_address: config.admin_address(),
+        http_address: config.http_address(),
+        region: config.region.clone(),
+        zone: config.zone.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+pub fn socket_entry(principal: &PrincipalId, command: Command) -> Entry {
     Entry {
         actor: Actor {
             tenant: TenantId::system(),
@@ -90,16 +104,7 @@ pub async fn form(
     let first = FormCluster {
         cluster_id,
         settings: settings(&config.form.clone().unwrap_or_default()),
-        node: RegisterNode {
-            token: None,
-            name: config.name.clone(),
-            peer_address: config.peer_address(),
-            admin_address: config.admin_address(),
-            http_address: config.http_address(),
-            region: config.region.clone(),
-            zone: config.zone.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+        node: registration(config),
         administrator: Principal {
             tenant: TenantId::system(),
             id: principal.clone(),

@@ -128,6 +128,7 @@ fn refused(refused: only1mcp_enforcer::Refused) -> Refused {
 struct Call {
     admitted: Admitted,
     node: NodeId,
+    epoch: u64,
 }
 
 impl AdmittedCall for Call {
@@ -145,6 +146,7 @@ impl AdmittedCall for Call {
             Ok(Receipt {
                 call: receipt.call,
                 node: self.node,
+                epoch: self.epoch,
                 revision: receipt.revision,
                 mode: receipt.mode,
                 audit: receipt.audit.map(|(AuditIndex(index), hash)| (index, hash)),
@@ -231,7 +233,9 @@ impl Enforcement for GatewayPort {
                 )
                 .await
                 .map_err(refused)?;
-            let call: Arc<dyn AdmittedCall> = Arc::new(Call { admitted, node: self.cluster.node() });
+            let epoch = self.enforcer.view().state.cluster.as_ref().map_or(0, |cluster| cluster.epoch);
+            let node = self.cluster.node();
+            let call: Arc<dyn AdmittedCall> = Arc::new(Call { admitted, node, epoch });
             Ok(call)
         })
     }

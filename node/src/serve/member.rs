@@ -26,6 +26,7 @@ use crate::config::{NodeConfig, TlsFiles, TrustConfig};
 use crate::host::{HostClock, HostEntropy};
 use crate::pki::CertIdentity;
 use crate::serve::admin_port::{AdminCluster, AdminHost, propose_own};
+use crate::serve::backup_port::NodeBackup;
 use crate::serve::clock_watch;
 use crate::serve::cluster_port::ConsensusPort;
 use crate::serve::disk_watch;
@@ -245,6 +246,7 @@ impl Joined {
                 enforcer: enforcer.clone(),
                 folder: config.data_dir.clone(),
             }),
+            backup: Arc::new(NodeBackup(self.handle.clone())),
             host: Arc::new(AdminHost {
                 enforcer: enforcer.clone(),
                 gateway: gateway.clone(),
@@ -367,6 +369,7 @@ async fn start_consensus(
     options.cluster_name = identity.cluster_name.clone();
     options.timing = identity.timing();
     options.seeds = identity.seeds();
+    options.scrub_bytes_per_second = config.scrub_bytes_per_second;
     match Consensus::start(options.clone(), stores.clone(), connector.clone()).await {
         Err(StartError::Timing { replicated, .. }) => {
             tracing::info!(?replicated, "taking over the cluster's times");

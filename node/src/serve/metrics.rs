@@ -259,6 +259,15 @@ impl Sources {
         writer.gauge("webhook_lag", lag, None, real(metrics.lag))
     }
 
+    fn disk(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let scrubbed = self.handle.scrubbed();
+        writer.counter("scrub_rounds", "Times the data folder was read through", scrubbed.rounds)?;
+        writer.counter("scrub_bytes", "Bytes read looking for damage", scrubbed.bytes)?;
+        writer.counter("scrub_faults", "Damage found by that", scrubbed.faults)?;
+        let agreed = "Last index at which most voters were found to have this node's state";
+        writer.gauge("state_agreed_index", agreed, None, real(self.handle.agreed_index()))
+    }
+
     fn raft(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let status = self.handle.status();
         let state = self.handle.state();
@@ -268,6 +277,7 @@ impl Sources {
         writer.gauge("raft_committed_index", "Last index known committed", None, real(status.committed))?;
         writer.gauge("raft_applied_index", "Last index applied here", None, real(status.applied))?;
         writer.gauge("audit_index", "Last index of the audit chain", None, real(state.chain.index.0))?;
+        self.disk(writer)?;
         let (segments, lacking) = self.handle.audit_segments();
         writer.gauge("audit_segments", "Sealed segments of the audit chain", None, tally(segments))?;
         writer.gauge("audit_segments_lacking", "Those this node has to fetch", None, tally(lacking))?;

@@ -4,6 +4,7 @@
 //! them; `control.rs` is the local socket, `front.rs` the HTTP port, `join.rs` how nodes come and go.
 
 mod admin_port;
+mod backup_port;
 mod clock_watch;
 pub mod cluster_port;
 pub mod control;
@@ -29,5 +30,6 @@ mod torn;
 mod unseal;
 pub mod wall_clock;
 
+pub(crate) use form::{registration, socket_entry};
 pub(crate) use identity::Identity;
 pub use run::run;

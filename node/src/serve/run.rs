@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use only1mcp_storage::{DataFolder, StorageError};
 
 use crate::config::NodeConfig;
+use crate::offline;
 use crate::serve::control::{Asked, ControlAnswer, ControlRequest, ControlSocket, failed};
 use crate::serve::front::{self, Later};
 use crate::serve::identity::Identity;
@@ -50,6 +51,7 @@ fn advise(error: anyhow::Error, folder: &Path) -> anyhow::Error {
 
 async fn run_node(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<()> {
     let folder = DataFolder::open(&config.data_dir)?;
+    offline::refuse_unfinished(&folder)?;
     let stop = CancellationToken::new();
     let ended = async move {
         if until_stdin_closes { signals::ended_or_stdin_closed().await } else { signals::ended().await }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 const NOW: u64 = 1_800_000_000_000;
 const EMAIL: &str = "flip-me-in-the-rows@example.com";
 
-struct Nobody;
+pub struct Nobody;
 
 impl Connector for Nobody {
     fn connect(&self, _: PeerTarget) -> BoxFuture<'static, std::io::Result<Box<dyn PeerIo>>> {
@@ -33,7 +33,7 @@ impl Connector for Nobody {
     }
 }
 
-struct Fixed;
+pub struct Fixed;
 
 impl Clock for Fixed {
     fn now_ms(&self) -> u64 {
@@ -41,7 +41,7 @@ impl Clock for Fixed {
     }
 }
 
-fn entry(command: Command, via: Via) -> Entry {
+pub fn entry(command: Command, via: Via) -> Entry {
     let is_node = matches!(via, Via::Node(_));
     Entry {
         actor: Actor {
@@ -63,7 +63,7 @@ fn entry(command: Command, via: Via) -> Entry {
     }
 }
 
-fn form() -> Command {
+pub fn form() -> Command {
     let root = PrincipalId::new("root").unwrap();
     Command::FormCluster(FormCluster {
         cluster_id: Digest([7; 32]),

@@ -14,6 +14,8 @@
 )]
 
 mod audit;
+mod backup;
+mod backup_copy;
 mod bad_input;
 mod budget_crowds;
 mod budget_leaks;

@@ -24,6 +24,8 @@ fn write(command: &Command) -> Kind {
             Kind::SetSettings(log::SetSettings { settings: Some(settings.into()), if_revision: *if_revision })
         }
         Command::CreateJoinToken(token) => Kind::CreateJoinToken(token.into()),
+        Command::BeginEpoch(begin) => Kind::BeginEpoch((&**begin).into()),
+        Command::NoteBackup(note) => Kind::NoteBackup(note.into()),
         Command::RegisterNode(node) => Kind::RegisterNode(node.into()),
         Command::SetNodeRole { node, role } => {
             Kind::SetNodeRole(log::SetNodeRole { node: node.0, role: model::NodeRole::from(*role).into() })
@@ -253,6 +255,8 @@ impl TryFrom<log::Command> for Command {
                 if_revision: c.if_revision,
             },
             Kind::CreateJoinToken(c) => Self::CreateJoinToken(c.try_into()?),
+            Kind::BeginEpoch(c) => Self::BeginEpoch(Box::new(c.try_into()?)),
+            Kind::NoteBackup(c) => Self::NoteBackup(c.into()),
             Kind::RegisterNode(c) => Self::RegisterNode(c.try_into()?),
             Kind::SetNodeRole(c) => Self::SetNodeRole {
                 node: NodeId(c.node),

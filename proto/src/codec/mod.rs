@@ -11,6 +11,7 @@ mod command;
 mod cost;
 mod duty;
 mod entry;
+mod epoch;
 mod error;
 mod form;
 mod ledger;

@@ -83,6 +83,7 @@ fn write(row: &RowValue) -> Kind {
             key_hash_key: write_secret(&meta.key_hash_key),
             session_key: write_secret(&meta.session_key),
             next_node: meta.next_node.0,
+            epoch: super::epoch::write_epoch(meta.epoch),
         }),
         RowValue::Head(head) => Kind::Head(log::HeadRow {
             chain_index: head.chain_index,
@@ -243,5 +244,6 @@ fn read_meta(wire: log::MetaRow) -> Decoded<MetaRow> {
         key_hash_key: Secret32(fixed("MetaRow.key_hash_key", &wire.key_hash_key)?),
         session_key: Secret32(fixed("MetaRow.session_key", &wire.session_key)?),
         next_node: NodeId(wire.next_node),
+        epoch: super::epoch::read_epoch(wire.epoch),
     })
 }

@@ -26,7 +26,7 @@ impl Gen {
         Secret32(secret)
     }
 
-    fn register_node(&mut self) -> RegisterNode {
+    pub fn register_node(&mut self) -> RegisterNode {
         RegisterNode {
             token: self.option(Gen::key_id),
             name: self.text(),
@@ -57,6 +57,8 @@ impl Gen {
         let mut apart = self.apart(50);
         let correction = apart.correction();
         entries.push(apart.entry(correction));
+        let mut apart = self.apart(150);
+        entries.extend(self.epoch_commands().into_iter().map(|command| apart.entry(command)));
         entries
     }
 

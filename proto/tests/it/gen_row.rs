@@ -19,6 +19,7 @@ impl Gen {
         all.extend(self.cost_rows());
         all.extend(self.webhook_rows());
         all.extend(self.apart(50).tagged_rows());
+        all.extend(self.epoch_rows());
         all
     }
 
@@ -30,6 +31,7 @@ impl Gen {
                 key_hash_key: self.secret(),
                 session_key: self.secret(),
                 next_node: self.node_id(),
+                epoch: 1,
             }),
             RowValue::Head(HeadRow {
                 chain_index: self.number(),

@@ -93,7 +93,7 @@ fn nothing_is_refused() {
 }
 
 /// Commands whose every field may be at its default.
-const EMPTY_IS_A_VALUE: [&str; 7] = [
+const EMPTY_IS_A_VALUE: [&str; 8] = [
     "register_node",
     "remove_node",
     "update_node",
@@ -101,6 +101,7 @@ const EMPTY_IS_A_VALUE: [&str; 7] = [
     "open_incarnation",
     "seal_journal",
     "force_close",
+    "note_backup",
 ];
 
 /// Fields that are left out, enums that are unspecified, identifiers that are empty.

@@ -12,6 +12,7 @@ mod described;
 mod gen_activity;
 mod gen_command;
 mod gen_cost;
+mod gen_epoch;
 mod gen_ledger;
 mod gen_model;
 mod gen_row;

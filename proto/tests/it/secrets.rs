@@ -34,6 +34,7 @@ fn entries_and_rows() {
 fn what_is_shown_once() {
     let hidden = || HIDDEN.to_owned();
     assert_shown_without_secret(&admin::CreateKeyResponse { key: hidden(), ..Default::default() });
+    assert_shown_without_secret(&admin::CreateBackupResponse { frame: HIDDEN.into(), ..Default::default() });
     assert_shown_without_secret(&admin::RotateKeyResponse { key: hidden(), ..Default::default() });
     assert_shown_without_secret(&admin::PutWebhookResponse { secret: hidden(), ..Default::default() });
     assert_shown_without_secret(&admin::CreateJoinTokenResponse { token: hidden(), ..Default::default() });

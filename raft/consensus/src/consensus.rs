@@ -12,12 +12,14 @@ use only1mcp_proto::peer::peer_server::PeerServer;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use tokio::time::{Instant, timeout};
 
+use crate::compare;
 use crate::handle::{Handle, Shared};
 use crate::network::{AckedLogs, Connector, Directory, Lane, Links, NetworkFactory, PeerTarget};
 use crate::options::{Options, Stores, Timing};
 use crate::published::Published;
 use crate::received::Verified;
 use crate::reconcile;
+use crate::scrub;
 use crate::service::{self, Handlers, PeerService};
 use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
 use crate::trail::{self, Trail};
@@ -96,7 +98,8 @@ impl Consensus {
             opened.loaded,
             Arc::clone(&published),
             Some(opened.durable),
-        );
+        )
+        .marking(options.digest_every_entries);
         let network = NetworkFactory {
             node: options.node,
             timing: options.timing,
@@ -121,8 +124,13 @@ impl Consensus {
             });
         }
         raft.run();
-        let handle = Handle::new(Shared { options, raft, published, directory, links, gate, trail });
+        let scrub_rate = options.scrub_bytes_per_second;
+        let (digests, scrub) = (Arc::default(), Arc::default());
+        let shared = Shared { options, raft, published, directory, links, gate, trail, digests, scrub };
+        let handle = Handle::new(shared);
         tokio::spawn(reconcile::run(handle.downgrade()));
+        tokio::spawn(compare::run(handle.downgrade()));
+        tokio::spawn(scrub::run(handle.downgrade(), stores.log, scrub_rate));
         trail::keep(handle.downgrade());
         Ok(Self { handle })
     }

@@ -13,9 +13,11 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
+use crate::compare::{Digests, Mark};
 use crate::network::{Directory, Lane, Links, PeerTarget};
 use crate::options::{Options, Timing};
 use crate::published::{AppliedNote, Published};
+use crate::scrub::{ScrubState, Scrubbed};
 use crate::trail::{Trail, TrailError};
 use crate::types::{Member, Raft};
 use crate::vote_gate::VoteGate;
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub links: Arc<Links>,
     pub gate: Arc<VoteGate>,
     pub trail: Arc<Trail>,
+    pub digests: Arc<Digests>,
+    pub scrub: Arc<ScrubState>,
 }
 
 /// For what runs inside Raft or beside it, and must not keep it alive.
@@ -120,6 +124,33 @@ impl Handle {
     /// How many segments of the audit trail there are, and how many of them this node lacks.
     pub fn audit_segments(&self) -> (usize, usize) {
         self.shared.trail.counts()
+    }
+
+    /// The last index at which most voters were found to have this node's state; 0 before the first.
+    pub fn agreed_index(&self) -> u64 {
+        self.shared.digests.agreed()
+    }
+
+    /// What was read of this node's disk, looking for damage.
+    pub fn scrubbed(&self) -> Scrubbed {
+        self.shared.scrub.now()
+    }
+
+    pub(crate) fn digests(&self) -> &Digests {
+        &self.shared.digests
+    }
+
+    pub(crate) fn scrub_state(&self) -> &ScrubState {
+        &self.shared.scrub
+    }
+
+    pub(crate) fn marks(&self) -> watch::Receiver<Option<Mark>> {
+        self.shared.published.marks()
+    }
+
+    /// This node can take no further part.
+    pub(crate) fn fail(&self, why: String) {
+        self.shared.published.fail(why);
     }
 
     pub(crate) fn trail(&self) -> Arc<Trail> {

@@ -8,6 +8,8 @@
 //! Time is tokio's alone, and no thread is started here, so that a simulator may run many nodes in one thread. Calls
 //! into the stores are made directly and may block for as long as the disk takes.
 
+mod backup;
+mod compare;
 mod consensus;
 mod convert;
 mod handle;
@@ -15,12 +17,14 @@ mod inspect;
 mod join;
 mod membership;
 mod network;
+pub mod offline;
 mod options;
 mod proposals;
 mod published;
 mod reads;
 mod received;
 mod reconcile;
+mod scrub;
 mod service;
 mod snapshot;
 mod spool;
@@ -30,6 +34,7 @@ mod trail;
 mod types;
 mod vote_gate;
 
+pub use backup::StateImage;
 pub use consensus::{Consensus, StartError};
 pub use handle::Handle;
 pub use inspect::{InspectFault, Inspected, inspect};
@@ -40,10 +45,12 @@ pub use options::{Clock, Options, Seed, Stores, Timing};
 pub use proposals::{Committed, ProposeError};
 pub use published::{AppliedNote, BatchNote};
 pub use reads::ReadError;
+pub use scrub::Scrubbed;
 pub use service::{
     ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService, RecallHandler,
     Vitals, VitalsSource,
 };
+pub use snapshot::SnapshotError;
 pub use status::{MemberStatus, Role, StateDigest, Status};
 pub use store::{LoadError, OpenError};
 pub use trail::TrailError;

@@ -67,6 +67,10 @@ pub struct Options {
     pub keep_entries: u64,
     /// Audit events of one sealed segment: the same on every node.
     pub segment_events: usize,
+    /// States are compared after every so many entries: the same on every node.
+    pub digest_every_entries: u64,
+    /// How fast this node's disk is read through, looking for damage; 0: not at all.
+    pub scrub_bytes_per_second: u64,
 }
 
 impl Options {
@@ -87,6 +91,8 @@ impl Options {
             snapshot_every_entries: 20_000,
             keep_entries: 5_000,
             segment_events: limits::SEGMENT_EVENTS,
+            digest_every_entries: 10_000,
+            scrub_bytes_per_second: 0,
         }
     }
 }

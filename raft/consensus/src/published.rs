@@ -9,6 +9,8 @@ use only1mcp_domain::limits;
 use only1mcp_domain::outcome::{Effect, Outcome, Rejection};
 use tokio::sync::{broadcast, watch};
 
+use crate::compare::Mark;
+
 /// What applying one entry meant.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AppliedNote {
@@ -34,6 +36,8 @@ pub struct Published {
     state: ArcSwap<State>,
     applied: watch::Sender<u64>,
     notes: broadcast::Sender<Arc<AppliedNote>>,
+    /// The latest state that is compared with those of others.
+    marks: watch::Sender<Option<Mark>>,
     /// Why applying stopped for good.
     fault: OnceLock<String>,
 }
@@ -44,6 +48,7 @@ impl Published {
             state: ArcSwap::from_pointee(State::default()),
             applied: watch::Sender::new(0),
             notes: broadcast::Sender::new(limits::APPLIED_NOTES_MAX),
+            marks: watch::Sender::new(None),
             fault: OnceLock::new(),
         }
     }
@@ -68,6 +73,14 @@ impl Published {
             // No receiver is no error: nobody listens yet.
             let _ = self.notes.send(Arc::new(note));
         }
+    }
+
+    pub fn mark(&self, mark: Mark) {
+        self.marks.send_replace(Some(mark));
+    }
+
+    pub fn marks(&self) -> watch::Receiver<Option<Mark>> {
+        self.marks.subscribe()
     }
 
     pub fn fail(&self, why: String) {

@@ -4,24 +4,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use only1mcp_domain::State;
-use only1mcp_domain::audit::{ChainHead, Verifier};
 use only1mcp_domain::ids::Digest;
 use only1mcp_domain::limits;
-use only1mcp_domain::row::{RowValue, Table};
-use only1mcp_proto::{codec, snapshot as wire};
+use only1mcp_domain::row::Table;
+use only1mcp_proto::image::{ImageCheck, decode_frame};
+use only1mcp_proto::snapshot as wire;
 use only1mcp_storage::{Row, SegmentName, Segments, StorageError};
 use sha3::{Digest as _, Sha3_256};
 
 use crate::convert;
-use crate::snapshot::{FORMAT, SnapshotError, decode};
+use crate::snapshot::SnapshotError;
 use crate::spool::Spool;
-use crate::store::{is_beside, rows};
-use crate::trail::{contiguous, segment_from_wire};
+use crate::trail::segment_from_wire;
 use crate::types::SnapshotMeta;
 
 /// Frames on their way in.
 pub struct Receiving {
-    check: Check,
+    check: ImageCheck,
     spool: Spool,
     bytes_max: u64,
 }
@@ -30,7 +29,7 @@ impl Receiving {
     /// `files`: where the frames are kept meanwhile.
     pub fn begin(files: Arc<dyn Segments>) -> Result<Self, SnapshotError> {
         Ok(Self {
-            check: Check::default(),
+            check: ImageCheck::new(Table::is_beside),
             spool: Spool::begin(files)?,
             bytes_max: limits::SNAPSHOT_BYTES_MAX,
         })
@@ -42,16 +41,20 @@ impl Receiving {
         if bytes > self.bytes_max {
             return Err(SnapshotError::TooLarge { max: self.bytes_max });
         }
-        self.check.take(self.spool.len(), frame)?;
+        self.check.take(frame)?;
         self.spool.push(frame)?;
         Ok(())
     }
 
     /// Checks what can be checked only once all is there, and builds the state.
     pub fn finish(self) -> Result<Verified, SnapshotError> {
-        let content = self.check.content;
-        let (state, meta, segments) = self.check.finish(self.spool.len())?;
-        Ok(Verified { state, meta, segments, content, spool: self.spool })
+        let image = self.check.finish()?;
+        let problem = |problem: String| SnapshotError::Frame { frame: 0, problem };
+        let meta = image.header.meta.ok_or_else(|| problem("no position".into()))?;
+        let meta = convert::meta_from_wire(meta).map_err(|error| problem(error.to_string()))?;
+        let segments: Result<Vec<SegmentName>, _> = image.segments.iter().map(segment_from_wire).collect();
+        let segments = segments.map_err(|error| problem(error.to_string()))?;
+        Ok(Verified { state: image.state, meta, segments, content: image.content, spool: self.spool })
     }
 }
 
@@ -87,7 +90,7 @@ impl Verified {
     fn read(&self, number: usize, digest: &mut Sha3_256) -> Result<Vec<wire::Row>, StorageError> {
         let rot = |detail: String| StorageError::Corrupt { what: "received snapshot".into(), detail };
         let frame = self.spool.frame(number)?;
-        match decode(number, &frame).map_err(|error| rot(error.to_string()))? {
+        match decode_frame(number, &frame).map_err(|error| rot(error.to_string()))? {
             wire::frame::Part::Trailer(_) => {
                 let found = Digest(digest.clone().finalize().into());
                 if found == self.content { Ok(Vec::new()) } else { Err(rot("not what was received".into())) }
@@ -103,117 +106,10 @@ impl Verified {
     }
 }
 
-fn header_parts(header: wire::Header) -> Result<(SnapshotMeta, Digest), SnapshotError> {
-    let problem = |problem: String| SnapshotError::Frame { frame: 0, problem };
-    if header.format != FORMAT {
-        return Err(problem(format!("format {} is not known here", header.format)));
-    }
-    let meta = header.meta.ok_or_else(|| problem("no position".into()))?;
-    let meta = convert::meta_from_wire(meta).map_err(|error| problem(error.to_string()))?;
-    let digest: [u8; 32] =
-        header.state_digest.as_ref().try_into().map_err(|_| problem("no state digest".into()))?;
-    Ok((meta, Digest(digest)))
-}
-
-#[derive(Default)]
-struct Check {
-    header: Option<(SnapshotMeta, Digest)>,
-    digest: Sha3_256,
-    last_key: Vec<u8>,
-    rows: u64,
-    values: Vec<RowValue>,
-    segments: Vec<SegmentName>,
-    chain: Verifier,
-    ended: bool,
-    /// Set with the trailer.
-    content: Digest,
-}
-
-impl Check {
-    fn take(&mut self, number: usize, frame: &Bytes) -> Result<(), SnapshotError> {
-        if self.ended {
-            return Err(SnapshotError::Frame { frame: number, problem: "it follows the trailer".into() });
-        }
-        match decode(number, frame)? {
-            wire::frame::Part::Header(header) if number == 0 => self.header = Some(header_parts(header)?),
-            wire::frame::Part::Segments(named) if number > 0 && self.rows == 0 => {
-                for segment in &named.segments {
-                    self.segment(number, segment)?;
-                }
-            }
-            wire::frame::Part::Rows(rows) if number > 0 => {
-                for row in rows.rows {
-                    self.row(number, &row)?;
-                }
-            }
-            wire::frame::Part::Trailer(trailer) if number > 0 => {
-                let digest: [u8; 32] = self.digest.clone().finalize().into();
-                if trailer.rows != self.rows || trailer.digest.as_ref() != digest.as_slice() {
-                    return Err(SnapshotError::Mismatch { what: "content" });
-                }
-                self.ended = true;
-                self.content = Digest(digest);
-            }
-            _ => return Err(SnapshotError::Frame { frame: number, problem: "it is out of place".into() }),
-        }
-        self.digest.update(frame);
-        Ok(())
-    }
-
-    fn segment(&mut self, number: usize, segment: &wire::Segment) -> Result<(), SnapshotError> {
-        let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
-        let name = segment_from_wire(segment).map_err(|error| problem(error.to_string()))?;
-        if !contiguous(self.chain.head(), &name) {
-            return Err(problem("its segments are not in a row".into()));
-        }
-        // What the segment holds is checked once it is here, against this very hash.
-        self.chain = Verifier::after(name.head());
-        self.segments.push(name);
-        Ok(())
-    }
-
-    fn row(&mut self, number: usize, row: &wire::Row) -> Result<(), SnapshotError> {
-        let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
-        if self.rows > 0 && row.key.as_ref() <= self.last_key.as_slice() {
-            return Err(problem("its keys do not ascend".into()));
-        }
-        match row.key.first().copied().and_then(Table::from_number) {
-            None => return Err(problem("a row of an unknown table".into())),
-            Some(Table::Audit) => self.chain.push(&rows::audit_event(&row.key, &row.value)?)?,
-            Some(table) => {
-                let value =
-                    codec::decode_row(table, &row.value).map_err(|error| problem(error.to_string()))?;
-                if !is_beside(table) {
-                    self.values.push(value);
-                }
-            }
-        }
-        self.last_key = row.key.to_vec();
-        self.rows = self.rows.saturating_add(1);
-        Ok(())
-    }
-
-    // INVARIANT: P3 (the chain that arrives is the chain the state names)
-    fn finish(self, frames: usize) -> Result<(State, SnapshotMeta, Vec<SegmentName>), SnapshotError> {
-        let Some((meta, state_digest)) = self.header.filter(|_| self.ended) else {
-            return Err(SnapshotError::Cut { frames });
-        };
-        let state = State::from_rows(self.values)
-            .map_err(|fault| SnapshotError::Frame { frame: frames, problem: fault.to_string() })?;
-        if state.digest(codec::encode_row) != state_digest {
-            return Err(SnapshotError::Mismatch { what: "state" });
-        }
-        let head: ChainHead = self.chain.head();
-        if head != state.chain {
-            return Err(SnapshotError::Mismatch { what: "audit chain" });
-        }
-        Ok((state, meta, self.segments))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use only1mcp_domain::ids::NodeId;
+    use only1mcp_domain::row::RowValue;
     use only1mcp_domain::time::TimestampMs;
     use only1mcp_storage::{FileSegments, MemDisk, MemOptions};
 
@@ -227,7 +123,7 @@ mod tests {
         let disk = MemDisk::new(MemOptions::default());
         let trail = Trail::new(Arc::new(disk.engine()), Arc::new(disk.segments()), 100, Vec::new());
         let frozen = Frozen { state: state.clone(), meta: SnapshotMeta::default(), trail: Arc::new(trail) };
-        let frames: Result<Vec<_>, _> = frames(Arc::new(frozen)).collect();
+        let frames: Result<Vec<_>, _> = frames(&frozen).collect();
         (state, frames.unwrap())
     }
 

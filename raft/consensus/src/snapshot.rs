@@ -1,6 +1,6 @@
 //! A snapshot: all rows of the state at one index, the names of the sealed segments, and the audit events after them.
 //!
-//! A snapshot of this node's own is a clone of shared maps; its frames are made while they are sent. One received from
+//! A snapshot of this node's own is a clone of shared maps; its frames are made while they are sent, one at a time. One received from
 //! another node is kept on disk, within `limits::SNAPSHOT_BYTES_MAX`, checked, and only then replaces the rows:
 //! `received.rs`. History does not make it larger: the segments themselves are fetched afterwards, and only those that
 //! are lacking.
@@ -8,23 +8,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use only1mcp_domain::State;
 use only1mcp_domain::ids::AuditIndex;
 use only1mcp_domain::limits;
 use only1mcp_domain::row::RowValue;
+use only1mcp_proto::image::{FORMAT, ImageFault, encode_frame as encode};
 use only1mcp_proto::{codec, snapshot as wire};
 use only1mcp_storage::StorageError;
-use prost::Message as _;
 use sha3::{Digest as _, Sha3_256};
+use tokio::sync::mpsc;
 
 use crate::convert;
 use crate::received::{Receiving, Verified};
 use crate::store::{BESIDE, BesideRows, rows};
 use crate::trail::{Trail, TrailError, segment_to_wire};
 use crate::types::SnapshotMeta;
-
-/// 2: segments are named; 1 carried every event.
-pub const FORMAT: u32 = 2;
 
 /// Names of segments in one frame.
 const NAMES_STEP: usize = 1_024;
@@ -50,6 +50,17 @@ pub enum SnapshotError {
     Chain(#[from] only1mcp_domain::audit::ChainFault),
 }
 
+impl From<ImageFault> for SnapshotError {
+    fn from(fault: ImageFault) -> Self {
+        match fault {
+            ImageFault::Cut { frames } => Self::Cut { frames },
+            ImageFault::Frame { frame, problem } => Self::Frame { frame, problem },
+            ImageFault::Mismatch { what } => Self::Mismatch { what },
+            ImageFault::Chain(fault) => Self::Chain(fault),
+        }
+    }
+}
+
 /// The state at one index, and where its audit events are.
 pub struct Frozen {
     pub state: State,
@@ -64,11 +75,17 @@ pub enum SnapshotData {
     Received(Box<Verified>),
 }
 
+/// Frames on their way out, made as they are taken.
+pub type FrameStream = BoxStream<'static, Result<Bytes, SnapshotError>>;
+
+/// Frames made before they are taken.
+const AHEAD: usize = 1;
+
 impl SnapshotData {
-    pub fn into_frames(self) -> Box<dyn Iterator<Item = Result<Bytes, SnapshotError>> + Send> {
+    pub fn into_frames(self) -> FrameStream {
         match self {
-            SnapshotData::Live(frozen) => Box::new(frames(frozen)),
-            SnapshotData::Received(verified) => Box::new(verified.into_frames()),
+            SnapshotData::Live(frozen) => streamed(frozen),
+            SnapshotData::Received(verified) => stream::iter(verified.into_frames()).boxed(),
         }
     }
 
@@ -77,7 +94,7 @@ impl SnapshotData {
         match self {
             SnapshotData::Live(frozen) => {
                 let mut receiving = Receiving::begin(frozen.trail.shared_files())?;
-                for frame in frames(frozen) {
+                for frame in frames(&frozen) {
                     receiving.take(&frame?)?;
                 }
                 receiving.finish()?.at(expected)
@@ -87,33 +104,33 @@ impl SnapshotData {
     }
 }
 
-fn encode(part: wire::frame::Part) -> Bytes {
-    wire::Frame { part: Some(part) }.encode_length_delimited_to_vec().into()
-}
-
-pub fn decode(number: usize, frame: &Bytes) -> Result<wire::frame::Part, SnapshotError> {
-    let problem = |problem: String| SnapshotError::Frame { frame: number, problem };
-    let mut bytes = frame.clone();
-    let decoded =
-        wire::Frame::decode_length_delimited(&mut bytes).map_err(|error| problem(error.to_string()))?;
-    if !bytes.is_empty() {
-        return Err(problem(format!("{} bytes follow it", bytes.len())));
-    }
-    decoded.part.ok_or_else(|| problem("it is empty".into()))
+/// By a task of its own, which borrows from the state that it holds: memory has one frame and no copy of the rows.
+fn streamed(frozen: Arc<Frozen>) -> FrameStream {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        for frame in frames(&frozen) {
+            if sender.send(frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    let next = |mut receiver: mpsc::Receiver<_>| async move { Some((receiver.recv().await?, receiver)) };
+    stream::unfold(receiver, next).boxed()
 }
 
 /// The frames of a snapshot point, made one at a time.
-pub fn frames(frozen: Arc<Frozen>) -> impl Iterator<Item = Result<Bytes, SnapshotError>> + Send {
+pub fn frames(frozen: &Frozen) -> Frames<'_> {
     // In key order already.
-    let state = frozen.state.rows().into_iter().filter_map(|change| Some((change.key.0, change.value?)));
+    let state = frozen.state.each_row().filter_map(|change| Some((change.key.0, change.value?)));
     // Whatever is sealed from here on is still read, and sent, as rows.
     let segments = frozen.trail.sealed_until(frozen.state.chain.index);
     let last = segments.checked_sub(1).and_then(|place| frozen.trail.names(place, 1).pop());
     let sealed = last.map_or(AuditIndex(0), |name| name.last);
+    let state: Box<dyn Iterator<Item = (Vec<u8>, RowValue)> + Send + '_> = Box::new(state);
     Frames {
         stage: Stage::Header,
         segments: 0..segments,
-        state: state.collect::<Vec<_>>().into_iter().peekable(),
+        state: state.peekable(),
         beside: BesideRows::new(Arc::clone(&frozen.trail), BESIDE, sealed, frozen.state.chain.index),
         digest: Sha3_256::new(),
         rows: 0,
@@ -128,18 +145,18 @@ enum Stage {
     Done,
 }
 
-struct Frames {
-    frozen: Arc<Frozen>,
+pub struct Frames<'a> {
+    frozen: &'a Frozen,
     stage: Stage,
     /// Places of the names still to be sent.
     segments: std::ops::Range<usize>,
-    state: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, RowValue)>>,
+    state: std::iter::Peekable<Box<dyn Iterator<Item = (Vec<u8>, RowValue)> + Send + 'a>>,
     beside: BesideRows,
     digest: Sha3_256,
     rows: u64,
 }
 
-impl Frames {
+impl Frames<'_> {
     fn header(&self) -> Bytes {
         let state = &self.frozen.state;
         encode(wire::frame::Part::Header(wire::Header {
@@ -193,7 +210,7 @@ impl Frames {
     }
 }
 
-impl Iterator for Frames {
+impl Iterator for Frames<'_> {
     type Item = Result<Bytes, SnapshotError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -67,6 +67,9 @@ pub enum Command {
         if_revision: Option<u64>,
     },
     CreateJoinToken(JoinToken),
+    // apply/epoch.rs
+    BeginEpoch(Box<BeginEpoch>),
+    NoteBackup(BackupNote),
     // apply/member.rs
     RegisterNode(RegisterNode),
     /// Follows a membership change that consensus has carried out.
@@ -301,6 +304,40 @@ pub struct FormCluster {
     pub key_hash_key: Secret32,
     /// AEAD key of MCP session tokens. Secret.
     pub session_key: Secret32,
+}
+
+/// A cluster goes on without the members it had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BeginEpoch {
+    /// One more than the cluster's.
+    pub epoch: u64,
+    pub cause: EpochCause,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EpochCause {
+    /// A new cluster was made of a backup. None of the old one's members is a member of it.
+    Restored(Box<Restored>),
+    /// Most voters are lost for good: `node` goes on alone, with what it has.
+    MajorityLost { node: NodeId },
+}
+
+/// What the new cluster begins with. The id of its first node follows from the state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Restored {
+    pub cluster_id: Digest,
+    /// Sessions of before end with the old one. Secret.
+    pub session_key: Secret32,
+    pub node: RegisterNode,
+    /// SHA3-256 of the backup's manifest.
+    pub backup: Digest,
+}
+
+/// A backup begins to be given out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupNote {
+    /// Which node gives it.
+    pub node: NodeId,
 }
 
 /// How far a duty's holder has come.

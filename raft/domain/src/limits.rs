@@ -23,6 +23,9 @@ pub const ROLE_CLOSURE_MAX: usize = 64;
 pub const ROLE_DEPTH_MAX: usize = 16;
 /// Inheritance paths from one role, over all its ancestors.
 pub const ROLE_PATHS_MAX: usize = 256;
+/// Node ids begin anew above the next multiple of this in a cluster made of a backup: the old one may have registered
+/// nodes that the backup does not know.
+pub const EPOCH_NODE_IDS: u64 = 1_000;
 /// Roles of one tenant.
 pub const ROLES_PER_TENANT_MAX: usize = 20_000;
 /// Grants one principal holds.

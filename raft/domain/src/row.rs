@@ -92,6 +92,13 @@ impl Table {
         Self::Duties,
     ];
 
+    /// Ascending: tables that are no part of the state and stand in the row store alone. Apply only ever adds to them.
+    pub const BESIDE: &'static [Self] = &[Self::Audit, Self::Costs];
+
+    pub fn is_beside(self) -> bool {
+        Self::BESIDE.contains(&self)
+    }
+
     /// The first byte of the table's keys.
     pub fn number(self) -> u8 {
         self as u8
@@ -295,6 +302,7 @@ pub struct MetaRow {
     pub key_hash_key: Secret32,
     pub session_key: Secret32,
     pub next_node: NodeId,
+    pub epoch: u64,
 }
 
 /// Head of chain, log time and revisions: rewritten with every entry.

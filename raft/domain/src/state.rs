@@ -117,4 +117,7 @@ pub struct Cluster {
     pub key_hash_key: Secret32,
     pub session_key: Secret32,
     pub next_node: NodeId,
+    /// 1 when formed; raised where the cluster was made of a backup or goes on without its majority. Whoever knows a
+    /// greater one knows that this is the past.
+    pub epoch: u64,
 }

@@ -51,6 +51,7 @@ pub(super) async fn export(
             Trail::Everyone => "*".to_owned(),
         },
         log_time_ms: view.state.log_time.0,
+        epoch: view.state.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
     };
     let (sender, parts) = mpsc::channel(AHEAD);
     tokio::spawn(async move {

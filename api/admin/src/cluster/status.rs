@@ -53,6 +53,14 @@ pub(super) async fn status(core: &Core, call: &Call) -> Result<pb::StatusRespons
         policy_revision: state.policy_revision.0,
         feature_level: cluster.map(|c| c.settings.value.feature_level).unwrap_or_default(),
         members: members.collect(),
+        scrub: Some(pb::ScrubStatus {
+            rounds: observed.scrub.rounds,
+            bytes: observed.scrub.bytes,
+            faults: observed.scrub.faults,
+            part: observed.scrub.part.to_owned(),
+        }),
+        agreed_index: observed.agreed_index,
+        epoch: cluster.map(|c| c.epoch).unwrap_or_default(),
     })
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod backup;
 mod budgets;
 mod costs;
 mod coverage;

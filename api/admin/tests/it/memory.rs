@@ -5,20 +5,21 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
     MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, Recalled, TrailFailure, UpstreamHealth,
     UpstreamStatus, View,
 };
+use only1mcp_admin::{BackupImage, BackupPort};
 use only1mcp_domain::State;
 use only1mcp_domain::activity::AuditRead;
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::Entry;
 use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::decide::CompiledPolicy;
-use only1mcp_domain::ids::{ApiKeyId, AuditIndex, NodeId, TenantId, UpstreamId};
+use only1mcp_domain::ids::{ApiKeyId, AuditIndex, Digest, NodeId, TenantId, UpstreamId};
 use only1mcp_domain::ledger::{LimitId, Period};
 use only1mcp_domain::model::PeriodKind;
 use only1mcp_domain::row::RowValue;
@@ -89,6 +90,10 @@ impl Memory {
 
     pub fn state(&self) -> Arc<State> {
         self.inner.lock().unwrap().state.clone()
+    }
+
+    pub fn events(&self) -> Vec<SealedEvent> {
+        self.inner.lock().unwrap().events.clone()
     }
 
     /// A record as if some call had been settled.
@@ -200,6 +205,8 @@ impl ClusterPort for Memory {
             term: 3,
             applied_index: applied,
             committed_index: applied,
+            scrub: Default::default(),
+            agreed_index: 0,
             members: vec![me],
         };
         async move { status }.boxed()
@@ -291,5 +298,57 @@ impl Zones for TwoZones {
         self.local(zone, at)?;
         let start = TimestampMs(at.0 - at.0 % DAY_MS);
         Some(Period { start, end: start.plus_ms(DAY_MS) })
+    }
+}
+
+impl BackupPort for Memory {
+    /// Without segments: every event is a row.
+    fn image(&self, index: u64, _: Instant) -> BoxFuture<'_, Result<BackupImage, ReadFailure>> {
+        use only1mcp_proto::codec::encode_row;
+        use only1mcp_proto::image::{FORMAT, encode_frame};
+        use only1mcp_proto::snapshot::{Header, Row, Rows, Trailer, frame::Part};
+        use sha3::{Digest as _, Sha3_256};
+
+        let inner = self.inner.lock().unwrap();
+        let state = inner.state.clone();
+        assert!(state.last_applied >= index);
+        let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for row in state.rows() {
+            rows.insert(row.key.0, encode_row(&row.value.unwrap()));
+        }
+        for event in &inner.events {
+            let row = RowValue::Audit(event.clone());
+            rows.insert(row.key().0, encode_row(&row));
+        }
+        let count = rows.len() as u64;
+        let rows = rows.into_iter().map(|(key, value)| Row { key: key.into(), value: value.into() });
+        let header = Header {
+            format: FORMAT,
+            meta: None,
+            cluster_id: bytes::Bytes::new(),
+            state_digest: state.digest(encode_row).0.to_vec().into(),
+        };
+        let mut frames =
+            vec![encode_frame(Part::Header(header)), encode_frame(Part::Rows(Rows { rows: rows.collect() }))];
+        let mut hasher = Sha3_256::new();
+        frames.iter().for_each(|frame| hasher.update(frame));
+        let digest: [u8; 32] = hasher.finalize().into();
+        frames.push(encode_frame(Part::Trailer(Trailer { rows: count, digest: digest.to_vec().into() })));
+        let log_index = state.last_applied;
+        let frames = futures_util::stream::iter(frames.into_iter().map(Ok)).boxed();
+        async move { Ok(BackupImage { log_index, frames }) }.boxed()
+    }
+
+    /// One segment of a thousand bytes, `0x5e`, that begins with event 1.
+    fn segment(
+        &self,
+        first: AuditIndex,
+        address: Digest,
+        offset: u64,
+    ) -> BoxFuture<'_, Result<Option<bytes::Bytes>, TrailFailure>> {
+        let known = (first, address) == (AuditIndex(1), Digest([1; 32]));
+        let left = 1_000_usize.saturating_sub(usize::try_from(offset).unwrap());
+        let chunk = bytes::Bytes::from(vec![0x5e; left.min(400)]);
+        async move { Ok(known.then_some(chunk)) }.boxed()
     }
 }

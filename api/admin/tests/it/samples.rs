@@ -32,6 +32,8 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         },
         "Cluster/PromoteNode" => pb::PromoteNodeRequest { node: 9, ..Default::default() },
         "Cluster/WatchConfiguration" => pb::WatchConfigurationRequest { from_revision: 0, tenant: t() },
+        "Backups/CreateBackup" => pb::CreateBackupRequest::default(),
+        "Backups/ReadSegment" => pb::ReadSegmentRequest { first: 1, address: vec![1; 32].into(), offset: 0 },
         "Tenants/CreateTenant" => pb::CreateTenantRequest {
             tenant: Some(m::Tenant { id: "new".into(), name: "New".into(), ..Default::default() }),
             ..Default::default()

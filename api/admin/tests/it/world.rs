@@ -156,7 +156,12 @@ impl World {
         let root_key = form(&memory);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ports = Ports { cluster: memory.clone(), host: memory.clone(), zones: Arc::new(TwoZones) };
+        let ports = Ports {
+            cluster: memory.clone(),
+            host: memory.clone(),
+            backup: memory.clone(),
+            zones: Arc::new(TwoZones),
+        };
         let routes = only1mcp_admin::routes(ports).unwrap();
         tokio::spawn(
             Server::builder().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)),

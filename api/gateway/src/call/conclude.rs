@@ -220,6 +220,7 @@ fn receipt_text(receipt: &Receipt) -> Box<RawValue> {
     let text = RawObject::default()
         .with("call", string(&receipt.call.to_string()))
         .with("node", number(receipt.node.0))
+        .with("epoch", number(receipt.epoch))
         .with("revision", number(receipt.revision.0))
         .with("mode", string(mode));
     match &receipt.audit {

@@ -174,7 +174,8 @@ impl AdmittedCall for Admitted {
                 self.opened().await?;
             }
             let audit = (!journaled).then_some((7, Digest([9; 32])));
-            Ok(Receipt { call: self.call(), node: self.node, revision: Revision(42), mode: self.mode, audit })
+            let (call, node, revision) = (self.call(), self.node, Revision(42));
+            Ok(Receipt { call, node, epoch: 1, revision, mode: self.mode, audit })
         })
     }
 

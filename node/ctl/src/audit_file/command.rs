@@ -66,10 +66,10 @@ pub fn run(args: AuditArgs) -> ExitCode {
 }
 
 fn as_json(report: &Report) -> String {
-    let Report { events, places, start, end, tenant, cluster_id, heads } = report;
+    let Report { events, places, start, end, tenant, cluster_id, epoch, heads } = report;
     json!({
         "valid": true, "events": events, "places": places, "start": start, "end": end, "tenant": tenant,
-        "cluster_id": cluster_id, "heads_found": heads,
+        "cluster_id": cluster_id, "epoch": epoch, "heads_found": heads,
     })
     .to_string()
 }
@@ -84,6 +84,12 @@ fn in_words(report: &Report) -> String {
         text.push_str(&format!("\nstarts after {}", report.start));
     }
     text.push_str(&format!("\nends at {}", report.end));
+    if report.epoch > 1 {
+        let epoch = report.epoch;
+        text.push_str(&format!(
+            "\nepoch {epoch}: the cluster was restored or recovered; its events say when"
+        ));
+    }
     match report.heads {
         0 => text.push_str("\nno --head was given: events missing after the end would not be noticed"),
         heads => text.push_str(&format!("\nholds all {heads} promised places")),

@@ -22,6 +22,15 @@ pub struct Header {
     /// Index of the file's last event.
     pub end_index: u64,
     pub log_time_ms: u64,
+    /// The cluster's: greater than 1 where it was restored from a backup, or went on without its majority. What an
+    /// older export says after the same place may be of a past that was lost.
+    #[serde(default = "first_epoch")]
+    pub epoch: u64,
+}
+
+/// Of a file written before there were others.
+fn first_epoch() -> u64 {
+    1
 }
 
 /// A place in the chain: an index and the hash there.

@@ -49,6 +49,7 @@ fn lines(count: u64) -> (Vec<String>, Vec<Head>) {
         start: Head::of(head),
         end_index: count,
         log_time_ms: 9,
+        epoch: 2,
     };
     let mut out = vec![serde_json::to_string(&header).unwrap()];
     let mut heads = Vec::new();
@@ -80,6 +81,10 @@ fn a_sound_file_is_valid_with_every_head_of_it() {
     let report = check(&lines, &heads).unwrap();
     assert_eq!((report.events, report.places, report.heads), (6, 3, 6));
     assert_eq!(report.end, heads[5]);
+    assert_eq!(report.epoch, 2);
+    let before = lines[0].replace(",\"epoch\":2", "");
+    let before: Vec<String> = [before].into_iter().chain(lines[1..].iter().cloned()).collect();
+    assert_eq!(check(&before, &heads).unwrap().epoch, 1, "a file of before there were epochs");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Report {
     pub end: Head,
     pub tenant: String,
     pub cluster_id: String,
+    /// As the file's header tells it.
+    pub epoch: u64,
     /// Promised heads found in the file.
     pub heads: usize,
 }
@@ -80,6 +82,7 @@ pub fn verify<R: BufRead>(input: R, start: Option<&Head>, heads: &[Head]) -> Res
         end: Head::of(verifier.head()),
         tenant: header.tenant,
         cluster_id: header.cluster_id,
+        epoch: header.epoch,
         heads: heads.len(),
     })
 }

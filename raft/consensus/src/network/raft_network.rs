@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use only1mcp_domain::ids::NodeId;
 use only1mcp_proto::peer::{self, append_entries_response, peer_client::PeerClient};
 use openraft::OptionalSend;
@@ -287,7 +287,7 @@ impl RaftNetworkV2<TypeConfig> for RaftPeer {
         let last = snapshot.meta.last_log_id.as_ref().map(|id| id.index);
         // A frame that cannot be made ends the stream early; the receiver then lacks the trailer and refuses.
         let frames = snapshot.snapshot.into_frames();
-        let messages = frames.enumerate().map_while(move |(number, frame)| match frame {
+        let messages = frames.enumerate().map(move |(number, frame)| match frame {
             Ok(frame) => Some(peer::InstallSnapshotRequest {
                 from,
                 to,
@@ -299,7 +299,8 @@ impl RaftNetworkV2<TypeConfig> for RaftPeer {
                 None
             }
         });
-        let messages = Messages(stream::iter(messages).boxed());
+        let whole = messages.take_while(|message| std::future::ready(message.is_some()));
+        let messages = Messages(whole.filter_map(std::future::ready).boxed());
         let within = option.hard_ttl();
         let target = self.target();
         let mut client = self.links.client(&target, self.lane);

@@ -12,3 +12,4 @@ pub use handlers::{
 };
 pub use peer_service::{PeerService, server};
 pub use raft_calls::receive;
+pub use segments::chunk;

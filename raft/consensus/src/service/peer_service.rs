@@ -1,7 +1,7 @@
 //! The gRPC face of [`crate::Handle`]: checks who asks, then does it.
 
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::limits;
 use only1mcp_proto::codec;
@@ -220,8 +220,7 @@ impl Peer for PeerService {
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?
             .ok_or_else(|| Status::failed_precondition("nothing has been applied here yet"))?;
-        let frames = stream::iter(frozen.snapshot.into_frames());
-        let parts = frames.map(|frame| {
+        let parts = frozen.snapshot.into_frames().map(|frame| {
             frame
                 .map(|frame| peer::SnapshotPart { frame })
                 .map_err(|error| Status::data_loss(error.to_string()))
@@ -236,6 +235,14 @@ impl Peer for PeerService {
         let request = self.member(request, |r| r.from).await?;
         let chunk = super::segments::chunk(&self.handle.trail(), &request).await?;
         Ok(Response::new(peer::FetchSegmentResponse { chunk }))
+    }
+
+    async fn compare_state(
+        &self,
+        request: Request<peer::CompareStateRequest>,
+    ) -> Result<Response<peer::CompareStateResponse>, Status> {
+        let request = self.member(request, |r| r.from).await?;
+        Ok(Response::new(crate::compare::answer(&self.handle, request.index)))
     }
 
     async fn status(

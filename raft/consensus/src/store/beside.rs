@@ -14,14 +14,10 @@ use super::rows::LoadError;
 use crate::trail::{Trail, TrailError};
 
 /// Ascending.
-pub const BESIDE: &[Table] = &[Table::Audit, Table::Costs];
+pub const BESIDE: &[Table] = Table::BESIDE;
 
 /// Rows read at one time.
 const STEP: usize = 1_024;
-
-pub fn is_beside(table: Table) -> bool {
-    BESIDE.contains(&table)
-}
 
 /// From and to (excluded) which keys the rows of the state stand.
 pub fn state_ranges() -> Vec<(u8, u8)> {

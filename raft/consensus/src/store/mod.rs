@@ -7,7 +7,7 @@ mod open;
 pub mod rows;
 mod state_machine;
 
-pub use beside::{BESIDE, BesideRows, is_beside};
+pub use beside::{BESIDE, BesideRows};
 pub use log_store::{LogStore, PurgeGuard};
 pub use open::{OpenError, install_rows, open};
 pub use rows::LoadError;

@@ -20,6 +20,7 @@ use openraft::{EntryPayload, OptionalSend};
 
 use super::durable::Durable;
 use super::rows;
+use crate::compare::Mark;
 use crate::published::{AppliedNote, BatchNote, Published};
 use crate::snapshot::{Frozen, SnapshotData};
 use crate::trail::Trail;
@@ -38,6 +39,8 @@ pub struct StateMachine {
     durable: Option<Durable>,
     /// The latest snapshot point.
     current: Option<Arc<Frozen>>,
+    /// States at multiples of this are told for comparison.
+    mark_every: u64,
 }
 
 /// Entries applied in memory and not yet written.
@@ -48,6 +51,8 @@ struct Pending {
     bytes: usize,
     notes: Vec<AppliedNote>,
     replies: Vec<(Option<ApplyResponder<TypeConfig>>, Reply)>,
+    mark_every: u64,
+    mark: Option<Mark>,
 }
 
 impl StateMachine {
@@ -58,10 +63,15 @@ impl StateMachine {
         durable: Option<Durable>,
     ) -> Self {
         let rows::Loaded { state, meta, .. } = loaded;
-        let mut machine = Self { trail, state, meta, published, durable, current: None };
+        let mut machine =
+            Self { trail, state, meta, published, durable, current: None, mark_every: u64::MAX };
         machine.freeze();
         machine.published.publish(&machine.state, machine.index(), Vec::new());
         machine
+    }
+
+    pub fn marking(self, every: u64) -> Self {
+        Self { mark_every: every.max(1), ..self }
     }
 
     fn index(&self) -> u64 {
@@ -82,7 +92,7 @@ impl StateMachine {
     }
 
     async fn write(&mut self, pending: Pending) -> Result<(), io::Error> {
-        let Pending { state, meta, mut rows, notes, replies, .. } = pending;
+        let Pending { state, meta, mut rows, notes, replies, mark, .. } = pending;
         let Some(last) = meta.last_log_id else {
             return Ok(());
         };
@@ -99,6 +109,9 @@ impl StateMachine {
         self.state = state;
         self.meta = meta;
         self.published.publish(&self.state, last.index, notes);
+        if let Some(mark) = mark {
+            self.published.mark(mark);
+        }
         for (responder, reply) in replies {
             if let Some(responder) = responder {
                 responder.send(reply);
@@ -112,7 +125,7 @@ impl StateMachine {
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         loop {
-            let mut pending = Pending::after(&self.state, &self.meta);
+            let mut pending = Pending::after(&self.state, &self.meta, self.mark_every);
             while !pending.is_full() {
                 match entries.try_next().await? {
                     Some((entry, responder)) => pending.take(entry, responder)?,
@@ -149,7 +162,7 @@ impl StateMachine {
 }
 
 impl Pending {
-    fn after(state: &State, meta: &SnapshotMeta) -> Self {
+    fn after(state: &State, meta: &SnapshotMeta, mark_every: u64) -> Self {
         Self {
             state: state.clone(),
             meta: meta.clone(),
@@ -157,6 +170,8 @@ impl Pending {
             bytes: 0,
             notes: Vec::new(),
             replies: Vec::new(),
+            mark_every,
+            mark: None,
         }
     }
 
@@ -190,6 +205,9 @@ impl Pending {
             }
         };
         self.meta.last_log_id = Some(id);
+        if id.index > 0 && id.index.is_multiple_of(self.mark_every) {
+            self.mark = Some(Mark { index: id.index, state: Arc::new(self.state.clone()) });
+        }
         self.replies.push((responder, Reply { outcome }));
         Ok(())
     }

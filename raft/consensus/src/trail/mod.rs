@@ -11,7 +11,7 @@ mod names;
 mod seal;
 mod whole;
 
-pub use names::{contiguous, segment_from_wire, segment_row, segment_to_wire, segments};
+pub use names::{segment_from_wire, segment_row, segment_to_wire, segments};
 pub use whole::{Trail, TrailError};
 
 use only1mcp_storage::{SegmentCheck, SegmentCopy, SegmentName, Segments, StorageError};

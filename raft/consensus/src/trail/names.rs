@@ -48,7 +48,7 @@ pub fn segment_row(name: &SegmentName) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Whether `next` begins where the chain before it ends.
-pub fn contiguous(before: ChainHead, next: &SegmentName) -> bool {
+fn contiguous(before: ChainHead, next: &SegmentName) -> bool {
     next.first.0 == before.index.0.saturating_add(1) && next.last >= next.first
 }
 

@@ -150,6 +150,12 @@ impl Trail {
         self.read().names.iter().skip(place).take(limit).copied().collect()
     }
 
+    /// The segment that holds the event `index`.
+    pub fn name_at(&self, index: AuditIndex) -> Option<SegmentName> {
+        let manifest = self.read();
+        manifest.place_of(index).and_then(|place| manifest.names.get(place).copied())
+    }
+
     /// How many segments there are, and how many of them are not here.
     pub fn counts(&self) -> (usize, usize) {
         let manifest = self.read();

@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+mod compare;
 mod faults;
 mod peers;
 mod segments;

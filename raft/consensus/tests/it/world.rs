@@ -163,7 +163,9 @@ pub struct World {
     pub snapshot_every: u64,
     pub keep: u64,
     pub segment_events: usize,
-    commands: u8,
+    pub digest_every: u64,
+    pub scrub: u64,
+    commands: u16,
 }
 
 pub fn name(id: u64) -> String {
@@ -186,6 +188,8 @@ impl World {
             snapshot_every: 20_000,
             keep: 5_000,
             segment_events: 7,
+            digest_every: 10_000,
+            scrub: 0,
             commands: 0,
         };
         for id in 1..=nodes {
@@ -222,6 +226,8 @@ impl World {
         options.snapshot_every_entries = self.snapshot_every;
         options.keep_entries = self.keep;
         options.segment_events = self.segment_events;
+        options.digest_every_entries = self.digest_every;
+        options.scrub_bytes_per_second = self.scrub;
         // A joiner is told of those already there.
         options.seeds = self.seeds.iter().filter(|seed| seed.node.0 < id).cloned().collect();
         options
@@ -317,6 +323,10 @@ impl World {
 
     pub fn entry(&mut self, command: Command, via: Via) -> Entry {
         self.commands = self.commands.checked_add(1).unwrap();
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&self.commands.to_be_bytes());
+        let mut digest = [0; 32];
+        digest[..2].copy_from_slice(&self.commands.to_be_bytes());
         let is_node = matches!(via, Via::Node(_));
         let (principal, key) = match via {
             Via::Node(node) => (PrincipalId::of_node(node), None),
@@ -333,8 +343,8 @@ impl World {
                 user_agent: String::new(),
                 request_id: String::new(),
             },
-            command_id: (!is_node).then_some(CommandId([self.commands; 16])),
-            request_digest: Digest([self.commands; 32]),
+            command_id: (!is_node).then_some(CommandId(id)),
+            request_digest: Digest(digest),
             observed_at: TimestampMs(START_MS),
             command,
         }

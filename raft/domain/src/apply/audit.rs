@@ -2,7 +2,7 @@
 
 use crate::apply::change::Change;
 use crate::audit::{AuditEvent, EventActor, EventKind, EventOutcome, EventResource, Severity};
-use crate::command::{Actor, Command, Via};
+use crate::command::{Actor, Command, EpochCause, Via};
 use crate::ids::{NodeId, TenantId};
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
@@ -175,8 +175,8 @@ struct Subject {
 
 fn subject(command: &Command) -> Subject {
     use EventKind::{
-        ConfigurationChange, DataDeletion, DataModification, LogoutUser, PermissionChanged, RoleAssigned,
-        RoleRevoked, SecurityAlert, ServerModified, ServerRemoved,
+        BackupCreated, BackupRestored, ConfigurationChange, DataDeletion, DataModification, LogoutUser,
+        PermissionChanged, RoleAssigned, RoleRevoked, SecurityAlert, ServerModified, ServerRemoved,
     };
     let of = |kind, action, tenant: &TenantId, resource: &str, id: &dyn std::fmt::Display| Subject {
         kind,
@@ -192,6 +192,14 @@ fn subject(command: &Command) -> Subject {
         Command::FormCluster(form) => cluster("cluster.form", "cluster", &form.cluster_id),
         Command::SetSettings { .. } => cluster("cluster.set_settings", "cluster", &"settings"),
         Command::CreateJoinToken(token) => cluster("join_token.create", "join_token", &token.id),
+        Command::BeginEpoch(begin) => {
+            let (kind, action) = match begin.cause {
+                EpochCause::Restored(_) => (BackupRestored, "cluster.restore"),
+                EpochCause::MajorityLost { .. } => (SecurityAlert, "cluster.recover_unsafe"),
+            };
+            of(kind, action, system, "cluster", &"epoch")
+        }
+        Command::NoteBackup(_) => of(BackupCreated, "backup.create", system, "cluster", &"backup"),
         Command::RegisterNode(node) => cluster("node.register", "node", &cut(&node.name)),
         Command::SetNodeRole { node, .. } => cluster("node.set_role", "node", node),
         Command::RemoveNode { node, .. } => cluster("node.remove", "node", node),

@@ -35,7 +35,8 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
     let operator = || within(&TenantId::system(), Permission::GlobalAdmin);
     match command {
         Command::FormCluster(_) => Host,
-        Command::RecoverAdmin { .. } => LocalSocket,
+        // Offered by no node that runs: the tools that raise it have the data folder to themselves.
+        Command::RecoverAdmin { .. } | Command::BeginEpoch(_) => LocalSocket,
         Command::Tick { node } | Command::OpenIncarnation { node } | Command::SealJournal { node } => {
             Node { node: Some(*node) }
         }
@@ -68,7 +69,10 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         Command::PutWebhook { webhook, .. } => within(&webhook.tenant, CostBudgetSet),
         Command::DeleteWebhook { tenant, .. } => within(tenant, CostBudgetSet),
         Command::AssignDuty { .. } | Command::AdvanceDuty(_) => Node { node: None },
-        Command::SetSettings { .. } | Command::CreateJoinToken(_) | Command::RemoveNode { .. } => operator(),
+        Command::SetSettings { .. }
+        | Command::CreateJoinToken(_)
+        | Command::RemoveNode { .. }
+        | Command::NoteBackup(_) => operator(),
         Command::CreateTenant(_) | Command::UpdateTenant { .. } | Command::SetTenantStatus { .. } => {
             operator()
         }

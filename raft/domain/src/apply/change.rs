@@ -413,6 +413,13 @@ impl<'a> Change<'a> {
         self.state.nodes.insert(record.value.id, record);
     }
 
+    /// As if it had never been one: its name may be another's.
+    pub(super) fn forget_node(&mut self, id: NodeId) {
+        if self.state.nodes.remove(&id).is_some() {
+            self.erase(RowKey::node(id));
+        }
+    }
+
     pub(super) fn put_join_token(&mut self, token: JoinToken) {
         self.write(RowValue::JoinToken(token.clone()));
         self.state.join_tokens.insert(token.id.clone(), token);

@@ -42,6 +42,7 @@ pub(super) fn form(change: &mut Change<'_>, form: &FormCluster) -> Result<Report
         key_hash_key: form.key_hash_key.clone(),
         session_key: form.session_key.clone(),
         next_node: NodeId(FIRST_NODE.0 + 1),
+        epoch: 1,
     });
     change.put_tenant(system_tenant(change.entry.observed_at));
     built_in_roles().into_iter().for_each(|role| change.put_role(role));

@@ -4,8 +4,8 @@ use crate::apply::audit::{self, Report};
 use crate::apply::change::Change;
 use crate::apply::holdings::has_administrator;
 use crate::apply::{
-    activity, authority, budget, cluster, cost, duty, grant, key, ledger, member, memory, price, principal,
-    role, rule, session, storage, tenant, upstream, webhook,
+    activity, authority, budget, cluster, cost, duty, epoch, grant, key, ledger, member, memory, price,
+    principal, role, rule, session, storage, tenant, upstream, webhook,
 };
 use crate::command::{Command, Entry};
 use crate::ids::TenantId;
@@ -78,6 +78,8 @@ fn run(change: &mut Change<'_>, command: &Command) -> Result<Report, Rejection> 
             cluster::set_settings(change, settings, *if_revision)
         }
         Command::CreateJoinToken(token) => cluster::create_join_token(change, token),
+        Command::BeginEpoch(begin) => epoch::begin(change, begin),
+        Command::NoteBackup(note) => epoch::note_backup(change, note),
         Command::RegisterNode(node) => member::register(change, node),
         Command::SetNodeRole { node, role } => member::set_role(change, *node, *role),
         Command::RemoveNode { node, lose_journal } => member::remove(change, *node, *lose_journal),

@@ -12,6 +12,7 @@ mod cost;
 mod describe;
 mod dispatch;
 mod duty;
+mod epoch;
 mod grant;
 mod holdings;
 mod json;
@@ -37,5 +38,7 @@ mod webhook;
 mod weigh;
 
 pub use authority::{Required, required};
+pub use epoch::first_node_of_next_epoch;
 pub use holdings::Holdings;
 pub(crate) use holdings::role as role_in;
+pub use rows::StateHasher;

@@ -6,6 +6,7 @@ use sha3::{Digest as _, Sha3_256};
 
 use crate::audit::ChainHead;
 use crate::ids::{AuditIndex, Digest, Incarnation, NodeId, Revision};
+use crate::ledger::AccountKey;
 use crate::row::{ActivityRow, HeadRow, MetaRow, RowChange, RowFault, RowKey, RowValue};
 use crate::state::{BatchSeen, Cluster, NodeActivity, State};
 
@@ -13,6 +14,11 @@ impl State {
     /// Every row of the state, in the order of their keys. Audit events and cost records are not among them: they live in
     /// the engine only.
     pub fn rows(&self) -> Vec<RowChange> {
+        self.each_row().collect()
+    }
+
+    /// The same, made one at a time: a state may be large.
+    pub fn each_row(&self) -> impl Iterator<Item = RowChange> + Send + '_ {
         let meta = self.cluster.as_ref().map(|cluster| RowValue::Meta(meta_row(cluster))).into_iter();
         let batches = self.activity.iter().flat_map(|(node, activity)| {
             activity.window.iter().map(|seen| RowValue::Batch { node: *node, seen: *seen })
@@ -79,20 +85,17 @@ impl State {
             .chain(self.webhooks.values().cloned().map(RowValue::Webhook))
             .chain(self.duties.iter().map(|(id, duty)| RowValue::Duty { id: id.clone(), duty: duty.clone() }))
             .map(RowChange::from)
-            .collect()
     }
 
     /// A limit's text decides where its accounts' rows stand, not the order of its kinds.
-    fn account_rows(&self) -> Vec<RowValue> {
-        let accounts = self.ledger.accounts.iter();
-        let mut rows: Vec<(RowKey, RowValue)> = accounts
-            .map(|(key, account)| {
-                let row = RowValue::Account { key: key.clone(), account: account.clone() };
-                (RowKey::account(key), row)
-            })
-            .collect();
-        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
-        rows.into_iter().map(|(_, row)| row).collect()
+    fn account_rows(&self) -> impl Iterator<Item = RowValue> + Send + '_ {
+        let mut places: Vec<(RowKey, &AccountKey)> =
+            self.ledger.accounts.keys().map(|key| (RowKey::account(key), key)).collect();
+        places.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        places.into_iter().filter_map(|(_, key)| {
+            let account = self.ledger.accounts.get(key)?.clone();
+            Some(RowValue::Account { key: key.clone(), account })
+        })
     }
 
     /// Rebuilds the state from its rows, in any order; audit rows and cost records are passed over.
@@ -171,18 +174,9 @@ impl State {
     /// SHA3-256 over all rows in key order, each key and value with its length before it; `encode` gives the bytes
     /// that a row is stored as. Equal on all nodes at equal indexes.
     pub fn digest(&self, encode: impl Fn(&RowValue) -> Vec<u8>) -> Digest {
-        let mut hasher = Sha3_256::new();
-        let mut part = |bytes: &[u8]| {
-            hasher.update((bytes.len() as u64).to_be_bytes());
-            hasher.update(bytes);
-        };
-        for RowChange { key, value } in self.rows() {
-            part(&key.0);
-            if let Some(value) = value {
-                part(&encode(&value));
-            }
-        }
-        Digest(hasher.finalize().into())
+        let mut hasher = StateHasher::default();
+        self.each_row().for_each(|row| hasher.add(&row, &encode));
+        hasher.finish()
     }
 
     pub(super) fn head_row(&self) -> HeadRow {
@@ -203,6 +197,28 @@ impl State {
     }
 }
 
+/// [`State::digest`] for those who take the rows of [`State::each_row`] a few at a time.
+#[derive(Default)]
+pub struct StateHasher(Sha3_256);
+
+impl StateHasher {
+    pub fn add(&mut self, row: &RowChange, encode: impl Fn(&RowValue) -> Vec<u8>) {
+        self.part(&row.key.0);
+        if let Some(value) = &row.value {
+            self.part(&encode(value));
+        }
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 pub(super) fn meta_row(cluster: &Cluster) -> MetaRow {
     MetaRow {
         cluster_id: cluster.id,
@@ -210,6 +226,7 @@ pub(super) fn meta_row(cluster: &Cluster) -> MetaRow {
         key_hash_key: cluster.key_hash_key.clone(),
         session_key: cluster.session_key.clone(),
         next_node: cluster.next_node,
+        epoch: cluster.epoch,
     }
 }
 
@@ -220,6 +237,7 @@ fn cluster(row: MetaRow) -> Cluster {
         key_hash_key: row.key_hash_key,
         session_key: row.session_key,
         next_node: row.next_node,
+        epoch: row.epoch,
     }
 }
 

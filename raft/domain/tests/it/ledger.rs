@@ -37,7 +37,7 @@ fn put(budget: Budget) -> Command {
     Command::PutBudget { budget: Box::new(budget), if_revision: None }
 }
 
-fn account(id: &str) -> AccountKey {
+pub fn account(id: &str) -> AccountKey {
     AccountKey {
         tenant: tenant_id("acme"),
         limit: LimitId::Budget(BudgetId::new(id).unwrap()),
@@ -46,11 +46,11 @@ fn account(id: &str) -> AccountKey {
     }
 }
 
-fn part(account: AccountKey, need: i128, want: i128) -> AskPart {
+pub fn part(account: AccountKey, need: i128, want: i128) -> AskPart {
     AskPart { account, end: FOREVER, need, want }
 }
 
-fn ask(direct: bool, call: u8, parts: Vec<AskPart>) -> Record {
+pub fn ask(direct: bool, call: u8, parts: Vec<AskPart>) -> Record {
     let until = TimestampMs(START_MS + 5_000);
     Record::Ask(Box::new(Ask { call: CallId([call; 16]), direct, until, parts }))
 }
@@ -70,13 +70,13 @@ fn ended(call: u8, account: AccountKey, amount: i128, held: bool) -> Record {
 }
 
 /// A world with budgets, and the lives of its nodes.
-struct Books {
-    world: World,
+pub struct Books {
+    pub world: World,
     lives: Vec<(u64, Incarnation, u64)>,
 }
 
 impl Books {
-    fn new(budgets: &[Budget]) -> Self {
+    pub fn new(budgets: &[Budget]) -> Self {
         let mut world = World::with_acme();
         world.join("two");
         for budget in budgets {
@@ -87,7 +87,7 @@ impl Books {
     }
 
     /// One batch of the node's; must be taken.
-    fn post(&mut self, node_id: u64, records: Vec<Record>) -> Vec<Effect> {
+    pub fn post(&mut self, node_id: u64, records: Vec<Record>) -> Vec<Effect> {
         let life = self.lives.iter_mut().find(|(node, ..)| *node == node_id).unwrap();
         life.2 += 1;
         let batch = batch(node_id, life.1, life.2, records);
@@ -100,7 +100,7 @@ impl Books {
         applied.effects
     }
 
-    fn of(&self, id: &str) -> Account {
+    pub fn of(&self, id: &str) -> Account {
         self.world.state.ledger.accounts.get(&account(id)).cloned().unwrap_or(Account::new(FOREVER))
     }
 

@@ -13,6 +13,7 @@ mod apply_access;
 mod apply_activity;
 mod apply_authority;
 mod apply_cluster;
+mod apply_epoch;
 mod apply_memory;
 mod apply_operators;
 mod apply_random;

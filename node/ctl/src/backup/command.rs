@@ -1,0 +1,189 @@
+//! `ctl backup`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::check::{Checked, check};
+use super::copy::{Copied, Progress, copy};
+use super::manifest::Manifest;
+use super::remote::Node;
+use super::target::Target;
+use crate::output::{Output, Printer};
+use crate::parse::time_text;
+use crate::session::Connection;
+use crate::write::WriteArgs;
+
+const COLUMNS: [(&str, &str); 8] = [
+    ("BACKUP", "name"),
+    ("CREATED", "created"),
+    ("EPOCH", "epoch"),
+    ("LOG INDEX", "log_index"),
+    ("EVENTS", "audit_index"),
+    ("SEGMENTS", "segments"),
+    ("BYTES", "bytes"),
+    ("PROBLEM", "problem"),
+];
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Makes a backup: the whole cluster at one log index. Segments of the audit trail that the folder holds already
+    /// are not sent again. The folder holds every secret of the cluster.
+    Create {
+        /// The folder; made where it is not there.
+        #[arg(long, value_name = "DIR")]
+        to: String,
+        /// Take it from the node that the endpoint names, even if it leads.
+        #[arg(long)]
+        here: bool,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Lists the backups in a folder; needs no server.
+    List {
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+    },
+    /// Reads backups back, every byte, and says whether they can be restored; needs no server.
+    Verify {
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Only this one, as `list` names it.
+        #[arg(long, value_name = "BACKUP")]
+        at: Option<String>,
+    },
+}
+
+pub(crate) async fn run(connection: &Connection, output: Output, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create { to, here, write } => create(connection, output, &to, here, write).await,
+        Command::List { from } => list(&Printer::new(output), &from),
+        Command::Verify { from, at } => verify(&Printer::new(output), &from, at.as_deref()),
+    }
+}
+
+async fn create(
+    connection: &Connection,
+    output: Output,
+    to: &str,
+    here: bool,
+    write: WriteArgs,
+) -> anyhow::Result<()> {
+    ensure!(!to.contains("://"), "backups go to a folder: {to} is none. Copy the folder from there");
+    let target = Target::create(Path::new(to))?;
+    let node = Node::open(connection, output, here, write).await?;
+    let on_terminal = std::io::stderr().is_terminal();
+    let mut shown = String::new();
+    let copied = copy(&node, &target, |progress| {
+        if on_terminal {
+            show(progress, &mut shown);
+        }
+    })
+    .await;
+    if on_terminal {
+        eprintln!();
+    }
+    let Copied { manifest, segments_sent, segment_bytes_sent } = copied?;
+    let mut record = described(&manifest);
+    if let Some(record) = record.as_object_mut() {
+        record.insert("segments_sent".to_owned(), json!(segments_sent));
+        record.insert("segment_bytes_sent".to_owned(), json!(segment_bytes_sent));
+        record.insert("node".to_owned(), json!(manifest.node));
+    }
+    let sentence = format!(
+        "backup {} of cluster {}, epoch {}, at log index {}, from node {}: {} events, {} of {} segments sent",
+        manifest.name(),
+        manifest.cluster_name,
+        manifest.epoch,
+        manifest.log_index,
+        manifest.node,
+        manifest.audit_index,
+        segments_sent,
+        manifest.segments.len(),
+    );
+    node.session().printer.done(&sentence, &record)
+}
+
+/// One line, written over.
+fn show(progress: Progress, shown: &mut String) {
+    let mib = |bytes: u64| bytes >> 20;
+    let line = format!(
+        "image {} MiB, segments {} of {}, {} of {} MiB",
+        mib(progress.image_bytes),
+        progress.segments_done,
+        progress.segments,
+        mib(progress.segment_bytes_done),
+        mib(progress.segment_bytes),
+    );
+    if line != *shown {
+        let _ = write!(std::io::stderr(), "\r{line}");
+        *shown = line;
+    }
+}
+
+fn described(manifest: &Manifest) -> Value {
+    let bytes: u64 = manifest.segments.iter().map(|segment| segment.bytes).sum();
+    json!({
+        "name": manifest.name(),
+        "created": time_text(manifest.created_at_ms),
+        "cluster_id": manifest.cluster_id,
+        "cluster_name": manifest.cluster_name,
+        "epoch": manifest.epoch,
+        "log_index": manifest.log_index,
+        "audit_index": manifest.audit_index,
+        "audit_hash": manifest.audit_hash,
+        "segments": manifest.segments.len(),
+        "bytes": bytes.saturating_add(manifest.image.bytes),
+    })
+}
+
+fn broken(name: &str, problem: &str) -> Value {
+    json!({"name": name, "problem": problem})
+}
+
+fn list(printer: &Printer, from: &Path) -> anyhow::Result<()> {
+    let (good, bad) = Target::existing(from)?.manifests()?;
+    let bad = bad.iter().map(|(name, problem)| broken(name, problem));
+    printer.list(&COLUMNS, good.iter().map(described).chain(bad).collect())
+}
+
+/// Errors: something is damaged or incomplete; what, was printed.
+fn verify(printer: &Printer, from: &Path, at: Option<&str>) -> anyhow::Result<()> {
+    let target = Target::existing(from)?;
+    let (good, bad) = match at {
+        Some(name) => (vec![target.manifest(name)?], Vec::new()),
+        None => target.manifests()?,
+    };
+    let mut records: Vec<Value> = bad.iter().map(|(name, problem)| broken(name, problem)).collect();
+    let mut faults = records.len();
+    for manifest in &good {
+        let mut record = described(manifest);
+        let problem = match check(&target, manifest) {
+            Ok(Checked { .. }) => None,
+            Err(found) => {
+                faults = faults.saturating_add(1);
+                Some(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
+        };
+        if let Some(record) = record.as_object_mut() {
+            record.insert("valid".to_owned(), json!(problem.is_none()));
+            record.insert("problem".to_owned(), json!(problem));
+        }
+        records.push(record);
+    }
+    let leftovers = if at.is_none() { target.leftovers()? } else { Vec::new() };
+    let whole = good.len().saturating_add(bad.len()).saturating_sub(faults);
+    records.extend(leftovers.iter().map(|left| {
+        broken(left, "incomplete: a transfer was cut off; `ctl backup create` goes on with what is there")
+    }));
+    printer.list(&COLUMNS, records)?;
+    ensure!(faults == 0, "{faults} backups are damaged");
+    ensure!(leftovers.is_empty(), "incomplete: {} files of a transfer that was cut off", leftovers.len());
+    if whole == 0 {
+        bail!("incomplete: {} holds no complete backup", from.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Nodes that do not agree are told apart, and what lies on a disk is read before it is needed.
+
+use std::time::Duration;
+
+use only1mcp_domain::ids::{PrincipalId, TenantId};
+use only1mcp_domain::row::{RowKey, RowValue, Table};
+use only1mcp_proto::codec;
+use only1mcp_storage::{Engine as _, SegmentCopy, Segments as _};
+use tokio::time::Instant;
+
+use crate::world::{World, soon};
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = soon() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// One row of a node that does not run, changed as a defect would: sound in itself.
+fn alter(world: &World, id: u64) {
+    let engine = world.disks[&id].engine();
+    let key = RowKey::principal(&TenantId::system(), &PrincipalId::new("root").unwrap());
+    let row = codec::decode_row(Table::Principals, &engine.get(&key.0).unwrap().unwrap()).unwrap();
+    let RowValue::Principal(mut record) = row else { panic!("{row:?}") };
+    record.value.display_name = "somebody else".to_owned();
+    engine.write(vec![(key.0, Some(codec::encode_row(&RowValue::Principal(record))))], true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_odd_one_out_stops_and_the_others_go_on() {
+    let mut world = World::new(3).await;
+    world.digest_every = 8;
+    world.form().await;
+    world.join(2).await;
+    world.join(3).await;
+    for _ in 0..16 {
+        world.tick(1).await;
+    }
+    for id in 1..=3 {
+        let handle = world.handle(id);
+        until("all agree", || handle.agreed_index() > 0).await;
+    }
+    world.agree(&[1, 2, 3]).await;
+    // The leader or a follower, whichever it is.
+    world.kill(3).await;
+    alter(&world, 3);
+    world.start(3).await;
+    let odd = world.handle(3);
+    while odd.status().fatal.is_none() {
+        world.tick(1).await;
+        assert!(world.handle(1).status().applied < 2_000, "it was not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let why = odd.status().fatal.unwrap();
+    assert!(why.contains("STATE_DIVERGED"), "{why}");
+    let before = world.handle(1).agreed_index();
+    for _ in 0..24 {
+        world.tick(1).await;
+    }
+    for id in [1, 2] {
+        let handle = world.handle(id);
+        until("two are a majority", || handle.agreed_index() > before).await;
+        assert_eq!(handle.status().fatal, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_differ_are_told_of_and_both_go_on() {
+    let mut world = World::new(2).await;
+    world.digest_every = 8;
+    world.form().await;
+    world.join(2).await;
+    world.agree(&[1, 2]).await;
+    world.kill(2).await;
+    alter(&world, 2);
+    world.start(2).await;
+    for _ in 0..24 {
+        world.tick(1).await;
+    }
+    for id in [1, 2] {
+        assert_eq!(world.handle(id).status().fatal, None, "nobody knows which of them is right");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_nobody_reads_is_found_damaged_and_fetched_again() {
+    let mut world = World::new(2).await;
+    world.scrub = 1 << 30;
+    world.segment_events = 3;
+    world.form().await;
+    world.join(2).await;
+    for id in [1, 2] {
+        let handle = world.handle(id);
+        until("segments are sealed", || handle.audit_segments().0 >= 1 && handle.audit_segments().1 == 0)
+            .await;
+    }
+    // Damaged while the node is away, so that its next round begins with it.
+    world.kill(2).await;
+    let files = world.disks[&2].segments();
+    let address = files.addresses().unwrap()[0];
+    let good = files.read(&address, SegmentCopy::Whole, 0, usize::MAX).unwrap();
+    let mut bad = good.clone();
+    let at = bad.len() / 2;
+    bad[at] ^= 1;
+    files.remove(&address, SegmentCopy::Part).unwrap();
+    files.append(&address, 0, &bad).unwrap();
+    files.finish(&address).unwrap();
+    world.start(2).await;
+    let handle = world.handle(2);
+    until("it is found", || handle.scrubbed().faults > 0).await;
+    until("it is whole again", || {
+        handle.audit_segments().1 == 0
+            && files.read(&address, SegmentCopy::Whole, 0, usize::MAX).unwrap() == good
+    })
+    .await;
+    until("all of it is read", || handle.scrubbed().rounds > 0).await;
+    assert!(handle.scrubbed().bytes > 0);
+    assert_eq!(handle.status().fatal, None);
+}
