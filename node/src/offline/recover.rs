@@ -61,7 +61,8 @@ pub async fn recover(args: &RecoverArgs) -> anyhow::Result<()> {
     );
     let identity = Identity::read(&folder)?.context("this node never took part in a cluster")?;
     let node = NodeId(identity.node);
-    let stores = stores::open(&folder)?;
+    let keys = stores::keys(&config, &folder).await?;
+    let stores = stores::open(&folder, keys.as_ref())?;
     let survey = Survey::of(&stores).context("try `only1mcp doctor` on the folder")?;
     let others = survey.others(node);
     refuse(&survey, node, &others)?;

@@ -9,9 +9,7 @@ use only1mcp_consensus::{Stores, inspect};
 use only1mcp_domain::command::{EpochCause, Restored, Secret32};
 use only1mcp_domain::ids::Digest;
 use only1mcp_domain::limits;
-use only1mcp_storage::{
-    DataFolder, FileJournal, JournalOptions, SegmentCheck, SegmentCopy, SegmentName, Segments as _,
-};
+use only1mcp_storage::{DataFolder, SegmentCheck, SegmentCopy, SegmentName, Segments as _};
 use serde_json::json;
 
 use super::{alone, stores};
@@ -74,9 +72,10 @@ pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     })?;
     let folder = empty_folder(&config.data_dir)?;
     stores::begin(&folder, WHAT)?;
-    let stores = stores::open(&folder)?;
+    let keys = stores::keys(&config, &folder).await?;
+    let stores = stores::open(&folder, keys.as_ref())?;
     // Empty, and known to be: a journal that is not there would count as lost.
-    drop(FileJournal::open(folder.journal(), JournalOptions::default())?);
+    drop(crate::serve::stores::journal(folder.journal(), keys.as_ref())?);
     segments(&target, &checked, &stores)?;
     let frames = target.frames(&manifest)?.map(|frame| frame.map_err(|error| format!("{error:#}")));
     let planted = plant(&stores, frames, &config.name, &config.peer_address())?;

@@ -6,7 +6,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use only1mcp_consensus::Stores;
-use only1mcp_storage::{DataFolder, FileRaftLog, FileSegments, RaftLogOptions, SledEngine};
+use only1mcp_keys::KeyRing;
+use only1mcp_storage::{DataFolder, FileSegments, Sealer};
+
+use crate::config::NodeConfig;
+use crate::host::HostClock;
+use crate::serve::stores::{self as files, Keys};
 
 /// While it is there the folder is neither what it was nor what it was to become.
 const MARK: &str = "unfinished";
@@ -47,11 +52,24 @@ pub fn end(folder: &DataFolder) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the folder is sealed with, by the configuration; a folder that holds nothing yet gets its key ring. `None` where
+/// everything is in the clear.
+pub async fn keys(config: &NodeConfig, folder: &DataFolder) -> anyhow::Result<Option<Arc<Sealer>>> {
+    let Some(source) = crate::keys::source(&config.keys).await.context("keys")? else {
+        let encrypted = "the data folder is encrypted, but the configuration says `keys: { plaintext: true }`";
+        ensure!(KeyRing::read(folder)?.is_none(), "{encrypted}: name its keys");
+        return Ok(None);
+    };
+    let owner = crate::keys::owner(config);
+    let opened = crate::keys::open(folder, &source, &owner, HostClock.now_ms()).await?;
+    Ok(Some(opened.sealer))
+}
+
 /// As the node itself opens them.
-pub fn open(folder: &DataFolder) -> anyhow::Result<Stores> {
+pub fn open(folder: &DataFolder, keys: Keys<'_>) -> anyhow::Result<Stores> {
     Ok(Stores {
-        log: Arc::new(FileRaftLog::open(folder.log(), RaftLogOptions::default())?),
-        engine: Arc::new(SledEngine::open(folder.state())?),
-        segments: Arc::new(FileSegments::open(folder.segments())?),
+        log: files::log(folder.log(), keys)?,
+        engine: Arc::from(files::rows(folder.state(), keys)?),
+        segments: files::segments(FileSegments::open(folder.segments())?, keys),
     })
 }
