@@ -53,3 +53,48 @@ pub fn check(end: &Final, oracle: &Oracle) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use only1mcp_domain::audit::AuditEvent;
+
+    use super::*;
+    use crate::invariants::testing::{admitted, ended, event};
+
+    /// What a call's charge came to.
+    fn told(kind: EventKind, action: &str) -> AuditEvent {
+        AuditEvent { kind, call: admitted(&[]).call, ..event(action, "b", &[]) }
+    }
+
+    fn history(events: Vec<AuditEvent>) -> Result<(), String> {
+        let end = Final { chains: BTreeMap::new(), events, states: BTreeMap::new() };
+        check(&end, &Oracle::default())
+    }
+
+    #[test]
+    fn a_call_that_ends_twice_or_never_is_found() {
+        assert!(history(vec![admitted(&[]), ended(&[])]).is_ok());
+        for bad in [
+            vec![admitted(&[])],
+            vec![ended(&[])],
+            vec![ended(&[]), admitted(&[])],
+            vec![admitted(&[]), admitted(&[]), ended(&[])],
+            vec![admitted(&[]), ended(&[]), ended(&[])],
+        ] {
+            assert!(history(bad.clone()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_budgets_level_told_before_the_end_of_its_call_is_found() {
+        let level = || told(EventKind::PolicyViolation, "budget.exceeded");
+        let overrun = || told(EventKind::AnomalyDetected, "budget.overrun");
+        assert!(history(vec![admitted(&[]), ended(&[]), overrun(), level()]).is_ok());
+        assert!(history(vec![admitted(&[]), level(), ended(&[])]).is_err());
+        assert!(history(vec![level(), admitted(&[]), ended(&[])]).is_err());
+        // Nothing else is told of a call.
+        let other = told(EventKind::PolicyViolation, "role.put");
+        assert!(history(vec![admitted(&[]), ended(&[]), other]).is_err());
+        assert!(history(vec![admitted(&[]), ended(&[]), told(EventKind::LoginFailure, "budget.x")]).is_err());
+    }
+}

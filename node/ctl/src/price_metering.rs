@@ -35,7 +35,7 @@ const DELETE_EXAMPLE: &str = "Example:
 pub(super) enum Command {
     /// Says how the usage of tools is measured; replaces what was said before.
     #[command(after_help = SET_EXAMPLE)]
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     /// Meterings of the tenant.
     #[command(after_help = LIST_EXAMPLE)]
     List(OfTenant),
@@ -104,7 +104,7 @@ fn bound(text: &str) -> Result<pb::MeterUnits, String> {
 
 pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Set(args) => set(session, args).await,
+        Command::Set(args) => set(session, *args).await,
         Command::List(OfTenant { tenant }) => list(session, tenant).await,
         Command::Show(Named { id, tenant }) => {
             let consistency = session.consistency();

@@ -53,11 +53,17 @@ pub(super) type Sent = Mutex<Option<(Arc<Connection>, u64)>>;
 
 pub(crate) async fn run(inner: Arc<Inner>, call: Call) {
     let answer = answer(&inner, &call).await;
-    // It is recorded and has given back what it held; a client that gave up waits for nothing.
-    tokio::select! {
-        _ = call.flight.ended() => {}
-        () = inner.enforcement.pace(&call.caller.tenant, answer.len() as u64) => {}
-    }
+    // It is recorded and has given back what it held. INVARIANT: P4 (what was taken away meanwhile is not handed out)
+    let answer = tokio::select! {
+        biased;
+        () = inner.enforcement.pace(&call.caller.tenant, answer.len() as u64) => answer,
+        ended = call.flight.ended() => match ended {
+            Ended::AuthorityLost => RpcError::reason(Reason::RevokedInFlight).to_response(Some(&call.id.raw)),
+            Ended::SessionClosed => RpcError::reason(Reason::SessionClosed).to_response(Some(&call.id.raw)),
+            // A client that gave up waits for nothing, and neither does a node that ends.
+            Ended::ByClient { .. } | Ended::Shutdown => answer,
+        },
+    };
     call.sink.push_last(answer);
     if let Some(session) = &call.session {
         session.end_questions(call.sink.stream);

@@ -43,6 +43,8 @@ pub struct Fake {
     pub metering: Mutex<Option<Metering>>,
     pub admitted: Mutex<Vec<CallRequest>>,
     pub paced: Mutex<Vec<(TenantId, u64)>>,
+    /// So many bytes never get their turn.
+    pub held_back_from: AtomicU64,
     pub completed: Arc<Mutex<Vec<Completed>>>,
     pub refused: Mutex<Vec<(String, Reason)>>,
     pub opened: Mutex<Vec<(String, String)>>,
@@ -72,6 +74,7 @@ impl Fake {
             metering: Mutex::default(),
             admitted: Mutex::default(),
             paced: Mutex::default(),
+            held_back_from: AtomicU64::new(u64::MAX),
             completed: Arc::default(),
             refused: Mutex::default(),
             opened: Mutex::default(),
@@ -244,7 +247,12 @@ impl Enforcement for Fake {
 
     fn pace<'a>(&'a self, tenant: &'a TenantId, bytes: u64) -> BoxFuture<'a, ()> {
         self.paced.lock().unwrap().push((tenant.clone(), bytes));
-        Box::pin(std::future::ready(()))
+        let held_back = bytes >= self.held_back_from.load(Ordering::SeqCst);
+        Box::pin(async move {
+            if held_back {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 
     fn confinement(&self, _: &TenantId) -> Option<Confinement> {

@@ -115,6 +115,27 @@ async fn revoked_callers_lose_sessions_streams_and_calls() {
     world.shutdown().await;
 }
 
+/// The call is over and recorded; what waits for bandwidth has not left yet. INVARIANT: P4
+#[tokio::test]
+async fn an_answer_that_waits_for_bandwidth_is_not_handed_out_once_authority_is_gone() {
+    let upstream = always(text_result(&"secret ".repeat(1_000))).await;
+    let world = World::new(vec![http("up", upstream.addr)]).await;
+    world.fake.held_back_from.store(5_000, Ordering::SeqCst);
+    let client = world.ann().await;
+    let call = tokio::spawn({
+        let client = client.clone();
+        async move { client.post(&request(1, "tools/call", json!({"name": "up__t"}))).await.text().await }
+    });
+    until("the answer's turn", || world.fake.paced.lock().unwrap().len() == 2).await;
+    assert_eq!(world.fake.completed_once().await.outcome, CallOutcome::Success);
+    world.fake.barred.lock().unwrap().insert(PrincipalId::new("ann").unwrap());
+    let tenant = Some(TenantId::new("acme").unwrap());
+    world.fake.revocations.send(Revocation::PolicyChanged { tenant }).unwrap();
+    let text = call.await.unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    world.shutdown().await;
+}
+
 #[tokio::test]
 async fn changed_upstreams_close_connections_and_announce_new_lists() {
     let upstream = always(text_result("ok")).await;
