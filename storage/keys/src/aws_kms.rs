@@ -200,6 +200,12 @@ fn key_of(plaintext: Option<Blob>) -> Result<Key32, KeyError> {
     Ok(Key32::take(&mut key))
 }
 
+/// A data key whose wrapped form is lost could never be opened again.
+fn wrapped_of(blob: Option<Blob>) -> Result<Vec<u8>, KeyError> {
+    let bytes = blob.map(Blob::into_inner).filter(|bytes| !bytes.is_empty());
+    bytes.ok_or_else(|| KeyError::Wrong { provider: NAME, detail: "the answer holds no wrapped key".into() })
+}
+
 fn pairs(context: &KeyContext) -> HashMap<String, String> {
     context.pairs().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -258,7 +264,7 @@ async fn generate(place: &KmsPlace, client: &Client, context: &KeyContext) -> Re
         .map_err(|error| explained(place, &error))?;
     let plain = key_of(answer.plaintext.take())?;
     let key = same_key(&place.key_id, answer.key_id())?;
-    let bytes = answer.ciphertext_blob.take().map(Blob::into_inner).unwrap_or_default();
+    let bytes = wrapped_of(answer.ciphertext_blob.take())?;
     Ok(NewKey { plain, wrapped: Wrapped { provider: Provided::AwsKms, key, bytes } })
 }
 
@@ -296,7 +302,7 @@ async fn encrypt(
         .await
         .map_err(|error| explained(place, &error))?;
     let key = same_key(&place.key_id, answer.key_id())?;
-    let bytes = answer.ciphertext_blob.take().map(Blob::into_inner).unwrap_or_default();
+    let bytes = wrapped_of(answer.ciphertext_blob.take())?;
     Ok(Wrapped { provider: Provided::AwsKms, key, bytes })
 }
 
