@@ -142,7 +142,7 @@ async fn of(handle: &Handle, node: NodeId) -> Option<Kept> {
 fn judge(handle: &Handle, told: &Told) {
     let majority = told.len() / 2 + 1;
     for (index, own) in handle.digests().kept() {
-        let at = || told.iter().filter_map(|(node, kept)| Some((*node, *kept.get(&index)?)));
+        let at = || told.iter().filter_map(move |(node, kept)| Some((*node, *kept.get(&index)?)));
         let count = |digest: Digest| at().filter(|(_, theirs)| *theirs == digest).count();
         if count(own) >= majority {
             handle.digests().agreed.fetch_max(index, Ordering::Relaxed);
