@@ -99,7 +99,7 @@ async fn digest_of(state: &State) -> Digest {
     let mut digest = StateHasher::default();
     for (number, row) in state.each_row().enumerate() {
         digest.add(&row, codec::encode_row);
-        if number % STEP == 0 {
+        if number.is_multiple_of(STEP) {
             yield_now().await;
         }
     }
