@@ -192,7 +192,7 @@ async fn what_is_whole_becomes_a_cluster_and_what_is_not_is_refused() {
             assert!(!restored, "{}, byte {place}: {said}", file.display());
             assert!(!folder.path().join("data").exists(), "nothing is begun: {said}");
         }
-        std::fs::write(file, &good[..good.len() - 1]).unwrap();
+        std::fs::write(file, &good[..good.len() - 2]).unwrap();
         let cut = target.newest().map(|manifest| check(&target, &manifest).is_ok());
         assert!(!matches!(cut, Ok(true)), "{} cut off", file.display());
         std::fs::write(file, good).unwrap();

@@ -1,7 +1,7 @@
 //! Whether nodes still agree: at every so many entries each node takes a digest of its state and asks the others for
 //! theirs. The odd one out stops: whatever made it differ, nothing it says may be believed.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,13 +17,13 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use crate::handle::{Handle, WeakHandle};
 use crate::network::Lane;
 
-/// Digests that others may still ask for.
-const KEPT: usize = 4;
+/// Digests that others may still ask for: nodes come to an index at different times.
+const KEPT: usize = 8;
 /// Rows between two chances for others.
 const STEP: usize = 512;
 const ASK: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(500);
-/// A member that has not come so far by then is compared at the next index.
+/// A member that has not come so far by then is compared at a later index.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The state at an index at which every node takes its digest.
@@ -33,25 +33,26 @@ pub struct Mark {
     pub state: Arc<State>,
 }
 
+type Kept = BTreeMap<u64, Digest>;
+
 /// What this node found.
 #[derive(Debug, Default)]
 pub struct Digests {
-    kept: Mutex<VecDeque<(u64, Digest)>>,
+    kept: Mutex<Kept>,
     agreed: AtomicU64,
 }
 
 impl Digests {
     fn keep(&self, index: u64, digest: Digest) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back((index, digest));
+        kept.insert(index, digest);
         while kept.len() > KEPT {
-            kept.pop_front();
+            kept.pop_first();
         }
     }
 
-    pub fn at(&self, index: u64) -> Option<Digest> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|(at, _)| *at == index).map(|(_, digest)| *digest)
+    fn kept(&self) -> Kept {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last index at which a majority of the voters had this node's state; 0 before the first.
@@ -72,26 +73,24 @@ pub async fn run(weak: WeakHandle) {
         let Some(mark) = marks.borrow_and_update().clone() else { continue };
         let index = mark.index;
         let digest = digest_of(&mark.state).await;
+        // A state is held no longer than its digest takes.
         drop(mark);
-        let Some(handle) = weak.upgrade() else { return };
-        handle.digests().keep(index, digest);
         let until = Instant::now() + PATIENCE;
-        let mut tally = Tally::of(&handle, digest);
-        drop(handle);
-        // The next index is not waited for: a state is held until its digest is taken.
-        while !tally.is_whole() && Instant::now() < until && !marks.has_changed().unwrap_or(true) {
+        loop {
             let Some(handle) = weak.upgrade() else { return };
             if handle.stopped_because().is_some() {
                 return;
             }
-            tally.ask(&handle, index).await;
+            handle.digests().keep(index, digest);
+            let told = ask(&handle).await;
+            judge(&handle, &told);
+            let settled = handle.digests().agreed() >= index;
             drop(handle);
-            if !tally.is_decided() {
-                sleep(AGAIN).await;
+            if settled || Instant::now() >= until || marks.has_changed().unwrap_or(true) {
+                break;
             }
+            sleep(AGAIN).await;
         }
-        let Some(handle) = weak.upgrade() else { return };
-        tally.judge(&handle, index);
     }
 }
 
@@ -100,95 +99,70 @@ async fn digest_of(state: &State) -> Digest {
     let mut digest = StateHasher::default();
     for (number, row) in state.each_row().enumerate() {
         digest.add(&row, codec::encode_row);
-        if number % STEP == 0 {
+        if number.is_multiple_of(STEP) {
             yield_now().await;
         }
     }
     digest.finish()
 }
 
-/// What voters said.
-struct Tally {
-    own: Digest,
-    this: NodeId,
-    /// `None`: has not answered yet, or speaks of rows in another version.
-    voters: Vec<(NodeId, Option<Digest>)>,
+/// What voters have at which index. One that does not answer, or writes rows in another version, has nothing.
+type Told = Vec<(NodeId, Kept)>;
+
+async fn ask(handle: &Handle) -> Told {
+    let state = handle.state();
+    let records = state.nodes.values().map(|record| &record.value);
+    let voters: Vec<NodeId> =
+        records.filter(|record| record.role == NodeRole::Voter).map(|record| record.id).collect();
+    drop(state);
+    let mut told = Vec::with_capacity(voters.len());
+    for node in voters {
+        let kept = if node == handle.node() { Some(handle.digests().kept()) } else { of(handle, node).await };
+        told.push((node, kept.unwrap_or_default()));
+    }
+    told
 }
 
-impl Tally {
-    fn of(handle: &Handle, own: Digest) -> Self {
-        let state = handle.state();
-        let records = state.nodes.values().map(|record| &record.value);
-        let voters = records.filter(|record| record.role == NodeRole::Voter).map(|record| record.id);
-        let this = handle.node();
-        Self { own, this, voters: voters.map(|id| (id, (id == this).then_some(own))).collect() }
+async fn of(handle: &Handle, node: NodeId) -> Option<Kept> {
+    let target = handle.target(node)?;
+    let mut client = handle.links().client(&target, Lane::Calls);
+    let request = peer::CompareStateRequest { from: handle.node().0 };
+    let answer = timeout(ASK, client.compare_state(request)).await.ok()?.ok()?.into_inner();
+    if answer.version != env!("CARGO_PKG_VERSION") {
+        return None;
     }
+    let digests = answer.digests.into_iter().filter_map(|told| {
+        let digest: [u8; 32] = told.digest.as_ref().try_into().ok()?;
+        Some((told.index, Digest(digest)))
+    });
+    Some(digests.take(KEPT).collect())
+}
 
-    fn is_whole(&self) -> bool {
-        self.voters.iter().all(|(_, told)| told.is_some())
-    }
-
-    fn count(&self, digest: Digest) -> usize {
-        self.voters.iter().filter(|(_, told)| *told == Some(digest)).count()
-    }
-
-    fn majority(&self) -> usize {
-        self.voters.len() / 2 + 1
-    }
-
-    /// What most of them have.
-    fn decided(&self) -> Option<Digest> {
-        let mut told = self.voters.iter().filter_map(|(_, told)| *told);
-        told.find(|digest| self.count(*digest) >= self.majority())
-    }
-
-    fn is_decided(&self) -> bool {
-        self.decided().is_some_and(|digest| digest != self.own) || self.is_whole()
-    }
-
-    async fn ask(&mut self, handle: &Handle, index: u64) {
-        for (node, told) in &mut self.voters {
-            if told.is_some() || *node == self.this {
-                continue;
-            }
-            let Some(target) = handle.target(*node) else { continue };
-            let mut client = handle.links().client(&target, Lane::Calls);
-            let request = peer::CompareStateRequest { from: handle.node().0, index };
-            let answer = timeout(ASK, client.compare_state(request)).await;
-            if let Ok(Ok(answer)) = answer {
-                let answer = answer.into_inner();
-                let digest: Result<[u8; 32], _> = answer.digest.as_ref().try_into();
-                // Another version may write the same state in other bytes.
-                if answer.version == env!("CARGO_PKG_VERSION") {
-                    *told = digest.ok().map(Digest);
-                }
-            }
+/// At every index that this node knows of: whether most voters have what it has, or something else.
+fn judge(handle: &Handle, told: &Told) {
+    let majority = told.len() / 2 + 1;
+    for (index, own) in handle.digests().kept() {
+        let at = || told.iter().filter_map(move |(node, kept)| Some((*node, *kept.get(&index)?)));
+        let count = |digest: Digest| at().filter(|(_, theirs)| *theirs == digest).count();
+        if count(own) >= majority {
+            handle.digests().agreed.fetch_max(index, Ordering::Relaxed);
         }
-    }
-
-    fn judge(&self, handle: &Handle, index: u64) {
-        match self.decided() {
-            Some(digest) if digest == self.own => {
-                handle.digests().agreed.fetch_max(index, Ordering::Relaxed);
-            }
-            Some(_) => handle.fail(format!(
+        let Some((node, _)) = at().find(|(_, theirs)| *theirs != own) else { continue };
+        tracing::error!(code = "STATE_DIVERGED", index, %node, "a node's state differs from this one's");
+        if at().any(|(_, theirs)| theirs != own && count(theirs) >= majority) {
+            handle.fail(format!(
                 "STATE_DIVERGED: after entry {index} this node's state is not that of most voters. Keep a copy of its \
                  folder, then move `state` away and start it: it makes its rows again"
-            )),
-            None => {}
-        }
-        let others = self.voters.iter().filter(|(_, told)| told.is_some_and(|told| told != self.own));
-        for (node, _) in others {
-            tracing::error!(code = "STATE_DIVERGED", index, %node, "a node's state differs from this one's");
+            ));
+            return;
         }
     }
 }
 
 /// This node's answer to another's question.
-pub fn answer(handle: &Handle, index: u64) -> peer::CompareStateResponse {
-    let digest = handle.digests().at(index);
-    peer::CompareStateResponse {
-        digest: digest.map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(&digest.0)),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
+pub fn answer(handle: &Handle) -> peer::CompareStateResponse {
+    let digests = handle.digests().kept().into_iter();
+    let digests =
+        digests.map(|(index, digest)| peer::StateDigest { index, digest: Bytes::copy_from_slice(&digest.0) });
+    peer::CompareStateResponse { digests: digests.collect(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }

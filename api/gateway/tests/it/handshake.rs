@@ -30,8 +30,8 @@ async fn every_version_initializes_lists_and_calls_over_http_and_stdio() {
             assert_eq!(
                 *receipt,
                 json!({
-                    "call": "01".repeat(16), "node": 1, "revision": 42, "mode": "sealed", "audit_index": 7,
-                    "event_hash": "09".repeat(32), "state": "sealed",
+                    "call": "01".repeat(16), "node": 1, "epoch": 1, "revision": 42, "mode": "sealed",
+                    "audit_index": 7, "event_hash": "09".repeat(32), "state": "sealed",
                 })
             );
         }

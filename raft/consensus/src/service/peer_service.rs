@@ -241,8 +241,8 @@ impl Peer for PeerService {
         &self,
         request: Request<peer::CompareStateRequest>,
     ) -> Result<Response<peer::CompareStateResponse>, Status> {
-        let request = self.member(request, |r| r.from).await?;
-        Ok(Response::new(crate::compare::answer(&self.handle, request.index)))
+        self.member(request, |r| r.from).await?;
+        Ok(Response::new(crate::compare::answer(&self.handle)))
     }
 
     async fn status(
