@@ -51,6 +51,9 @@ impl World {
             .map(|id| Arc::new(Site::new(NodeId(id), stage.clone(), options.mutant, lead_ms, &mut rng)))
             .collect();
         for site in &sites {
+            if options.scenario.hurries() {
+                site.hurry.allow();
+            }
             let site = site.clone();
             sim.host(site.name.clone(), move || software(site.clone()));
         }

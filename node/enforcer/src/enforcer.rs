@@ -429,7 +429,7 @@ impl Service {
             metrics,
             fold: Fold::default(),
             audit_reads: AuditReads::default(),
-            freshness: Freshness::new(),
+            freshness: Freshness::new(parts.clock.clone()),
             used: UsedThisMinute::default(),
             draining: AtomicBool::new(false),
             effects: broadcast::Sender::new(EFFECTS_MAX),

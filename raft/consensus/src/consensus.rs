@@ -12,8 +12,9 @@ use only1mcp_proto::peer::peer_server::PeerServer;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use tokio::time::{Instant, timeout};
 
+use crate::awake::Awake;
 use crate::handle::{Handle, Shared};
-use crate::network::{AckedLogs, Connector, Directory, Lane, Links, NetworkFactory, PeerTarget};
+use crate::network::{AckedLogs, Connector, Directory, Lane, Links, NetworkFactory, PeerTarget, Promises};
 use crate::options::{Options, Stores, Timing};
 use crate::published::Published;
 use crate::received::Verified;
@@ -73,11 +74,13 @@ impl Consensus {
         if options.segment_events == 0 || options.segment_events > limits::SEGMENT_EVENTS_MAX {
             return Err(StartError::SegmentEvents { told: options.segment_events });
         }
-        let mut opened = store::open(&stores, options.timing.election_ms_max, Instant::now())?;
+        // What it promised before it was started anew, it promised under the times it ran with then.
+        let promised_ms = options.timing.election_ms_max.max(options.promised_ms_max);
+        let mut opened = store::open(&stores, promised_ms, Instant::now())?;
         let links = Arc::new(Links::new(connector, options.timing));
         if let Some(purged) = opened.needs_snapshot {
             fetch_rows(&options, &stores, &links, purged).await?;
-            opened = store::open(&stores, options.timing.election_ms_max, Instant::now())?;
+            opened = store::open(&stores, promised_ms, Instant::now())?;
         }
         check_timing(&options, &opened.loaded.state)?;
 
@@ -97,12 +100,14 @@ impl Consensus {
             Arc::clone(&published),
             Some(opened.durable),
         );
+        let promises = Arc::new(Promises::default());
         let network = NetworkFactory {
             node: options.node,
             timing: options.timing,
             links: Arc::clone(&links),
             directory: Arc::clone(&directory),
             acked: Arc::new(AckedLogs::default()),
+            promises: Arc::clone(&promises),
         };
         let raft = Raft::build(options.node.0, config, network, log, machine)
             .await
@@ -121,7 +126,9 @@ impl Consensus {
             });
         }
         raft.run();
-        let handle = Handle::new(Shared { options, raft, published, directory, links, gate, trail });
+        let awake = Awake::new(Arc::clone(&options.clock));
+        let shared = Shared { options, raft, published, directory, links, gate, awake, promises, trail };
+        let handle = Handle::new(shared);
         tokio::spawn(reconcile::run(handle.downgrade()));
         trail::keep(handle.downgrade());
         Ok(Self { handle })

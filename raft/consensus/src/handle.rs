@@ -13,7 +13,8 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
-use crate::network::{Directory, Lane, Links, PeerTarget};
+use crate::awake::Awake;
+use crate::network::{Directory, Lane, Links, PeerTarget, Promises};
 use crate::options::{Options, Timing};
 use crate::published::{AppliedNote, Published};
 use crate::trail::{Trail, TrailError};
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub directory: Arc<Directory>,
     pub links: Arc<Links>,
     pub gate: Arc<VoteGate>,
+    pub awake: Awake,
+    pub promises: Arc<Promises>,
     pub trail: Arc<Trail>,
 }
 
@@ -86,6 +89,18 @@ impl Handle {
 
     pub(crate) fn gate(&self) -> Arc<VoteGate> {
         Arc::clone(&self.shared.gate)
+    }
+
+    pub(crate) fn awake(&self) -> &Awake {
+        &self.shared.awake
+    }
+
+    /// How long the acknowledgements of a quorum bind it, at least.
+    pub(crate) fn promise_ms(&self) -> u64 {
+        let metrics = self.raft().metrics();
+        let membership = Arc::clone(&metrics.borrow_watched().membership_config);
+        let own_ms = self.timing().election_ms_max;
+        self.shared.promises.shortest_ms(own_ms, membership.membership().voter_ids())
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {

@@ -8,6 +8,7 @@
 //! Time is tokio's alone, and no thread is started here, so that a simulator may run many nodes in one thread. Calls
 //! into the stores are made directly and may block for as long as the disk takes.
 
+mod awake;
 mod consensus;
 mod convert;
 mod handle;

@@ -11,5 +11,6 @@
 mod cluster;
 mod faults;
 mod peers;
+mod reads;
 mod segments;
 mod world;

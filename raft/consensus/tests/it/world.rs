@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,11 +40,18 @@ pub fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-struct FixedClock;
+/// Stands still, but for what the host is said to have slept.
+struct FixedClock {
+    asleep_ms: Arc<AtomicU64>,
+}
 
 impl Clock for FixedClock {
     fn now_ms(&self) -> u64 {
         START_MS
+    }
+
+    fn asleep_ms(&self) -> u64 {
+        self.asleep_ms.load(Ordering::Relaxed)
     }
 }
 
@@ -160,6 +167,8 @@ pub struct World {
     pub addresses: BTreeMap<u64, SocketAddr>,
     pub seeds: Vec<Seed>,
     pub running: BTreeMap<u64, Running>,
+    /// How long each host slept. Units: milliseconds.
+    pub asleep: BTreeMap<u64, Arc<AtomicU64>>,
     pub snapshot_every: u64,
     pub keep: u64,
     pub segment_events: usize,
@@ -183,6 +192,7 @@ impl World {
             addresses: BTreeMap::new(),
             seeds: Vec::new(),
             running: BTreeMap::new(),
+            asleep: (1..=nodes).map(|id| (id, Arc::default())).collect(),
             snapshot_every: 20_000,
             keep: 5_000,
             segment_events: 7,
@@ -216,8 +226,8 @@ impl World {
     }
 
     pub fn options(&self, id: u64) -> Options {
-        let mut options =
-            Options::new(NodeId(id), name(id), self.addresses[&id].to_string(), Arc::new(FixedClock));
+        let clock = Arc::new(FixedClock { asleep_ms: self.asleep[&id].clone() });
+        let mut options = Options::new(NodeId(id), name(id), self.addresses[&id].to_string(), clock);
         options.timing = timing();
         options.snapshot_every_entries = self.snapshot_every;
         options.keep_entries = self.keep;
@@ -287,12 +297,17 @@ impl World {
         committed.outcome.unwrap();
     }
 
-    /// Registers node `id`, starts it, adds it as a learner and makes it a voter.
-    pub async fn join(&mut self, id: u64) {
+    /// Registers node `id`, starts it and adds it as a learner.
+    pub async fn learn(&mut self, id: u64) {
         self.register(id).await;
         self.start(id).await;
+        self.handle(1).add_learner(NodeId(id), soon()).await.unwrap();
+    }
+
+    /// As `learn`, and makes it a voter.
+    pub async fn join(&mut self, id: u64) {
+        self.learn(id).await;
         let handle = self.handle(1);
-        handle.add_learner(NodeId(id), soon()).await.unwrap();
         handle.promote(NodeId(id), soon()).await.unwrap();
         self.command(
             1,
