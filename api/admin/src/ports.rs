@@ -123,6 +123,9 @@ pub struct MemberObservation {
     pub disk_free_bytes: Option<u64>,
     pub clock_offset_ms: Option<i64>,
     pub reachable: Option<bool>,
+    pub feature_level_max: Option<u32>,
+    /// It runs with the times of the cluster's settings.
+    pub timed: Option<bool>,
 }
 
 /// Where a cost record stands among those of its tenant.

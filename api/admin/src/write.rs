@@ -55,6 +55,7 @@ writes! {
     RemoveNodeRequest false;
     SetSettingsRequest true;
     PromoteNodeRequest false;
+    FinishUpgradeRequest false;
     CreateTenantRequest false;
     UpdateTenantRequest true;
     SetTenantStatusRequest true;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use only1mcp_consensus::Handle;
+use only1mcp_consensus::{Handle, Timing};
 use only1mcp_domain::ids::NodeId;
 use only1mcp_enforcer::{Clock, Enforcer, Entropy};
 use only1mcp_storage::{JournalCopy, MemDisk, MemOptions};
@@ -32,6 +32,7 @@ pub struct Site {
     pub clock: Arc<SkewedClock>,
     pub entropy: Arc<SimEntropy>,
     pub stage: Arc<Stage>,
+    pub timing: Timing,
     pub mutant: Mutant,
     lives: AtomicU64,
     live: Mutex<Option<Live>>,
@@ -63,6 +64,7 @@ impl Site {
             clock: Arc::new(clock),
             entropy: Arc::new(SimEntropy(Mutex::new(rng.fork()))),
             stage,
+            timing: Timing::default(),
             mutant,
             lives: AtomicU64::new(0),
             live: Mutex::new(None),

@@ -59,6 +59,7 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
     let address = format!("{}:{PEER_PORT}", site.name);
     let mut options = Options::new(site.node, site.name.clone(), address, site.clock.clone());
     options.seeds = seeds();
+    options.timing = site.timing;
     options.snapshot_every_entries = 80;
     options.keep_entries = 20;
     options.segment_events = 16;

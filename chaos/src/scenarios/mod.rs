@@ -2,8 +2,13 @@
 
 mod lease_clocks;
 mod leases;
+mod regions;
 mod storm;
 mod vote_gate;
+
+use std::time::Duration;
+
+use only1mcp_consensus::Timing;
 
 use crate::world::World;
 
@@ -14,14 +19,16 @@ pub enum Scenario {
     VoteGate,
     LeaseDrift,
     LeaseSleep,
+    Regions,
 }
 
 impl Scenario {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Storm, "storm"),
         (Self::VoteGate, "vote-gate"),
         (Self::LeaseDrift, "lease-drift"),
         (Self::LeaseSleep, "lease-sleep"),
+        (Self::Regions, "regions"),
     ];
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -35,6 +42,18 @@ impl Scenario {
     /// Where monotonic clocks are moved.
     pub(crate) fn hurries(self) -> bool {
         matches!(self, Self::LeaseDrift | Self::LeaseSleep)
+    }
+
+    /// How long a message takes, at least and at most, where `near` is the longest within one place.
+    pub(crate) fn latencies(self, near: Duration) -> (Duration, Duration) {
+        match self {
+            Self::Regions => regions::LATENCIES,
+            _ => (Duration::from_millis(1), near),
+        }
+    }
+
+    pub(crate) fn timing(self) -> Timing {
+        if self == Self::Regions { regions::TIMING } else { Timing::default() }
     }
 
     /// Where a fault put into the product shows; the storm where nothing else is told.
@@ -53,6 +72,7 @@ impl Scenario {
             Self::VoteGate => vote_gate::play(world),
             Self::LeaseDrift => lease_clocks::drift(world),
             Self::LeaseSleep => lease_clocks::sleep(world),
+            Self::Regions => regions::play(world),
         }
     }
 }

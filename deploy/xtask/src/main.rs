@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod fault_tools;
 mod house;
+mod membership;
 mod peers;
 mod run;
 mod soak;

@@ -9,6 +9,7 @@ mod audit;
 pub mod audit_file;
 mod budget;
 mod cluster;
+mod cluster_replace;
 mod conditions;
 mod cost;
 mod cost_export;

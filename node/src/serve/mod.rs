@@ -20,6 +20,7 @@ mod member;
 mod metrics;
 mod readiness;
 mod recall;
+mod retime;
 mod run;
 pub mod signals;
 mod torn;

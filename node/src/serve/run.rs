@@ -16,7 +16,7 @@ use crate::serve::front::{self, Later};
 use crate::serve::identity::Identity;
 use crate::serve::member::{Joined, Member, TlsConnector, keeper, listen};
 use crate::serve::readiness::{Phase, Readiness};
-use crate::serve::{form, join, signals};
+use crate::serve::{form, join, retime, signals};
 use crate::telemetry;
 use crate::tls::{self, AcceptLimits, ClientCertificate, Keeper, NodeConnector, ServerTls};
 
@@ -88,7 +88,7 @@ impl Node {
     /// By what the folder remembers, by joining, or by forming. `None` when asked to leave before.
     async fn become_member(&mut self) -> anyhow::Result<Option<Member>> {
         let mut forming = None;
-        let identity = match Identity::read(&self.folder)? {
+        let mut identity = match Identity::read(&self.folder)? {
             Some(identity) => identity,
             None => {
                 let identity = match self.config.join.clone() {
@@ -104,7 +104,7 @@ impl Node {
         };
         self.readiness.set(Phase::Starting);
         let joined =
-            Joined::start(&self.config, &self.folder, &identity, &self.peer_keeper, &self.stop).await?;
+            Joined::start(&self.config, &self.folder, &mut identity, &self.peer_keeper, &self.stop).await?;
         let answer = match &forming {
             Some((administrator, _)) => Some(form::form(&self.config, &joined.handle, administrator).await),
             None => None,
@@ -117,6 +117,10 @@ impl Node {
             entered = joined.enter(&self.config, &self.readiness, &self.later, &self.admin_keeper, authorities) => entered?,
             () = answer_while_starting(&mut self.asked) => return Ok(None),
         };
+        if !identity.took_part {
+            identity.took_part = true;
+            identity.write(&self.folder)?;
+        }
         Ok(Some(member))
     }
 
@@ -147,12 +151,19 @@ impl Node {
         tracing::info!(node = %member.handle.node(), "serving");
         let patience = Duration::from_millis(self.config.shutdown_ms);
         let mut ended = std::pin::pin!(ended);
+        let mut turn = std::pin::pin!(retime::turn(self.config.clone(), member.handle.clone()));
         loop {
             tokio::select! {
                 () = &mut ended => {
                     tracing::info!("shutting down");
                     self.readiness.set(Phase::Draining);
                     return member.stop(Instant::now() + patience).await;
+                }
+                () = &mut turn => {
+                    tracing::info!("the cluster's times were changed: the node starts anew with them");
+                    self.readiness.set(Phase::Draining);
+                    member.stop(Instant::now() + patience).await?;
+                    return retime::start_anew();
                 }
                 why = member.failed() => {
                     self.readiness.set(Phase::Failed(why.clone()));

@@ -41,6 +41,11 @@ impl Cluster {
     }
 
     pub async fn start_with(number: u16, args: &[&str]) -> Self {
+        Self::start_in(number, args, &[]).await
+    }
+
+    /// With environment variables that the nodes inherit.
+    pub async fn start_in(number: u16, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let base_port = 20_000 + 100 * number;
         let log = std::fs::File::create(folder.path().join("dev.log")).unwrap();
@@ -48,6 +53,7 @@ impl Cluster {
             .args(["dev", "--base-port", &base_port.to_string(), "--dir"])
             .arg(folder.path())
             .args(args)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -249,6 +255,10 @@ impl Cluster {
 
     /// Starts a node from its configuration, as an operator would; a new number is a further node.
     pub fn spawn(&mut self, number: usize) {
+        self.spawn_in(number, &[]);
+    }
+
+    pub fn spawn_in(&mut self, number: usize, variables: &[(&str, &str)]) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -257,6 +267,7 @@ impl Cluster {
         let child = Command::new(BINARY)
             .args(["serve", "--until-stdin-closes", "--config"])
             .arg(self.path(&format!("node-{number}.yaml")))
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

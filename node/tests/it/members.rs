@@ -15,19 +15,19 @@ use crate::cluster::{Cluster, eventually, run};
 use crate::load::Load;
 
 /// The members as node `asked` lists them: name and role.
-async fn members(cluster: &Cluster, asked: usize) -> Vec<(String, String)> {
+pub async fn members(cluster: &Cluster, asked: usize) -> Vec<(String, String)> {
     let status = cluster.ctl(asked, &["cluster", "status"]).await;
     let text = |member: &Value, field: &str| member[field].as_str().unwrap().to_owned();
     let members = status["members"].as_array().unwrap().iter();
     members.map(|member| (text(member, "name"), text(member, "role"))).collect()
 }
 
-async fn is_voter(cluster: &Cluster, asked: usize, name: &str) -> bool {
+pub async fn is_voter(cluster: &Cluster, asked: usize, name: &str) -> bool {
     members(cluster, asked).await.contains(&(name.to_owned(), "voter".to_owned()))
 }
 
 /// Writes what node `number` needs to join under `name`: certificate from the authority in `pki`, token, configuration.
-async fn prepare(cluster: &Cluster, number: usize, name: &str, pki: &str, token: &str) {
+pub async fn prepare(cluster: &Cluster, number: usize, name: &str, pki: &str, token: &str) {
     let out = cluster.path(&format!("certificates-{number}"));
     std::fs::create_dir_all(&out).unwrap();
     let (dir, to) = (cluster.path(pki), out.to_str().unwrap().to_owned());
@@ -52,7 +52,7 @@ async fn prepare(cluster: &Cluster, number: usize, name: &str, pki: &str, token:
     std::fs::write(cluster.path(&format!("node-{number}.yaml")), config).unwrap();
 }
 
-async fn token(cluster: &Cluster) -> String {
+pub async fn token(cluster: &Cluster) -> String {
     cluster.ctl(2, &["cluster", "join-token"]).await["token"].as_str().unwrap().to_owned()
 }
 

@@ -16,10 +16,12 @@ use crate::awake::Awake;
 use crate::handle::{Handle, Shared};
 use crate::network::{AckedLogs, Connector, Directory, Lane, Links, NetworkFactory, PeerTarget, Promises};
 use crate::options::{Options, Stores, Timing};
+use crate::preference;
 use crate::published::Published;
 use crate::received::Verified;
 use crate::reconcile;
 use crate::service::{self, Handlers, PeerService};
+use crate::steady::Steady;
 use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
 use crate::trail::{self, Trail};
 use crate::types::Raft;
@@ -38,6 +40,10 @@ pub enum StartError {
     Timing { told: Timing, replicated: Timing },
     #[error("the timing {told:?} makes no sense: {problem}")]
     BadTiming { told: Timing, problem: String },
+    #[error(
+        "the cluster is at feature level {cluster}, and this version knows levels up to {known}: start a newer one"
+    )]
+    FeatureLevel { cluster: u32, known: u32 },
     #[error(
         "this node's rows are lost, its log begins only after entry {purged}, and no member gave it a snapshot: {detail}"
     )]
@@ -82,6 +88,7 @@ impl Consensus {
             fetch_rows(&options, &stores, &links, purged).await?;
             opened = store::open(&stores, promised_ms, Instant::now())?;
         }
+        check_level(&options, &opened.loaded.state)?;
         check_timing(&options, &opened.loaded.state)?;
 
         let published = Arc::new(Published::new());
@@ -99,7 +106,8 @@ impl Consensus {
             opened.loaded,
             Arc::clone(&published),
             Some(opened.durable),
-        );
+        )
+        .knowing(options.feature_level_max);
         let promises = Arc::new(Promises::default());
         let network = NetworkFactory {
             node: options.node,
@@ -127,9 +135,12 @@ impl Consensus {
         }
         raft.run();
         let awake = Awake::new(Arc::clone(&options.clock));
-        let shared = Shared { options, raft, published, directory, links, gate, awake, promises, trail };
+        let steady = Steady::default();
+        let shared =
+            Shared { options, raft, published, directory, links, gate, awake, promises, steady, trail };
         let handle = Handle::new(shared);
         tokio::spawn(reconcile::run(handle.downgrade()));
+        tokio::spawn(preference::run(handle.downgrade()));
         trail::keep(handle.downgrade());
         Ok(Self { handle })
     }
@@ -169,6 +180,12 @@ fn config(options: &Options) -> Result<Config, StartError> {
     config
         .validate()
         .map_err(|error| StartError::BadTiming { told: options.timing, problem: error.to_string() })
+}
+
+fn check_level(options: &Options, state: &only1mcp_domain::State) -> Result<(), StartError> {
+    let cluster = state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level);
+    let known = options.feature_level_max;
+    if cluster <= known { Ok(()) } else { Err(StartError::FeatureLevel { cluster, known }) }
 }
 
 fn check_timing(options: &Options, state: &only1mcp_domain::State) -> Result<(), StartError> {

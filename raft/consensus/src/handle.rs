@@ -17,6 +17,7 @@ use crate::awake::Awake;
 use crate::network::{Directory, Lane, Links, PeerTarget, Promises};
 use crate::options::{Options, Timing};
 use crate::published::{AppliedNote, Published};
+use crate::steady::Steady;
 use crate::trail::{Trail, TrailError};
 use crate::types::{Member, Raft};
 use crate::vote_gate::VoteGate;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub gate: Arc<VoteGate>,
     pub awake: Awake,
     pub promises: Arc<Promises>,
+    pub steady: Steady,
     pub trail: Arc<Trail>,
 }
 
@@ -70,6 +72,14 @@ impl Handle {
 
     pub fn timing(&self) -> Timing {
         self.shared.options.timing
+    }
+
+    pub fn feature_level_max(&self) -> u32 {
+        self.shared.options.feature_level_max
+    }
+
+    pub(crate) fn steady(&self) -> &Steady {
+        &self.shared.steady
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

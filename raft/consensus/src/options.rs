@@ -65,6 +65,8 @@ pub struct Options {
     pub timing: Timing,
     /// The longest `timing.election_ms_max` this node ever ran with: what it promised before it was started anew.
     pub promised_ms_max: u64,
+    /// The newest feature level this program knows: one above it stops the node before it is applied.
+    pub feature_level_max: u32,
     pub clock: Arc<dyn Clock>,
     /// The members a joiner was told of. Only they, and those they vouch for, may speak to a node that has no state
     /// yet; and a node that lost its rows asks them for a snapshot.
@@ -91,6 +93,7 @@ impl Options {
             cluster_name: "only1mcp".into(),
             timing: Timing::default(),
             promised_ms_max: 0,
+            feature_level_max: limits::FEATURE_LEVEL_MAX,
             clock,
             seeds: Vec::new(),
             snapshot_every_entries: 20_000,

@@ -10,6 +10,8 @@
 
 mod cluster;
 mod faults;
+mod fixture;
+mod membership;
 mod peers;
 mod reads;
 mod segments;
