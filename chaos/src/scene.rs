@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use only1mcp_consensus::Timing;
 use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Via};
 use only1mcp_domain::ids::{
     ApiKeyId, BudgetId, CommandId, Digest, GrantId, IdError, NodeId, PrincipalId, RoleId, TenantId,
@@ -189,11 +190,16 @@ pub fn upstream_id() -> Result<UpstreamId, IdError> {
     UpstreamId::new("demo")
 }
 
-pub fn form() -> Result<Command, IdError> {
+pub fn form(timing: Timing) -> Result<Command, IdError> {
     let system = TenantId::system();
     let first = FormCluster {
         cluster_id: Digest([7; 32]),
-        settings: ClusterSettings::new("sim"),
+        settings: ClusterSettings {
+            heartbeat_ms: timing.heartbeat_ms,
+            election_ms_min: timing.election_ms_min,
+            election_ms_max: timing.election_ms_max,
+            ..ClusterSettings::new("sim")
+        },
         node: register(NodeId(1)),
         administrator: principal(&system, "root")?,
         administrator_key: key(&system, "root")?,

@@ -41,6 +41,9 @@ pub struct NodeConfig {
     /// Used when the cluster is formed; afterwards replicated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<FormConfig>,
+    /// The times this node is to run with. They are the cluster's: where those are others, the node does not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<TimingConfig>,
     #[serde(default)]
     pub log: LogConfig,
     /// How fast the data folder is read through, again and again, looking for damage; 0: not at all.
@@ -138,6 +141,14 @@ pub struct FormConfig {
     #[serde(default = "default_election_ms_min")]
     pub election_ms_min: u64,
     #[serde(default = "default_election_ms_max")]
+    pub election_ms_max: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimingConfig {
+    pub heartbeat_ms: u64,
+    pub election_ms_min: u64,
     pub election_ms_max: u64,
 }
 

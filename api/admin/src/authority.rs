@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 82] = [
+static AUTHORITY: [(&str, Need); 83] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -33,6 +33,7 @@ static AUTHORITY: [(&str, Need); 82] = [
     ("Cluster/GetSettings", InSystem(GlobalRead)),
     ("Cluster/SetSettings", InSystem(GlobalAdmin)),
     ("Cluster/PromoteNode", InSystem(GlobalAdmin)),
+    ("Cluster/FinishUpgrade", InSystem(GlobalAdmin)),
     ("Cluster/WatchConfiguration", InTenant(GlobalRead)),
     ("Tenants/CreateTenant", InSystem(GlobalAdmin)),
     ("Tenants/GetTenant", InTenant(GlobalRead)),

@@ -143,6 +143,9 @@ pub struct MemberObservation {
     pub disk_free_bytes: Option<u64>,
     pub clock_offset_ms: Option<i64>,
     pub reachable: Option<bool>,
+    pub feature_level_max: Option<u32>,
+    /// It runs with the times of the cluster's settings.
+    pub timed: Option<bool>,
 }
 
 /// What came back from a node, and is applied.

@@ -56,6 +56,7 @@ writes! {
     RemoveNodeRequest false;
     SetSettingsRequest true;
     PromoteNodeRequest false;
+    FinishUpgradeRequest false;
     CreateTenantRequest false;
     UpdateTenantRequest true;
     SetTenantStatusRequest true;

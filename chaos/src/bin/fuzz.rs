@@ -13,7 +13,7 @@ use only1mcp_chaos::{Mutant, Options, Scenario};
 
 const USAGE: &str =
     "usage: fuzz --seeds N [--from SEED] [--minutes M] [--jobs J] | --reproduce SEED | --mutants SEEDS
-       [--scenario storm|vote-gate] [--mutant NAME]";
+       [--scenario storm|vote-gate|lease-drift|lease-sleep|regions] [--mutant NAME]";
 /// Lines of a failed world's trace that are shown; the rest comes with `--reproduce`.
 const SHOWN_LINES: usize = 40;
 
@@ -194,7 +194,7 @@ fn mutants(seeds: u64, from: u64) -> ExitCode {
     let mut all_caught = true;
     for name in Mutant::names() {
         let Some(mutant) = Mutant::parse(name) else { continue };
-        let scenario = if name == "no-vote-gate" { Scenario::VoteGate } else { Scenario::Storm };
+        let scenario = Scenario::of_mutant(name);
         let mut tried = 0_u64;
         let caught = (from..from.saturating_add(seeds)).find_map(|seed| {
             tried = tried.saturating_add(1);

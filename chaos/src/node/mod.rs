@@ -2,6 +2,7 @@
 
 mod disk;
 mod front;
+mod hurry;
 mod network;
 pub mod observer;
 mod repeats;

@@ -39,7 +39,7 @@ pub async fn enter(site: &Arc<Site>, handle: &Handle) -> Result<(), String> {
 }
 
 async fn first(site: &Arc<Site>, handle: &Handle) -> Result<(), String> {
-    let form = scene::form().map_err(|error| error.to_string())?;
+    let form = scene::form(site.timing).map_err(|error| error.to_string())?;
     let formed = handle.form(local(site, form)?, deadline()).await.map_err(|error| error.to_string())?;
     formed.outcome.map_err(|rejection| rejection.to_string())?;
     let furniture = scene::furnish().map_err(|error| error.to_string())?;

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use only1mcp_consensus::Handle;
+use only1mcp_consensus::{Handle, Timing};
 use only1mcp_domain::ids::NodeId;
 use only1mcp_enforcer::{Clock, Enforcer, Entropy};
 use only1mcp_storage::{MemCopy, MemDisk, MemOptions};
 
+use super::hurry::Hurry;
 use crate::oracle::Life;
 use crate::rng::Rng;
 use crate::scene;
@@ -31,6 +32,7 @@ pub struct Site {
     pub clock: Arc<SkewedClock>,
     pub entropy: Arc<SimEntropy>,
     pub stage: Arc<Stage>,
+    pub timing: Timing,
     pub mutant: Mutant,
     lives: AtomicU64,
     live: Mutex<Option<Live>>,
@@ -44,6 +46,8 @@ pub struct Site {
     dismissed: AtomicBool,
     /// Which batches are sent twice, and when.
     pub repeats: Mutex<Rng>,
+    /// How far this node's monotonic clock is to be moved ahead of the others'.
+    pub hurry: Hurry,
     /// How long this disk takes.
     pub disk_times: Mutex<Rng>,
 }
@@ -55,6 +59,7 @@ impl Site {
             lead_ms: lead_ms.saturating_add(rng.between(0, 400)),
             rate_per_mille: rng.between(950, 1_050),
             jump_ms: AtomicI64::new(0),
+            asleep_ms: AtomicU64::new(0),
         };
         Self {
             node,
@@ -63,6 +68,7 @@ impl Site {
             clock: Arc::new(clock),
             entropy: Arc::new(SimEntropy(Mutex::new(rng.fork()))),
             stage,
+            timing: Timing::default(),
             mutant,
             lives: AtomicU64::new(0),
             live: Mutex::new(None),
@@ -71,6 +77,7 @@ impl Site {
             wanted: AtomicBool::new(true),
             dismissed: AtomicBool::new(false),
             repeats: Mutex::new(rng.fork()),
+            hurry: Hurry::default(),
             disk_times: Mutex::new(rng.fork()),
         }
     }
@@ -128,6 +135,7 @@ pub struct SkewedClock {
     lead_ms: u64,
     rate_per_mille: u64,
     jump_ms: AtomicI64,
+    asleep_ms: AtomicU64,
 }
 
 impl SkewedClock {
@@ -135,6 +143,11 @@ impl SkewedClock {
         let passed = self.time.ms().saturating_mul(self.rate_per_mille) / 1_000;
         let right = scene::BEGIN_MS.saturating_add(self.lead_ms).saturating_add(passed);
         right.saturating_add_signed(self.jump_ms.load(Ordering::Relaxed))
+    }
+
+    /// The host has slept for so long, as its clocks tell.
+    pub fn slept(&self, ms: u64) {
+        self.asleep_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// Wrong by `jump_ms` from now on.
@@ -147,11 +160,19 @@ impl Clock for SkewedClock {
     fn now_ms(&self) -> u64 {
         self.read_ms()
     }
+
+    fn asleep_ms(&self) -> u64 {
+        self.asleep_ms.load(Ordering::Relaxed)
+    }
 }
 
 impl only1mcp_consensus::Clock for SkewedClock {
     fn now_ms(&self) -> u64 {
         self.read_ms()
+    }
+
+    fn asleep_ms(&self) -> u64 {
+        self.asleep_ms.load(Ordering::Relaxed)
     }
 }
 

@@ -71,10 +71,12 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
     let kept = locked(&site.stage.watch).votes.found(site.node, found);
     site.stage.check("votes", kept);
     tokio::spawn(turn_disk(site.clone()));
+    site.hurry.begin(site);
 
     let address = format!("{}:{PEER_PORT}", site.name);
     let mut options = Options::new(site.node, site.name.clone(), address, site.clock.clone());
     options.seeds = seeds(site.node);
+    options.timing = site.timing;
     options.snapshot_every_entries = 80;
     options.keep_entries = 20;
     options.segment_events = 16;

@@ -40,22 +40,27 @@ impl World {
         // In most worlds a minute, an hour with it, ends while faults strike.
         let lead_ms = HOUR_MS.saturating_sub(lots.between(1_500, 11_000));
         let latency_max = rng.ms(2, 12);
+        let (latency_min, latency_max) = options.scenario.latencies(latency_max);
         let mut sim = turmoil::Builder::new()
             .rng_seed(rng.next_u64())
             .tick_duration(STEP)
             .simulation_duration(Duration::from_secs(24 * 3_600))
-            .min_message_latency(Duration::from_millis(1))
+            .min_message_latency(latency_min)
             .max_message_latency(latency_max)
             .tcp_capacity(4_096)
             .enable_random_order()
             .build();
         let sites: Vec<Arc<Site>> = (1..=scene::SPARE)
             .map(|id| {
-                let site = Site::new(NodeId(id), stage.clone(), options.mutant, lead_ms, &mut rng);
+                let mut site = Site::new(NodeId(id), stage.clone(), options.mutant, lead_ms, &mut rng);
+                site.timing = options.scenario.timing();
                 Arc::new(if id == scene::SPARE { site.spare() } else { site })
             })
             .collect();
         for site in &sites {
+            if options.scenario.hurries() {
+                site.hurry.allow();
+            }
             let site = site.clone();
             sim.host(site.name.clone(), move || software(site.clone()));
         }

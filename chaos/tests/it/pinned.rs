@@ -15,3 +15,32 @@ fn without_the_vote_gate_leases_break() {
     assert!(!output.status.success(), "no lease was broken:\n{}", crate::text(&output));
     assert!(crate::text(&output).contains("VIOLATED lease reads"));
 }
+
+/// Why: clocks differ in rate; a lease is used for 70 % of its length only.
+#[test]
+fn fast_clocks_break_no_lease() {
+    crate::must_hold("--seeds 5 --jobs 1 --scenario lease-drift");
+}
+
+/// Why: a suspended host's monotonic clock stands still, and the others elect meanwhile.
+#[test]
+fn a_leader_that_slept_breaks_no_lease() {
+    crate::must_hold("--seeds 5 --jobs 1 --scenario lease-sleep");
+}
+
+/// The same with the whole lease used, and with sleep not counted: both must be noticed.
+#[cfg(feature = "mutants")]
+#[test]
+fn with_the_whole_lease_or_sleep_not_counted_leases_break() {
+    for (scenario, mutant) in [("lease-drift", "whole-lease"), ("lease-sleep", "sleep-not-counted")] {
+        let output = crate::fuzz(&format!("--seeds 20 --jobs 1 --scenario {scenario} --mutant {mutant}"));
+        assert!(!output.status.success(), "{mutant}: no lease was broken:\n{}", crate::text(&output));
+        assert!(crate::text(&output).contains("VIOLATED lease reads"), "{}", crate::text(&output));
+    }
+}
+
+/// Why: voters far from each other; a region lost costs an election and nothing else.
+#[test]
+fn a_lost_region_loses_nothing() {
+    crate::must_hold("--seeds 2 --jobs 1 --scenario regions");
+}

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::membership;
 use crate::run::{self, Cmd};
 use crate::{fault_soak, workspace};
 
@@ -35,6 +36,9 @@ pub struct SoakArgs {
     /// Proves the harness instead: runs each fault put into the product until it is caught, and prints a table.
     #[arg(long)]
     mutants: bool,
+    /// Makes that many changes of membership under load instead, on real consensus nodes, and writes a dated result.
+    #[arg(long)]
+    membership: Option<u64>,
     /// Passed to the fuzzer as it is, for instance `--seed N`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
@@ -42,6 +46,9 @@ pub struct SoakArgs {
 
 /// Runs the fuzzer, or the fault tests; the exit code is their own.
 pub fn soak(args: &SoakArgs) -> Result<ExitCode> {
+    if let Some(changes) = args.membership {
+        return membership::soak(changes);
+    }
     if args.faults { fault_soak::run(args.minutes, args.kills, &args.args) } else { fuzz(args) }
 }
 

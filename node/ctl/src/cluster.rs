@@ -6,6 +6,7 @@ use only1mcp_proto::admin as pb;
 use pb::watch_configuration_response::Kind;
 use serde_json::{Value, json};
 
+use super::cluster_replace;
 use super::output::line;
 use super::parse::{duration_ms, duration_text, time_text};
 use super::session::Session;
@@ -41,6 +42,12 @@ pub(super) enum Command {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Takes out a node that is dead for good, with what only its disk knew, and makes the token for its successor, which
+    /// joins under a new name.
+    Replace(cluster_replace::Args),
+    /// Moving to a new version: when every node runs it, `finish` makes it binding.
+    #[command(subcommand)]
+    Upgrade(Upgrade),
     /// Settings that are equal on every node.
     #[command(subcommand)]
     Settings(Settings),
@@ -59,11 +66,41 @@ pub(super) enum Command {
 pub(super) enum Settings {
     Show,
     /// Changes those that are named.
-    Set(SetArgs),
+    Set(Box<SetArgs>),
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Upgrade {
+    /// Raises the feature level to the newest that all nodes know. No older version can take part from then on.
+    Finish {
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(super) enum Preset {
+    /// Nodes in one region: a failover takes two seconds.
+    Near,
+    /// Voters 80 to 200 ms apart and back: a failover takes six.
+    Regions,
+}
+
+impl Preset {
+    /// Units: milliseconds. Heartbeat, shortest and longest election, staleness.
+    fn times(self) -> [u64; 4] {
+        match self {
+            Self::Near => [100, 500, 1_000, 2_000],
+            Self::Regions => [300, 1_500, 3_000, 5_000],
+        }
+    }
 }
 
 #[derive(Args, Debug)]
 pub(super) struct SetArgs {
+    /// All times together; those named besides win.
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
     #[arg(long)]
     heartbeat_ms: Option<u64>,
     #[arg(long)]
@@ -77,6 +114,14 @@ pub(super) struct SetArgs {
     stale_wait_ms_max: Option<u64>,
     #[arg(long)]
     feature_level: Option<u32>,
+    /// How long a member must have kept up before it is made a voter, or a leader by preference.
+    #[arg(long)]
+    stable_ms: Option<u64>,
+    /// Where the leader should be; empty: anywhere.
+    #[arg(long)]
+    leader_region: Option<String>,
+    #[arg(long)]
+    leader_zone: Option<String>,
     #[arg(long)]
     cluster_name: Option<String>,
     #[command(flatten)]
@@ -110,8 +155,10 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
                 json!({"node": node}),
             )
         }
+        Command::Replace(args) => cluster_replace::run(session, args).await,
+        Command::Upgrade(Upgrade::Finish { write }) => finish_upgrade(session, write).await,
         Command::Settings(Settings::Show) => show_settings(session).await,
-        Command::Settings(Settings::Set(args)) => set_settings(session, args).await,
+        Command::Settings(Settings::Set(args)) => set_settings(session, *args).await,
         Command::Watch { from, tenant } => watch(session, from, tenant).await,
     }
 }
@@ -166,6 +213,7 @@ async fn status(session: &Session) -> anyhow::Result<()> {
         ("DISK FREE", "disk_free"),
         ("CLOCK", "clock_offset"),
         ("VERSION", "version"),
+        ("LEVEL", "feature_level_max"),
     ];
     session.printer.list(&columns, members)
 }
@@ -188,6 +236,8 @@ fn member(member: &pb::MemberStatus) -> Value {
         "clock_offset": member.clock_offset_ms.map(|ms| format!("{ms:+}ms")),
         "clock_offset_ms": member.clock_offset_ms,
         "version": member.version,
+        "feature_level_max": member.feature_level_max,
+        "timed": member.timed,
         "peer_address": member.peer_address,
         "admin_address": member.admin_address,
         "http_address": member.http_address,
@@ -208,6 +258,14 @@ async fn join_token(session: &Session, ttl_ms: u64, write: WriteArgs) -> anyhow:
     )
 }
 
+async fn finish_upgrade(session: &Session, write: WriteArgs) -> anyhow::Result<()> {
+    let request = pb::FinishUpgradeRequest { options: write.options() };
+    let send = || async { session.cluster().finish_upgrade(request.clone()).await };
+    let answer = session.send(send).await?;
+    let text = format!("the cluster is at feature level {}", answer.feature_level);
+    session.written(&text, answer.result, json!({"feature_level": answer.feature_level}))
+}
+
 async fn settings(session: &Session) -> anyhow::Result<pb::GetSettingsResponse> {
     let request = pb::GetSettingsRequest { consistency: session.consistency() };
     Ok(session.cluster().get_settings(request).await?.into_inner())
@@ -224,6 +282,9 @@ async fn show_settings(session: &Session) -> anyhow::Result<()> {
         "staleness_ms_max": settings.staleness_ms_max,
         "stale_wait_ms_max": settings.stale_wait_ms_max,
         "feature_level": settings.feature_level,
+        "stable_ms": if settings.stable_ms == 0 { only1mcp_domain::limits::STABLE_MS_DEFAULT } else { settings.stable_ms },
+        "leader_region": settings.leader_region,
+        "leader_zone": settings.leader_zone,
         "revision": answer.revision,
     }))
 }
@@ -231,10 +292,16 @@ async fn show_settings(session: &Session) -> anyhow::Result<()> {
 async fn set_settings(session: &Session, args: SetArgs) -> anyhow::Result<()> {
     let present = settings(session).await?;
     let mut settings = present.settings.context("the server's answer is incomplete")?;
+    if let Some([heartbeat_ms, election_ms_min, election_ms_max, staleness_ms_max]) =
+        args.preset.map(Preset::times)
+    {
+        (settings.heartbeat_ms, settings.election_ms_min) = (heartbeat_ms, election_ms_min);
+        (settings.election_ms_max, settings.staleness_ms_max) = (election_ms_max, staleness_ms_max);
+    }
     macro_rules! take {
         ($($field:ident)*) => {$(if let Some(value) = args.$field { settings.$field = value; })*};
     }
-    take! { heartbeat_ms election_ms_min election_ms_max staleness_ms_max stale_wait_ms_max feature_level cluster_name }
+    take! { heartbeat_ms election_ms_min election_ms_max staleness_ms_max stale_wait_ms_max feature_level cluster_name stable_ms leader_region leader_zone }
     let options = args.write.options_or(present.revision);
     let request = pb::SetSettingsRequest { options, settings: Some(settings) };
     let send = || async { session.cluster().set_settings(request.clone()).await };

@@ -10,6 +10,7 @@ pub mod audit_file;
 pub mod backup;
 mod budget;
 mod cluster;
+mod cluster_replace;
 mod conditions;
 mod cost;
 mod cost_export;

@@ -19,7 +19,7 @@ use crate::audit_file::hex;
 /// Pause before the next attempt where the server names none.
 const RETRY: Duration = Duration::from_millis(250);
 
-#[derive(Args, Debug, Clone, Copy)]
+#[derive(Args, Debug, Clone, Copy, Default)]
 #[command(next_help_heading = "Write")]
 pub(super) struct WriteArgs {
     /// Names this write, so that repeating it is safe: 32 hexadecimal characters; made here when left out.

@@ -475,7 +475,7 @@ impl Service {
             metrics,
             fold: Fold::default(),
             audit_reads: AuditReads::default(),
-            freshness: Freshness::new(),
+            freshness: Freshness::new(parts.clock.clone()),
             used: UsedThisMinute::default(),
             paces: Arc::default(),
             draining: AtomicBool::new(false),

@@ -1,7 +1,7 @@
-//! How old the state is that this node decides on (P4), by its own monotonic clock alone.
+//! How old the state is that this node decides on (P4), by its own monotonic clock alone, suspend counted.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use only1mcp_domain::ids::TenantId;
@@ -9,17 +9,37 @@ use only1mcp_domain::limits;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::ports::ClusterPort;
+use crate::ports::{Clock, ClusterPort};
 use crate::view::ViewCell;
 
 /// Questions asked per bound: a node is fresh again well before it would turn stale.
 const QUESTIONS_PER_BOUND: u32 = 5;
 
+/// A moment, so that what passed since can be told though the host slept.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    at: Instant,
+    asleep_ms: u64,
+}
+
+impl Moment {
+    fn now(clock: &dyn Clock) -> Self {
+        let at = Instant::now();
+        Self { at, asleep_ms: clock.asleep_ms() }
+    }
+
+    fn age(self, clock: &dyn Clock) -> Duration {
+        let now = Self::now(clock);
+        let slept = Duration::from_millis(now.asleep_ms.saturating_sub(self.asleep_ms));
+        now.at.saturating_duration_since(self.at).saturating_add(slept)
+    }
+}
+
 /// As of when this node's state is known to be the cluster's.
-#[derive(Debug)]
 pub struct Freshness {
-    /// The instant the answered question was sent; `None` before the first answer.
-    as_of: watch::Sender<Option<Instant>>,
+    clock: Arc<dyn Clock>,
+    /// The moment the answered question was sent; `None` before the first answer.
+    as_of: watch::Sender<Option<Moment>>,
     waiters: Mutex<BTreeMap<TenantId, usize>>,
 }
 
@@ -32,13 +52,13 @@ pub(crate) enum NotFresh {
 }
 
 impl Freshness {
-    pub(crate) fn new() -> Self {
-        Self { as_of: watch::Sender::new(None), waiters: Mutex::new(BTreeMap::new()) }
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, as_of: watch::Sender::new(None), waiters: Mutex::new(BTreeMap::new()) }
     }
 
     /// Age of the state; `None` before the first answer of a quorum.
     pub fn age(&self) -> Option<Duration> {
-        self.as_of.borrow().map(|as_of| Instant::now().saturating_duration_since(as_of))
+        self.as_of.borrow().map(|as_of| as_of.age(&*self.clock))
     }
 
     pub fn is_fresh(&self, staleness_ms_max: u64) -> bool {
@@ -52,12 +72,13 @@ impl Freshness {
         loop {
             let bound = staleness_ms_max(view);
             let interval = Duration::from_millis(bound) / QUESTIONS_PER_BOUND;
-            let sent = Instant::now();
+            let asked = Moment::now(&*self.clock);
+            let sent = asked.at;
             let deadline = sent + Duration::from_millis(bound);
             if let Some(index) = cluster.read_index(deadline).await {
                 let reached = timeout_at(deadline, moved.wait_for(|applied| *applied >= index)).await;
                 if matches!(reached, Ok(Ok(_))) {
-                    self.as_of.send_replace(Some(sent));
+                    self.as_of.send_replace(Some(asked));
                 }
             }
             // Never ask faster than the interval: a refusal that comes at once must not become a busy loop.
@@ -78,9 +99,7 @@ impl Freshness {
         let _place = self.queue(tenant).ok_or(NotFresh::QueueFull)?;
         let bound = Duration::from_millis(staleness_ms_max);
         let mut as_of = self.as_of.subscribe();
-        let fresh = as_of.wait_for(|as_of| {
-            as_of.is_some_and(|as_of| Instant::now().saturating_duration_since(as_of) <= bound)
-        });
+        let fresh = as_of.wait_for(|as_of| as_of.is_some_and(|as_of| as_of.age(&*self.clock) <= bound));
         match timeout_at(deadline, fresh).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(NotFresh::Stale),
@@ -132,13 +151,30 @@ pub(crate) fn stale_wait(view: &ViewCell) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 
+    #[derive(Default)]
+    struct Sleepy(AtomicU64);
+
+    impl Clock for Sleepy {
+        fn now_ms(&self) -> u64 {
+            0
+        }
+
+        fn asleep_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn ago(ms: u64) -> Moment {
+        Moment { at: Instant::now() - Duration::from_millis(ms), asleep_ms: 0 }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn waits_until_fresh_and_refuses_at_the_deadline() {
-        let freshness = Arc::new(Freshness::new());
+        let freshness = Arc::new(Freshness::new(Arc::new(Sleepy::default())));
         let tenant = TenantId::new("acme").unwrap();
         let deadline = Instant::now() + Duration::from_millis(500);
         assert_eq!(freshness.wait(&tenant, 2_000, deadline).await, Err(NotFresh::Stale));
@@ -149,16 +185,30 @@ mod tests {
         });
         sleep(Duration::from_millis(100)).await;
         // Answered late: the question was sent longer ago than the bound allows.
-        freshness.as_of.send_replace(Some(Instant::now() - Duration::from_millis(2_001)));
+        freshness.as_of.send_replace(Some(ago(2_001)));
         sleep(Duration::from_millis(100)).await;
         assert!(!waiting.is_finished());
-        freshness.as_of.send_replace(Some(Instant::now()));
+        freshness.as_of.send_replace(Some(ago(0)));
         assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    /// The monotonic clock stands still meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_slept_is_not_fresh() {
+        let clock = Arc::new(Sleepy::default());
+        let freshness = Freshness::new(clock.clone());
+        freshness.as_of.send_replace(Some(ago(0)));
+        clock.0.store(2_000, Ordering::Relaxed);
+        assert!(freshness.is_fresh(2_000));
+        clock.0.store(2_001, Ordering::Relaxed);
+        assert!(!freshness.is_fresh(2_000));
+        freshness.as_of.send_replace(Some(Moment::now(&*clock)));
+        assert!(freshness.is_fresh(0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_tenant_cannot_fill_the_queue_of_another() {
-        let freshness = Arc::new(Freshness::new());
+        let freshness = Arc::new(Freshness::new(Arc::new(Sleepy::default())));
         let abuser = TenantId::new("abuser").unwrap();
         let places: Vec<_> =
             (0..limits::STALE_WAITERS_PER_TENANT_MAX).map(|_| freshness.queue(&abuser).unwrap()).collect();

@@ -14,6 +14,12 @@ use tokio::time::Instant;
 /// Wall clock. Units: milliseconds since the Unix epoch.
 pub trait Clock: Send + Sync + 'static {
     fn now_ms(&self) -> u64;
+
+    /// How long this host has been suspended since it started. Units: milliseconds. 0 where nobody knows, or nobody
+    /// suspends it.
+    fn asleep_ms(&self) -> u64 {
+        0
+    }
 }
 
 /// Unpredictable bytes.

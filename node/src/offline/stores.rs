@@ -56,7 +56,8 @@ pub fn end(folder: &DataFolder) -> anyhow::Result<()> {
 /// everything is in the clear.
 pub async fn keys(config: &NodeConfig, folder: &DataFolder) -> anyhow::Result<Option<Arc<Sealer>>> {
     let Some(source) = crate::keys::source(&config.keys).await.context("keys")? else {
-        let encrypted = "the data folder is encrypted, but the configuration says `keys: { plaintext: true }`";
+        let encrypted =
+            "the data folder is encrypted, but the configuration says `keys: { plaintext: true }`";
         ensure!(KeyRing::read(folder)?.is_none(), "{encrypted}: name its keys");
         return Ok(None);
     };

@@ -32,6 +32,7 @@ use crate::serve::disk_watch::is_let_through;
 use crate::serve::join;
 use crate::serve::readiness::{Readiness, clock_offset_ms};
 use crate::serve::recall;
+use crate::serve::retime;
 
 /// How often other nodes are asked how far they are.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -68,6 +69,8 @@ impl AdminCluster {
         observation.clock_offset_ms = Some(clock_offset_ms(&self.enforcer));
         observation.disk_free_bytes = free_bytes(&self.folder).ok();
         observation.reachable = Some(true);
+        observation.feature_level_max = Some(self.handle.feature_level_max());
+        observation.timed = Some(retime::replicated(&self.handle) == Some(self.handle.timing()));
     }
 }
 
@@ -257,6 +260,9 @@ impl ClusterPort for AdminCluster {
                         let offset = i128::from(status.now_ms) - i128::from(now.0);
                         observation.clock_offset_ms = i64::try_from(offset).ok();
                         observation.reachable = Some(true);
+                        observation.feature_level_max = Some(status.feature_level_max.max(1));
+                        let timing = retime::told(&status);
+                        observation.timed = Some(retime::replicated(&self.handle) == Some(timing));
                     } else {
                         observation.reachable = Some(false);
                     }

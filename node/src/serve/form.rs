@@ -32,6 +32,7 @@ fn settings(form: &FormConfig) -> ClusterSettings {
     settings.heartbeat_ms = form.heartbeat_ms;
     settings.election_ms_min = form.election_ms_min;
     settings.election_ms_max = form.election_ms_max;
+    settings.feature_level = crate::serve::member::feature_level_max();
     settings
 }
 

@@ -16,6 +16,12 @@ pub struct Identity {
     pub election_ms_max: u64,
     /// The members this node was told of when it joined.
     pub seeds: Vec<KnownMember>,
+    /// The longest `election_ms_max` this node ever ran with: what it may have promised before it was started anew.
+    #[serde(default)]
+    pub promised_ms_max: u64,
+    /// It took part in the cluster: from then on an empty Raft log is a lost one.
+    #[serde(default)]
+    pub took_part: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +43,8 @@ impl Identity {
             election_ms_min: timing.election_ms_min,
             election_ms_max: timing.election_ms_max,
             seeds,
+            promised_ms_max: timing.election_ms_max,
+            took_part: false,
         }
     }
 
@@ -51,6 +59,18 @@ impl Identity {
     pub fn write(&self, folder: &DataFolder) -> anyhow::Result<()> {
         folder.write_identity(&serde_json::to_vec_pretty(self)?)?;
         Ok(())
+    }
+
+    /// To be called before the node runs with `timing`: what it then promises it must remember.
+    pub fn runs_with(&mut self, timing: Timing, folder: &DataFolder) -> anyhow::Result<()> {
+        if timing == self.timing() && timing.election_ms_max <= self.promised_ms_max {
+            return Ok(());
+        }
+        self.promised_ms_max = self.promised_ms_max.max(self.election_ms_max).max(timing.election_ms_max);
+        self.heartbeat_ms = timing.heartbeat_ms;
+        self.election_ms_min = timing.election_ms_min;
+        self.election_ms_max = timing.election_ms_max;
+        self.write(folder)
     }
 
     pub fn timing(&self) -> Timing {

@@ -46,6 +46,7 @@ pub async fn join(
                 region: config.region.clone(),
                 zone: config.zone.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                feature_level_max: crate::serve::member::feature_level_max(),
             };
             let deadline = Instant::now() + JOIN;
             match ask_to_join(connector.clone(), address.clone(), request, deadline).await {
@@ -135,6 +136,12 @@ impl Doorkeeper {
         let state = current(&handle, deadline).await?;
         let cluster =
             state.cluster.as_ref().ok_or_else(|| Status::unavailable("the cluster is not formed"))?;
+        let (level, known) = (cluster.settings.value.feature_level, request.feature_level_max.max(1));
+        if level > known {
+            return Err(Status::failed_precondition(format!(
+                "the cluster is at feature level {level}, and this version knows levels up to {known}: join with a newer one"
+            )));
+        }
         let node = match unfinished(&state, &identity.name) {
             Some(node) => node,
             None => {

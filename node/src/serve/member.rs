@@ -40,6 +40,7 @@ use crate::serve::journal_port::JournalFile;
 use crate::serve::metrics;
 use crate::serve::readiness::Readiness;
 use crate::serve::recall::RecallHere;
+use crate::serve::retime;
 use crate::serve::stores;
 use crate::serve::torn;
 use crate::serve::wall_clock::WallClock;
@@ -154,7 +155,7 @@ impl Joined {
         config: &NodeConfig,
         folder: &DataFolder,
         keys: stores::Keys<'_>,
-        identity: &Identity,
+        identity: &mut Identity,
         peer_keeper: &Arc<Keeper>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -164,11 +165,12 @@ impl Joined {
         for cut in [RaftLog::cut_at_open(&*log), Journal::cut_at_open(&*journal)].into_iter().flatten() {
             tracing::warn!(%cut, "a torn end was cut at start");
         }
+        refuse_a_lost_log(identity, &*log)?;
         let log_was_cut = RaftLog::cut_at_open(&*log).is_some();
         let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
         let segments = stores::segments(FileSegments::open(folder.segments())?, keys);
         let stores = Stores { log, engine: engine.clone(), segments };
-        let consensus = start_consensus(config, identity, stores, connector).await?;
+        let consensus = start_consensus(config, folder, identity, stores, connector).await?;
         let handle = consensus.handle();
         let doorkeeper = Arc::new(Doorkeeper { handle: OnceLock::from(handle.clone()) });
         let forwarded = ForwardedHere::default();
@@ -360,24 +362,60 @@ async fn be_let_go(handle: &Handle, deadline: Instant) -> anyhow::Result<()> {
 /// The times in force are replicated: a node that remembers older ones takes over those of the cluster.
 async fn start_consensus(
     config: &NodeConfig,
-    identity: &Identity,
+    folder: &DataFolder,
+    identity: &mut Identity,
     stores: Stores,
     connector: Arc<dyn Connector>,
 ) -> anyhow::Result<Consensus> {
     let mut options =
         Options::new(NodeId(identity.node), config.name.clone(), config.peer_address(), Arc::new(WallClock));
     options.cluster_name = identity.cluster_name.clone();
-    options.timing = identity.timing();
+    if !identity.took_part {
+        // What it was told when it joined is all it knows of the cluster's.
+        retime::refuse_others(config, identity.timing())?;
+    }
+    options.timing = retime::configured(config).unwrap_or(identity.timing());
+    identity.runs_with(options.timing, folder)?;
     options.seeds = identity.seeds();
     options.scrub_bytes_per_second = config.scrub_bytes_per_second;
+    options.promised_ms_max = identity.promised_ms_max;
+    options.feature_level_max = feature_level_max();
     match Consensus::start(options.clone(), stores.clone(), connector.clone()).await {
         Err(StartError::Timing { replicated, .. }) => {
+            retime::refuse_others(config, replicated)?;
             tracing::info!(?replicated, "taking over the cluster's times");
+            identity.runs_with(replicated, folder)?;
+            options.promised_ms_max = identity.promised_ms_max;
             options.timing = replicated;
             Ok(Consensus::start(options, stores, connector).await?)
         }
         started => Ok(started?),
     }
+}
+
+/// The newest feature level this program knows. A build for tests may be told to be an older version.
+pub fn feature_level_max() -> u32 {
+    let known = only1mcp_domain::limits::FEATURE_LEVEL_MAX;
+    if !cfg!(debug_assertions) {
+        return known;
+    }
+    let told = std::env::var("ONLY1MCP_TEST_FEATURE_LEVEL_MAX").ok().and_then(|text| text.parse().ok());
+    told.map_or(known, |told: u32| told.min(known))
+}
+
+/// A voter that lost its log has lost what it promised and acknowledged, and must never vote under its id again.
+// INVARIANT: P6
+fn refuse_a_lost_log(identity: &Identity, log: &dyn RaftLog) -> anyhow::Result<()> {
+    let state = log.state()?;
+    let empty = state.vote.is_none() && state.last.is_none() && state.purged.is_none();
+    anyhow::ensure!(
+        !(identity.took_part && empty),
+        "the Raft log of node {0} is lost, and its id is not to be used again: `ctl cluster remove {0} --lose-journal` \
+         on another node, then let this machine join anew with an empty data folder, a certificate with a new name, \
+         and a token",
+        identity.node
+    );
+    Ok(())
 }
 
 async fn serve_peers(

@@ -22,6 +22,7 @@ mod member;
 mod metrics;
 mod readiness;
 mod recall;
+mod retime;
 mod rotate;
 mod run;
 pub mod signals;

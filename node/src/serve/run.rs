@@ -18,7 +18,7 @@ use crate::serve::member::{Authorities, Joined, Member, TlsConnector, keeper, li
 use crate::serve::readiness::{Phase, Readiness};
 use crate::serve::rotate::Rotation;
 use crate::serve::unseal::{self, Unsealed};
-use crate::serve::{form, join, signals};
+use crate::serve::{form, join, retime, signals};
 use crate::telemetry;
 use crate::tls::{self, AcceptLimits, ClientCertificate, Keeper, NodeConnector, ServerTls};
 
@@ -115,7 +115,7 @@ impl Node {
         let Some(unsealed) = self.unseal().await? else { return Ok(None) };
         self.rotation = unsealed.rotation(&self.folder, &self.config);
         let mut forming = None;
-        let identity = match Identity::read(&self.folder)? {
+        let mut identity = match Identity::read(&self.folder)? {
             Some(identity) => identity,
             None => {
                 let identity = match self.config.join.clone() {
@@ -134,7 +134,7 @@ impl Node {
             &self.config,
             &self.folder,
             unsealed.keys(),
-            &identity,
+            &mut identity,
             &self.peer_keeper,
             &self.stop,
         )
@@ -151,6 +151,10 @@ impl Node {
             entered = joined.enter(&self.config, &self.readiness, &self.later, &self.admin_keeper, authorities) => entered?,
             () = answer_while(&mut self.asked, "starting", "waits for a quorum of its cluster") => return Ok(None),
         };
+        if !identity.took_part {
+            identity.took_part = true;
+            identity.write(&self.folder)?;
+        }
         Ok(Some(member))
     }
 
@@ -192,12 +196,19 @@ impl Node {
             tokio::spawn(rotation.clone().watch(self.stop.clone()));
         }
         let mut ended = std::pin::pin!(ended);
+        let mut turn = std::pin::pin!(retime::turn(self.config.clone(), member.handle.clone()));
         loop {
             tokio::select! {
                 () = &mut ended => {
                     tracing::info!("shutting down");
                     self.readiness.set(Phase::Draining);
                     return member.stop(Instant::now() + patience).await;
+                }
+                () = &mut turn => {
+                    tracing::info!("the cluster's times were changed: the node starts anew with them");
+                    self.readiness.set(Phase::Draining);
+                    member.stop(Instant::now() + patience).await?;
+                    return retime::start_anew();
                 }
                 why = member.failed() => {
                     self.readiness.set(Phase::Failed(why.clone()));

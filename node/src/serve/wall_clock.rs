@@ -11,4 +11,8 @@ impl Clock for WallClock {
     fn now_ms(&self) -> u64 {
         HostClock.now_ms()
     }
+
+    fn asleep_ms(&self) -> u64 {
+        HostClock.asleep_ms()
+    }
 }

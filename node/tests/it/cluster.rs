@@ -41,6 +41,11 @@ impl Cluster {
     }
 
     pub async fn start_with(number: u16, args: &[&str]) -> Self {
+        Self::start_in(number, args, &[]).await
+    }
+
+    /// With environment variables that the nodes inherit.
+    pub async fn start_in(number: u16, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let base_port = 20_000 + 100 * number;
         let log = std::fs::File::create(folder.path().join("dev.log")).unwrap();
@@ -48,6 +53,7 @@ impl Cluster {
             .args(["dev", "--base-port", &base_port.to_string(), "--dir"])
             .arg(folder.path())
             .args(args)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

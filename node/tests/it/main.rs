@@ -38,6 +38,7 @@ mod ledger;
 mod load;
 mod mcp;
 mod members;
+mod membership;
 #[path = "../../../storage/keys/tests/it/moto.rs"]
 #[expect(dead_code, reason = "the providers' own tests use more of it")]
 mod moto;
@@ -46,9 +47,11 @@ mod permits;
 mod policy;
 mod quotas;
 mod recall;
+mod regions;
 mod sealed;
 mod sessions;
 mod tour;
+mod upgrade;
 mod upstreams;
 mod webhook_tls;
 mod webhooks;

@@ -15,14 +15,14 @@ use crate::cluster::{Cluster, eventually, run};
 use crate::load::Load;
 
 /// The members as node `asked` lists them: name and role.
-async fn members(cluster: &Cluster, asked: usize) -> Vec<(String, String)> {
+pub async fn members(cluster: &Cluster, asked: usize) -> Vec<(String, String)> {
     let status = cluster.ctl(asked, &["cluster", "status"]).await;
     let text = |member: &Value, field: &str| member[field].as_str().unwrap().to_owned();
     let members = status["members"].as_array().unwrap().iter();
     members.map(|member| (text(member, "name"), text(member, "role"))).collect()
 }
 
-async fn is_voter(cluster: &Cluster, asked: usize, name: &str) -> bool {
+pub async fn is_voter(cluster: &Cluster, asked: usize, name: &str) -> bool {
     members(cluster, asked).await.contains(&(name.to_owned(), "voter".to_owned()))
 }
 

@@ -318,6 +318,8 @@ impl Gen {
             staleness_ms_max: self.number(),
             stale_wait_ms_max: self.number(),
             feature_level: self.number32(),
+            // Later fields draw nothing, so that what is drawn after them stays as it was.
+            ..ClusterSettings::new("")
         }
     }
 

@@ -12,15 +12,18 @@ use only1mcp_proto::peer::peer_server::PeerServer;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use tokio::time::{Instant, timeout};
 
+use crate::awake::Awake;
 use crate::compare;
 use crate::handle::{Handle, Shared};
-use crate::network::{AckedLogs, Connector, Directory, Lane, Links, NetworkFactory, PeerTarget};
+use crate::network::{AckedLogs, Connector, Directory, Lane, Links, NetworkFactory, PeerTarget, Promises};
 use crate::options::{Options, Stores, Timing};
+use crate::preference;
 use crate::published::Published;
 use crate::received::Verified;
 use crate::reconcile;
 use crate::scrub;
 use crate::service::{self, Handlers, PeerService};
+use crate::steady::Steady;
 use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
 use crate::trail::{self, Trail};
 use crate::types::Raft;
@@ -39,6 +42,10 @@ pub enum StartError {
     Timing { told: Timing, replicated: Timing },
     #[error("the timing {told:?} makes no sense: {problem}")]
     BadTiming { told: Timing, problem: String },
+    #[error(
+        "the cluster is at feature level {cluster}, and this version knows levels up to {known}: start a newer one"
+    )]
+    FeatureLevel { cluster: u32, known: u32 },
     #[error(
         "this node's rows are lost, its log begins only after entry {purged}, and no member gave it a snapshot: {detail}"
     )]
@@ -75,12 +82,15 @@ impl Consensus {
         if options.segment_events == 0 || options.segment_events > limits::SEGMENT_EVENTS_MAX {
             return Err(StartError::SegmentEvents { told: options.segment_events });
         }
-        let mut opened = store::open(&stores, options.timing.election_ms_max, Instant::now())?;
+        // What it promised before it was started anew, it promised under the times it ran with then.
+        let promised_ms = options.timing.election_ms_max.max(options.promised_ms_max);
+        let mut opened = store::open(&stores, promised_ms, Instant::now())?;
         let links = Arc::new(Links::new(connector, options.timing));
         if let Some(purged) = opened.needs_snapshot {
             fetch_rows(&options, &stores, &links, purged).await?;
-            opened = store::open(&stores, options.timing.election_ms_max, Instant::now())?;
+            opened = store::open(&stores, promised_ms, Instant::now())?;
         }
+        check_level(&options, &opened.loaded.state)?;
         check_timing(&options, &opened.loaded.state)?;
 
         let published = Arc::new(Published::new());
@@ -99,13 +109,16 @@ impl Consensus {
             Arc::clone(&published),
             Some(opened.durable),
         )
-        .marking(options.digest_every_entries);
+        .marking(options.digest_every_entries)
+        .knowing(options.feature_level_max);
+        let promises = Arc::new(Promises::default());
         let network = NetworkFactory {
             node: options.node,
             timing: options.timing,
             links: Arc::clone(&links),
             directory: Arc::clone(&directory),
             acked: Arc::new(AckedLogs::default()),
+            promises: Arc::clone(&promises),
         };
         let raft = Raft::build(options.node.0, config, network, log, machine)
             .await
@@ -124,12 +137,26 @@ impl Consensus {
             });
         }
         raft.run();
+        let awake = Awake::new(Arc::clone(&options.clock));
         let scrub_rate = options.scrub_bytes_per_second;
-        let (digests, scrub) = (Arc::default(), Arc::default());
-        let shared = Shared { options, raft, published, directory, links, gate, trail, digests, scrub };
+        let shared = Shared {
+            options,
+            raft,
+            published,
+            directory,
+            links,
+            gate,
+            awake,
+            promises,
+            steady: Steady::default(),
+            trail,
+            digests: Arc::default(),
+            scrub: Arc::default(),
+        };
         let handle = Handle::new(shared);
         tokio::spawn(reconcile::run(handle.downgrade()));
         tokio::spawn(compare::run(handle.downgrade()));
+        tokio::spawn(preference::run(handle.downgrade()));
         tokio::spawn(scrub::run(handle.downgrade(), stores.log, scrub_rate));
         trail::keep(handle.downgrade());
         Ok(Self { handle })
@@ -170,6 +197,12 @@ fn config(options: &Options) -> Result<Config, StartError> {
     config
         .validate()
         .map_err(|error| StartError::BadTiming { told: options.timing, problem: error.to_string() })
+}
+
+fn check_level(options: &Options, state: &only1mcp_domain::State) -> Result<(), StartError> {
+    let cluster = state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level);
+    let known = options.feature_level_max;
+    if cluster <= known { Ok(()) } else { Err(StartError::FeatureLevel { cluster, known }) }
 }
 
 fn check_timing(options: &Options, state: &only1mcp_domain::State) -> Result<(), StartError> {

@@ -13,11 +13,13 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
+use crate::awake::Awake;
 use crate::compare::{Digests, Mark};
-use crate::network::{Directory, Lane, Links, PeerTarget};
+use crate::network::{Directory, Lane, Links, PeerTarget, Promises};
 use crate::options::{Options, Timing};
 use crate::published::{AppliedNote, Published};
 use crate::scrub::{ScrubState, Scrubbed};
+use crate::steady::Steady;
 use crate::trail::{Trail, TrailError};
 use crate::types::{Member, Raft};
 use crate::vote_gate::VoteGate;
@@ -35,6 +37,9 @@ pub(crate) struct Shared {
     pub directory: Arc<Directory>,
     pub links: Arc<Links>,
     pub gate: Arc<VoteGate>,
+    pub awake: Awake,
+    pub promises: Arc<Promises>,
+    pub steady: Steady,
     pub trail: Arc<Trail>,
     pub digests: Arc<Digests>,
     pub scrub: Arc<ScrubState>,
@@ -73,6 +78,14 @@ impl Handle {
         self.shared.options.timing
     }
 
+    pub fn feature_level_max(&self) -> u32 {
+        self.shared.options.feature_level_max
+    }
+
+    pub(crate) fn steady(&self) -> &Steady {
+        &self.shared.steady
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.shared.options.clock.now_ms()
     }
@@ -90,6 +103,18 @@ impl Handle {
 
     pub(crate) fn gate(&self) -> Arc<VoteGate> {
         Arc::clone(&self.shared.gate)
+    }
+
+    pub(crate) fn awake(&self) -> &Awake {
+        &self.shared.awake
+    }
+
+    /// How long the acknowledgements of a quorum bind it, at least.
+    pub(crate) fn promise_ms(&self) -> u64 {
+        let metrics = self.raft().metrics();
+        let membership = Arc::clone(&metrics.borrow_watched().membership_config);
+        let own_ms = self.timing().election_ms_max;
+        self.shared.promises.shortest_ms(own_ms, membership.membership().voter_ids())
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {

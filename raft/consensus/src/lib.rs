@@ -8,6 +8,7 @@
 //! Time is tokio's alone, and no thread is started here, so that a simulator may run many nodes in one thread. Calls
 //! into the stores are made directly and may block for as long as the disk takes.
 
+mod awake;
 mod backup;
 mod compare;
 mod consensus;
@@ -19,6 +20,7 @@ mod membership;
 mod network;
 pub mod offline;
 mod options;
+mod preference;
 mod proposals;
 mod published;
 mod reads;
@@ -29,6 +31,7 @@ mod service;
 mod snapshot;
 mod spool;
 mod status;
+mod steady;
 mod store;
 mod trail;
 mod types;

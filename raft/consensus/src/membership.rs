@@ -23,9 +23,6 @@ use crate::types::{Member, RaftMembership, TypeConfig};
 
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-/// Entries a learner may lag behind and still become a voter.
-const PROMOTE_LAG_MAX: u64 = 64;
-
 /// Why membership stays, or may stay, as it is.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MembershipError {
@@ -127,7 +124,7 @@ impl Handle {
         self.change(Change::AddLearner { node, member }, deadline).await
     }
 
-    /// Makes a learner a voter, once it has caught up.
+    /// Makes a learner a voter, once it has caught up and kept up for the settings' `stable_ms`.
     pub async fn promote(&self, node: NodeId, deadline: Instant) -> Result<(), MembershipError> {
         self.change(Change::Promote(node), deadline).await
     }
@@ -236,8 +233,7 @@ impl Handle {
                 if membership.get_node(&node.0).is_none() {
                     return Some(ChangeOutcome::Refused { detail: format!("node {node} is not a learner") });
                 }
-                let matched = metrics.replication.as_ref()?.get(&node.0)?.as_ref().map_or(0, |id| id.index);
-                if metrics.last_log_index?.saturating_sub(matched) > PROMOTE_LAG_MAX {
+                if self.kept_up(metrics, *node) < self.stable() {
                     return None;
                 }
                 let voters = ChangeMembers::AddVoterIds(BTreeSet::from([node.0]));

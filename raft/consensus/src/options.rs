@@ -11,6 +11,12 @@ use only1mcp_storage::{Engine, RaftLog, Segments};
 /// Wall clock. Units: milliseconds since the Unix epoch. Told to other nodes and people; nothing here decides by it.
 pub trait Clock: Send + Sync + 'static {
     fn now_ms(&self) -> u64;
+
+    /// How long this host has been suspended since it started. Units: milliseconds. 0 where nobody knows, or nobody
+    /// suspends it.
+    fn asleep_ms(&self) -> u64 {
+        0
+    }
 }
 
 /// Raft's times: replicated cluster settings, equal on all voters.
@@ -57,6 +63,10 @@ pub struct Options {
     pub peer_address: String,
     pub cluster_name: String,
     pub timing: Timing,
+    /// The longest `timing.election_ms_max` this node ever ran with: what it promised before it was started anew.
+    pub promised_ms_max: u64,
+    /// The newest feature level this program knows: one above it stops the node before it is applied.
+    pub feature_level_max: u32,
     pub clock: Arc<dyn Clock>,
     /// The members a joiner was told of. Only they, and those they vouch for, may speak to a node that has no state
     /// yet; and a node that lost its rows asks them for a snapshot.
@@ -86,6 +96,8 @@ impl Options {
             peer_address: peer_address.into(),
             cluster_name: "only1mcp".into(),
             timing: Timing::default(),
+            promised_ms_max: 0,
+            feature_level_max: limits::FEATURE_LEVEL_MAX,
             clock,
             seeds: Vec::new(),
             snapshot_every_entries: 20_000,

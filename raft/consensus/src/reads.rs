@@ -101,18 +101,29 @@ impl Handle {
         }
     }
 
+    /// How old a quorum's acknowledgement may be that a read is answered on.
+    // INVARIANT: P8, lease reads: at most 70 % of the lease, so that clocks may differ in rate.
+    fn lease(&self) -> Duration {
+        let promise_ms = self.promise_ms();
+        #[cfg(feature = "mutants")]
+        if only1mcp_domain::mutants::is(only1mcp_domain::mutants::Mutant::WholeLease) {
+            return Duration::from_millis(promise_ms);
+        }
+        Duration::from_millis(promise_ms.saturating_mul(7) / 10)
+    }
+
     /// One attempt on this node, which may or may not lead.
     pub(crate) async fn read_index_here(&self, lease: bool, deadline: Instant) -> LocalRead {
         let now = Instant::now();
-        let age = if lease {
-            // INVARIANT: P8, lease reads: at most 70 % of the lease, so that clocks may differ in rate.
-            Duration::from_millis(self.timing().election_ms_max.saturating_mul(7) / 10)
-        } else {
-            Duration::ZERO
-        };
+        let look = self.awake().look(now);
+        let age = if lease { self.lease().min(look.awake_for) } else { Duration::ZERO };
         let option =
             LinearizerOption::new(Some(age), true).with_wait_timeout(deadline.saturating_duration_since(now));
         match timeout_at(deadline, self.raft().get_read_linearizer(option)).await {
+            // The host slept on the way: how old the lease was is not known.
+            Ok(Ok(_)) if lease && self.awake().look(Instant::now()).naps != look.naps => {
+                LocalRead::NotLeader { leader: None }
+            }
             Ok(Ok(linearizer)) => LocalRead::Index(linearizer.read_log_id().index()),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
                 LocalRead::NotLeader { leader: to.leader_id.map(NodeId) }

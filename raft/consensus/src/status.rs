@@ -7,6 +7,7 @@ use openraft::{Instant as _, ServerState};
 use tokio::time::Instant;
 
 use crate::handle::Handle;
+use crate::options::Timing;
 use crate::service::Vitals;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +67,9 @@ pub struct Status {
     pub votes_withheld: bool,
     pub audit_index: AuditIndex,
     pub now_ms: u64,
+    /// The times this node runs with.
+    pub timing: Timing,
+    pub feature_level_max: u32,
     /// Why this node stopped, if it did.
     pub fatal: Option<String>,
 }
@@ -127,6 +131,8 @@ impl Handle {
             votes_withheld: !self.gate().is_open(now),
             audit_index: state.chain.index,
             now_ms: self.now_ms(),
+            timing: self.timing(),
+            feature_level_max: self.feature_level_max(),
             fatal,
         }
     }
@@ -172,6 +178,10 @@ impl Status {
             fatal: self.fatal.clone().unwrap_or_default(),
             audit_index: self.audit_index.0,
             decides_at: vitals.decides_at,
+            feature_level_max: self.feature_level_max,
+            heartbeat_ms: self.timing.heartbeat_ms,
+            election_ms_min: self.timing.election_ms_min,
+            election_ms_max: self.timing.election_ms_max,
         }
     }
 }

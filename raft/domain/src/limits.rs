@@ -181,7 +181,11 @@ pub const HEARTBEAT_MS_MIN: u64 = 10;
 pub const ELECTION_MS_MAX: u64 = 60_000;
 pub const STALENESS_MS_MAX: u64 = 60_000;
 /// The newest replicated behaviour this program knows.
-pub const FEATURE_LEVEL_MAX: u32 = 1;
+pub const FEATURE_LEVEL_MAX: u32 = 2;
+/// How long a member must have kept up before it is made a voter or a leader by preference, in milliseconds, by default.
+pub const STABLE_MS_DEFAULT: u64 = 500;
+/// The longest such time.
+pub const STABLE_MS_MAX: u64 = 3_600_000;
 /// Remembered MCP session tombstones.
 pub const CLOSED_SESSIONS_MAX: usize = 1_000_000;
 /// What one entry forgets of each kind at most, so that a jump of log time costs no entry much.

@@ -19,16 +19,22 @@ pub enum Mutant {
     BatchTwice,
     /// A lowered limit does not bind what is lent.
     GrantPastDecrease,
+    /// Reads are answered from the whole of the lease, which leaves clocks no room.
+    WholeLease,
+    /// The time a host was suspended is not counted.
+    SleepNotCounted,
 }
 
 impl Mutant {
-    pub const ALL: [(Self, &'static str); 6] = [
+    pub const ALL: [(Self, &'static str); 8] = [
         (Self::NoVoteGate, "no-vote-gate"),
         (Self::TtlReclaim, "ttl-reclaim"),
         (Self::RefundAtRestart, "refund-at-restart"),
         (Self::ReleaseUnknown, "release-unknown"),
         (Self::BatchTwice, "batch-twice"),
         (Self::GrantPastDecrease, "grant-past-decrease"),
+        (Self::WholeLease, "whole-lease"),
+        (Self::SleepNotCounted, "sleep-not-counted"),
     ];
 
     pub fn parse(text: &str) -> Option<Self> {

@@ -3,6 +3,7 @@
 mod join_token;
 mod service;
 mod status;
+mod upgrade;
 mod watch;
 
 pub(crate) use service::ClusterService;

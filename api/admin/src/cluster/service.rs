@@ -11,7 +11,7 @@ use only1mcp_proto::admin::cluster_server::Cluster;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{join_token, status, watch};
+use super::{join_token, status, upgrade, watch};
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
@@ -96,6 +96,7 @@ impl Cluster for ClusterService {
     ) -> Result<Response<pb::SetSettingsResponse>, Status> {
         let (call, message) = self.0.open("Cluster/SetSettings", request).await?;
         let settings: ClusterSettings = wire::record("settings", message.settings.clone())?;
+        upgrade::all_know(&self.0, &call, settings.feature_level).await?;
         let write = self.0.write(&call, &message, TenantId::system(), |draft, _| {
             Ok(Command::SetSettings { settings, if_revision: draft.if_revision })
         });
@@ -111,6 +112,14 @@ impl Cluster for ClusterService {
         let write =
             self.0.write_by(Route::PromoteNode, &call, &message, TenantId::system(), |_, _| Ok(command));
         Ok(Response::new(pb::PromoteNodeResponse { result: write.await? }))
+    }
+
+    async fn finish_upgrade(
+        &self,
+        request: Request<pb::FinishUpgradeRequest>,
+    ) -> Result<Response<pb::FinishUpgradeResponse>, Status> {
+        let (call, message) = self.0.open("Cluster/FinishUpgrade", request).await?;
+        Ok(Response::new(upgrade::finish(&self.0, &call, message).await?))
     }
 
     async fn watch_configuration(

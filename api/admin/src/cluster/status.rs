@@ -36,6 +36,8 @@ pub(super) async fn status(core: &Core, call: &Call) -> Result<pb::StatusRespons
             clock_offset_ms: seen.and_then(|member| member.clock_offset_ms),
             reachable: seen.and_then(|member| member.reachable),
             joined_at_ms: node.joined_at.0,
+            feature_level_max: seen.and_then(|member| member.feature_level_max),
+            timed: seen.and_then(|member| member.timed),
         }
     });
     let cluster = state.cluster.as_ref();

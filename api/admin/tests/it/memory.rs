@@ -199,7 +199,12 @@ impl ClusterPort for Memory {
 
     fn status(&self, _: Instant) -> BoxFuture<'_, ClusterStatus> {
         let applied = self.state().last_applied;
-        let me = MemberObservation { node: NodeId(1), applied_index: Some(applied), ..Default::default() };
+        let me = MemberObservation {
+            node: NodeId(1),
+            applied_index: Some(applied),
+            feature_level_max: Some(2),
+            ..Default::default()
+        };
         let status = ClusterStatus {
             leader: Some(NodeId(1)),
             term: 3,

@@ -31,6 +31,7 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
             ..Default::default()
         },
         "Cluster/PromoteNode" => pb::PromoteNodeRequest { node: 9, ..Default::default() },
+        "Cluster/FinishUpgrade" => pb::FinishUpgradeRequest::default(),
         "Cluster/WatchConfiguration" => pb::WatchConfigurationRequest { from_revision: 0, tenant: t() },
         "Backups/CreateBackup" => pb::CreateBackupRequest::default(),
         "Backups/ReadSegment" => pb::ReadSegmentRequest { first: 1, address: vec![1; 32].into(), offset: 0 },

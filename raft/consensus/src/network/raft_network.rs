@@ -26,6 +26,7 @@ use super::acked::AckedLogs;
 use super::connector::PeerTarget;
 use super::directory::Directory;
 use super::links::{Lane, Links, never_sent};
+use super::promises::Promises;
 use crate::convert::{self, Malformed};
 use crate::options::Timing;
 use crate::snapshot::SnapshotData;
@@ -39,6 +40,7 @@ pub struct NetworkFactory {
     pub links: Arc<Links>,
     pub directory: Arc<Directory>,
     pub acked: Arc<AckedLogs>,
+    pub promises: Arc<Promises>,
 }
 
 impl NetworkFactory {
@@ -52,6 +54,7 @@ impl NetworkFactory {
             links: Arc::clone(&self.links),
             directory: Arc::clone(&self.directory),
             acked: Arc::clone(&self.acked),
+            promises: Arc::clone(&self.promises),
         }
     }
 }
@@ -82,6 +85,7 @@ pub struct RaftPeer {
     links: Arc<Links>,
     directory: Arc<Directory>,
     acked: Arc<AckedLogs>,
+    promises: Arc<Promises>,
 }
 
 impl RaftPeer {
@@ -134,6 +138,7 @@ impl RaftPeer {
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
         let log_was_cut =
             matches!(&answer.result, Some(append_entries_response::Result::Conflict(c)) if c.log_was_cut);
+        self.promises.told(self.to, answer.promise_ms);
         let answer = append_response(answer)?;
         match &answer {
             AppendEntriesResponse::Success => self.acked.acked(self.to, vote, last),
@@ -312,9 +317,11 @@ impl RaftNetworkV2<TypeConfig> for RaftPeer {
         };
         self.links.report(&target, self.lane, answer.is_err());
         let answer = self.settle(RPCTypes::InstallSnapshot, within, answer)?;
+        let promise_ms = answer.promise_ms;
         let told = convert::vote_from_wire(answer.vote)
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
         if told == vote {
+            self.promises.told(to, promise_ms);
             self.acked.acked(to, &vote, last);
         }
         Ok(SnapshotResponse::new(told))

@@ -33,7 +33,12 @@ pub struct PeerService {
 /// The service, ready to be added to a tonic server.
 pub fn server(handle: Handle, handlers: Handlers) -> PeerServer<PeerService> {
     let service = PeerService {
-        raft: RaftCalls { raft: handle.raft().clone(), gate: handle.gate(), trail: handle.trail() },
+        raft: RaftCalls {
+            raft: handle.raft().clone(),
+            gate: handle.gate(),
+            promise_ms: handle.timing().election_ms_max,
+            trail: handle.trail(),
+        },
         authorizer: Authorizer::new(handle.node(), handle.directory(), handle.links()),
         handle,
         handlers,

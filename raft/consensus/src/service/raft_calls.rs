@@ -24,6 +24,8 @@ use crate::vote_gate::VoteGate;
 pub struct RaftCalls {
     pub raft: Raft,
     pub gate: Arc<VoteGate>,
+    /// For how long this node keeps from voting for another after it heard of a leader.
+    pub promise_ms: u64,
     pub trail: Arc<Trail>,
 }
 
@@ -64,7 +66,7 @@ impl RaftCalls {
             }
             AppendEntriesResponse::HigherVote(vote) => Answer::HigherVote(convert::vote_to_wire(&vote)),
         };
-        Ok(peer::AppendEntriesResponse { result: Some(answer) })
+        Ok(peer::AppendEntriesResponse { result: Some(answer), promise_ms: self.promise_ms })
     }
 
     /// This node's own vote and last entry, for saying no without asking Raft.
@@ -111,7 +113,8 @@ impl RaftCalls {
             snapshot: SnapshotData::Received(Box::new(verified)),
         };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
-        Ok(peer::InstallSnapshotResponse { vote: Some(convert::vote_to_wire(&answer.vote)) })
+        let vote = Some(convert::vote_to_wire(&answer.vote));
+        Ok(peer::InstallSnapshotResponse { vote, promise_ms: self.promise_ms })
     }
 
     pub async fn transfer_leader(

@@ -37,6 +37,8 @@ pub struct StateMachine {
     published: Arc<Published>,
     /// `None`: everything counts as durable (openraft's suite has no log beside its state machine).
     durable: Option<Durable>,
+    /// The newest feature level this program knows.
+    level_max: u32,
     /// The latest snapshot point.
     current: Option<Arc<Frozen>>,
     /// States at multiples of this are told for comparison.
@@ -49,6 +51,7 @@ struct Pending {
     meta: SnapshotMeta,
     rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     bytes: usize,
+    level_max: u32,
     notes: Vec<AppliedNote>,
     replies: Vec<(Option<ApplyResponder<TypeConfig>>, Reply)>,
     mark_every: u64,
@@ -63,8 +66,9 @@ impl StateMachine {
         durable: Option<Durable>,
     ) -> Self {
         let rows::Loaded { state, meta, .. } = loaded;
+        let (level_max, mark_every) = (limits::FEATURE_LEVEL_MAX, u64::MAX);
         let mut machine =
-            Self { trail, state, meta, published, durable, current: None, mark_every: u64::MAX };
+            Self { trail, state, meta, published, durable, level_max, current: None, mark_every };
         machine.freeze();
         machine.published.publish(&machine.state, machine.index(), Vec::new());
         machine
@@ -72,6 +76,12 @@ impl StateMachine {
 
     pub fn marking(self, every: u64) -> Self {
         Self { mark_every: every.max(1), ..self }
+    }
+
+    /// What this program knows of feature levels, where that is less than all there are.
+    pub fn knowing(mut self, level_max: u32) -> Self {
+        self.level_max = level_max;
+        self
     }
 
     fn index(&self) -> u64 {
@@ -126,6 +136,7 @@ impl StateMachine {
     {
         loop {
             let mut pending = Pending::after(&self.state, &self.meta, self.mark_every);
+            pending.level_max = self.level_max;
             while !pending.is_full() {
                 match entries.try_next().await? {
                     Some((entry, responder)) => pending.take(entry, responder)?,
@@ -142,6 +153,10 @@ impl StateMachine {
 
     async fn install(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let verified = data.verify(meta).map_err(io::Error::other)?;
+        let level = verified.state.cluster.as_ref().map_or(0, |c| c.settings.value.feature_level);
+        if level > self.level_max {
+            return Err(io::Error::other(above(level, self.level_max)));
+        }
         self.trail.install(meta, &verified).map_err(io::Error::other)?;
         self.state = verified.state;
         self.meta = meta.clone();
@@ -168,6 +183,7 @@ impl Pending {
             meta: meta.clone(),
             rows: BTreeMap::new(),
             bytes: 0,
+            level_max: limits::FEATURE_LEVEL_MAX,
             notes: Vec::new(),
             replies: Vec::new(),
             mark_every,
@@ -201,6 +217,13 @@ impl Pending {
                 let entry = codec::decode_entry(&bytes.0).map_err(|error| {
                     io::Error::other(format!("log entry {} cannot be read: {error}", id.index))
                 })?;
+                // Before anything of it is applied: another version must find the rows as this one could read them.
+                if let Command::SetSettings { settings, .. } = &entry.command
+                    && settings.feature_level > self.level_max
+                {
+                    let why = above(settings.feature_level, self.level_max);
+                    return Err(io::Error::other(format!("log entry {}: {why}", id.index)));
+                }
                 Some(self.apply(id.index, &entry))
             }
         };
@@ -274,6 +297,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot>, io::Error> {
         Ok(self.current.as_ref().map(snapshot_of))
     }
+}
+
+fn above(level: u32, known: u32) -> String {
+    format!(
+        "the cluster is at feature level {level}, and this version knows levels up to {known}: start a newer one"
+    )
 }
 
 fn snapshot_of(frozen: &Arc<Frozen>) -> RaftSnapshot {

@@ -11,6 +11,9 @@
 mod cluster;
 mod compare;
 mod faults;
+mod fixture;
+mod membership;
 mod peers;
+mod reads;
 mod segments;
 mod world;

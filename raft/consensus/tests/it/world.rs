@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::transport::server::Connected;
 
+/// How long a learner must have kept up to be made a voter.
+pub const STABLE_MS: u64 = 200;
+
 pub const START_MS: u64 = 1_800_000_000_000;
 
 pub fn timing() -> Timing {
@@ -40,11 +43,18 @@ pub fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-struct FixedClock;
+/// Stands still, but for what the host is said to have slept.
+struct FixedClock {
+    asleep_ms: Arc<AtomicU64>,
+}
 
 impl Clock for FixedClock {
     fn now_ms(&self) -> u64 {
         START_MS
+    }
+
+    fn asleep_ms(&self) -> u64 {
+        self.asleep_ms.load(Ordering::Relaxed)
     }
 }
 
@@ -160,12 +170,20 @@ pub struct World {
     pub addresses: BTreeMap<u64, SocketAddr>,
     pub seeds: Vec<Seed>,
     pub running: BTreeMap<u64, Running>,
+    /// How long each host slept. Units: milliseconds.
+    pub asleep: BTreeMap<u64, Arc<AtomicU64>>,
     pub snapshot_every: u64,
     pub keep: u64,
     pub segment_events: usize,
     pub digest_every: u64,
     pub scrub: u64,
-    commands: u16,
+    /// Where each node says it is, if not in region `eu`, zone `a`.
+    pub places: BTreeMap<u64, (&'static str, &'static str)>,
+    /// The feature level the cluster is formed at.
+    pub level: u32,
+    /// Nodes that run a version which knows level 1 only.
+    pub old: std::collections::BTreeSet<u64>,
+    commands: u64,
 }
 
 pub fn name(id: u64) -> String {
@@ -185,11 +203,15 @@ impl World {
             addresses: BTreeMap::new(),
             seeds: Vec::new(),
             running: BTreeMap::new(),
+            asleep: (1..=nodes).map(|id| (id, Arc::default())).collect(),
             snapshot_every: 20_000,
             keep: 5_000,
             segment_events: 7,
             digest_every: 10_000,
             scrub: 0,
+            places: BTreeMap::new(),
+            level: 2,
+            old: Default::default(),
             commands: 0,
         };
         for id in 1..=nodes {
@@ -220,14 +242,17 @@ impl World {
     }
 
     pub fn options(&self, id: u64) -> Options {
-        let mut options =
-            Options::new(NodeId(id), name(id), self.addresses[&id].to_string(), Arc::new(FixedClock));
+        let clock = Arc::new(FixedClock { asleep_ms: self.asleep[&id].clone() });
+        let mut options = Options::new(NodeId(id), name(id), self.addresses[&id].to_string(), clock);
         options.timing = timing();
         options.snapshot_every_entries = self.snapshot_every;
         options.keep_entries = self.keep;
         options.segment_events = self.segment_events;
         options.digest_every_entries = self.digest_every;
         options.scrub_bytes_per_second = self.scrub;
+        if self.old.contains(&id) {
+            options.feature_level_max = 1;
+        }
         // A joiner is told of those already there.
         options.seeds = self.seeds.iter().filter(|seed| seed.node.0 < id).cloned().collect();
         options
@@ -288,45 +313,91 @@ impl World {
 
     pub async fn form(&mut self) {
         self.start(1).await;
-        let entry = self.entry(Command::FormCluster(form(&self.addresses[&1].to_string())), Via::LocalSocket);
+        let form = form(&self.addresses[&1].to_string(), self.level);
+        let entry = self.entry(Command::FormCluster(form), Via::LocalSocket);
         let committed = self.handle(1).form(entry, soon()).await.unwrap();
         committed.outcome.unwrap();
     }
 
-    /// Registers node `id`, starts it, adds it as a learner and makes it a voter.
-    pub async fn join(&mut self, id: u64) {
-        self.register(id).await;
+    /// Registers node `id`, starts it and adds it as a learner.
+    pub async fn learn(&mut self, id: u64) {
+        self.learn_through(1, id).await;
+    }
+
+    /// The same, where node 1 may be away.
+    pub async fn learn_through(&mut self, at: u64, id: u64) {
+        self.register_through(at, id).await;
         self.start(id).await;
-        let handle = self.handle(1);
-        handle.add_learner(NodeId(id), soon()).await.unwrap();
-        handle.promote(NodeId(id), soon()).await.unwrap();
-        self.command(
-            1,
-            Command::SetNodeRole { node: NodeId(id), role: NodeRole::Voter },
-            Via::Node(NodeId(1)),
-        )
-        .await;
+        self.handle(at).add_learner(NodeId(id), soon()).await.unwrap();
+    }
+
+    /// Makes a learner a voter, in Raft and then in the records.
+    pub async fn promote(&mut self, at: u64, id: u64) {
+        self.handle(at).promote(NodeId(id), soon()).await.unwrap();
+        let role = Command::SetNodeRole { node: NodeId(id), role: NodeRole::Voter };
+        self.command(at, role, Via::Node(NodeId(at))).await;
+    }
+
+    /// Takes a node out for good, with whatever its journal held.
+    pub async fn take_out(&mut self, at: u64, id: u64) {
+        let remove = Command::RemoveNode { node: NodeId(id), lose_journal: true };
+        self.command(at, remove, Via::ApiKey).await;
+        self.handle(at).remove(NodeId(id), soon()).await.unwrap();
+    }
+
+    /// A node that was not thought of at the beginning: its address, and whom it is told of.
+    pub async fn add_node(&mut self, id: u64) {
+        let address = free_address().await;
+        self.disks.insert(id, MemDisk::new(MemOptions::default()));
+        self.addresses.insert(id, address);
+        self.asleep.insert(id, Arc::default());
+        self.seeds.push(Seed { node: NodeId(id), name: name(id), peer_address: address.to_string() });
+    }
+
+    /// Nobody needs its disk any more.
+    pub fn forget(&mut self, id: u64) {
+        self.disks.remove(&id);
+        self.seeds.retain(|seed| seed.node.0 != id);
+    }
+
+    /// Changes the cluster's settings.
+    pub async fn set(&mut self, at: u64, change: impl FnOnce(&mut ClusterSettings)) {
+        let state = self.handle(at).state();
+        let mut settings = state.cluster.as_ref().unwrap().settings.value.clone();
+        change(&mut settings);
+        self.command(at, Command::SetSettings { settings, if_revision: None }, Via::ApiKey).await;
+    }
+
+    /// As `learn`, and makes it a voter.
+    pub async fn join(&mut self, id: u64) {
+        self.learn(id).await;
+        self.promote(1, id).await;
     }
 
     pub async fn register(&mut self, id: u64) {
+        self.register_through(1, id).await;
+    }
+
+    async fn register_through(&mut self, at: u64, id: u64) {
         let token = JoinToken {
             id: ApiKeyId::new(format!("token-{id}")).unwrap(),
             mac: Digest([3; 32]),
             created_at: TimestampMs(START_MS),
             expires_at: TimestampMs(START_MS + 3_600_000),
         };
-        let node = register(id, &self.addresses[&id].to_string(), Some(token.id.clone()));
-        self.command(1, Command::CreateJoinToken(token), Via::ApiKey).await;
-        let outcome = self.command(1, Command::RegisterNode(node), Via::Node(NodeId(1))).await;
+        let mut node = register(id, &self.addresses[&id].to_string(), Some(token.id.clone()));
+        if let Some((region, zone)) = self.places.get(&id) {
+            (node.region, node.zone) = ((*region).to_owned(), (*zone).to_owned());
+        }
+        self.command(at, Command::CreateJoinToken(token), Via::ApiKey).await;
+        let outcome = self.command(at, Command::RegisterNode(node), Via::Node(NodeId(at))).await;
         assert_eq!(outcome, Outcome::NodeRegistered { node: NodeId(id) });
     }
 
     pub fn entry(&mut self, command: Command, via: Via) -> Entry {
         self.commands = self.commands.checked_add(1).unwrap();
-        let mut id = [0; 16];
-        id[..2].copy_from_slice(&self.commands.to_be_bytes());
         let mut digest = [0; 32];
-        digest[..2].copy_from_slice(&self.commands.to_be_bytes());
+        digest[..8].copy_from_slice(&self.commands.to_be_bytes());
         let is_node = matches!(via, Via::Node(_));
         let (principal, key) = match via {
             Via::Node(node) => (PrincipalId::of_node(node), None),
@@ -343,7 +414,7 @@ impl World {
                 user_agent: String::new(),
                 request_id: String::new(),
             },
-            command_id: (!is_node).then_some(CommandId(id)),
+            command_id: (!is_node).then(|| CommandId(u128::from(self.commands).to_be_bytes())),
             request_digest: Digest(digest),
             observed_at: TimestampMs(START_MS),
             command,
@@ -410,11 +481,15 @@ pub fn register(id: u64, address: &str, token: Option<ApiKeyId>) -> RegisterNode
     }
 }
 
-fn form(address: &str) -> FormCluster {
+fn form(address: &str, level: u32) -> FormCluster {
     let mut settings = ClusterSettings::new("test");
     settings.heartbeat_ms = timing().heartbeat_ms;
     settings.election_ms_min = timing().election_ms_min;
     settings.election_ms_max = timing().election_ms_max;
+    settings.feature_level = level;
+    if level >= 2 {
+        settings.stable_ms = STABLE_MS;
+    }
     FormCluster {
         cluster_id: Digest([7; 32]),
         settings,

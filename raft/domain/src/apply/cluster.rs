@@ -2,7 +2,7 @@
 
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
-use crate::apply::validate::{at_most, ensure, filled, invalid, revision};
+use crate::apply::validate::{at_most, ensure, filled, invalid, revision, text};
 use crate::apply::{describe, key, member, principal};
 use crate::command::FormCluster;
 use crate::ids::{ApiKeyId, GrantId, NodeId, TenantId};
@@ -137,6 +137,9 @@ fn check_settings(settings: &ClusterSettings, old: Option<&ClusterSettings>) -> 
         staleness_ms_max,
         stale_wait_ms_max,
         feature_level,
+        stable_ms,
+        leader_region,
+        leader_zone,
     } = settings;
     filled("cluster_name", cluster_name, limits::LABEL_BYTES_MAX)?;
     ensure(*heartbeat_ms >= limits::HEARTBEAT_MS_MIN, "heartbeat_ms", "is too short")?;
@@ -149,7 +152,12 @@ fn check_settings(settings: &ClusterSettings, old: Option<&ClusterSettings>) -> 
     let level_known = (1..=limits::FEATURE_LEVEL_MAX).contains(feature_level);
     ensure(level_known, "feature_level", "is not known to this version")?;
     let level_kept = old.is_none_or(|old| old.feature_level <= *feature_level);
-    ensure(level_kept, "feature_level", "cannot be lowered")
+    ensure(level_kept, "feature_level", "cannot be lowered")?;
+    ensure((1..=limits::STABLE_MS_MAX).contains(stable_ms), "stable_ms", "is 0 or too long")?;
+    text("leader_region", leader_region, limits::NAME_BYTES_MAX)?;
+    text("leader_zone", leader_zone, limits::NAME_BYTES_MAX)?;
+    let understood = *feature_level >= 2 || !settings.needs_level_2();
+    ensure(understood, "feature_level", "is below 2, which stable_ms, leader_region and leader_zone need")
 }
 
 pub(super) fn create_join_token(change: &mut Change<'_>, token: &JoinToken) -> Result<Report, Rejection> {

@@ -17,14 +17,21 @@ fn at(time: Option<TimestampMs>) -> Option<u64> {
 }
 
 pub(super) fn settings(settings: &ClusterSettings) -> String {
-    Object::new()
+    let told = Object::new()
         .text("cluster_name", &settings.cluster_name)
         .number("heartbeat_ms", settings.heartbeat_ms)
         .number("election_ms_min", settings.election_ms_min)
         .number("election_ms_max", settings.election_ms_max)
         .number("staleness_ms_max", settings.staleness_ms_max)
         .number("stale_wait_ms_max", settings.stale_wait_ms_max)
-        .number("feature_level", settings.feature_level)
+        .number("feature_level", settings.feature_level);
+    // Nodes below feature level 2 describe settings without these, and all must describe them alike.
+    if settings.feature_level < 2 {
+        return told.bounded();
+    }
+    told.number("stable_ms", settings.stable_ms)
+        .text("leader_region", &settings.leader_region)
+        .text("leader_zone", &settings.leader_zone)
         .bounded()
 }
 

@@ -3,6 +3,7 @@
 use only1mcp_domain::audit::{EventKind, EventOutcome, Severity};
 use only1mcp_domain::command::{Command, RegisterNode};
 use only1mcp_domain::ids::{Incarnation, NodeId};
+use only1mcp_domain::limits;
 use only1mcp_domain::model::{ClusterSettings, NodeRole};
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_domain::{Effect, Outcome, Rejection};
@@ -186,9 +187,39 @@ fn settings_are_checked_and_versioned() {
         ClusterSettings { staleness_ms_max: 60_001, ..good.clone() },
         ClusterSettings { stale_wait_ms_max: 5_001, ..good.clone() },
         ClusterSettings { feature_level: 0, ..good.clone() },
-        ClusterSettings { feature_level: 2, ..good.clone() },
+        ClusterSettings { feature_level: limits::FEATURE_LEVEL_MAX + 1, ..good.clone() },
+        ClusterSettings { stable_ms: 600, ..good.clone() },
+        ClusterSettings { leader_region: "eu".to_owned(), ..good.clone() },
+        ClusterSettings { leader_zone: "a".to_owned(), ..good.clone() },
     ] {
         assert!(matches!(world.refused(set(&bad, None)), Rejection::Invalid { .. }), "{bad:?}");
+    }
+    world.assert_mirrored();
+}
+
+/// FEATURE_LEVEL_MAX, STABLE_MS_MAX: what level 2 brought, and that there is no way back from it.
+#[test]
+fn feature_level_2_knows_stable_times_and_wanted_leaders() {
+    let mut world = World::formed();
+    let set =
+        |settings: &ClusterSettings| Command::SetSettings { settings: settings.clone(), if_revision: None };
+    let level_2 = ClusterSettings { feature_level: 2, ..ClusterSettings::new("test") };
+    world.must(set(&level_2));
+    let good = ClusterSettings {
+        stable_ms: limits::STABLE_MS_MAX,
+        leader_region: "eu".to_owned(),
+        leader_zone: "x".repeat(limits::NAME_BYTES_MAX),
+        ..level_2.clone()
+    };
+    world.must(set(&good));
+    for bad in [
+        ClusterSettings { feature_level: 1, ..ClusterSettings::new("test") },
+        ClusterSettings { stable_ms: 0, ..good.clone() },
+        ClusterSettings { stable_ms: limits::STABLE_MS_MAX + 1, ..good.clone() },
+        ClusterSettings { leader_region: "x".repeat(limits::NAME_BYTES_MAX + 1), ..good.clone() },
+        ClusterSettings { leader_zone: "x".repeat(limits::NAME_BYTES_MAX + 1), ..good.clone() },
+    ] {
+        assert!(matches!(world.refused(set(&bad)), Rejection::Invalid { .. }), "{bad:?}");
     }
     world.assert_mirrored();
 }
