@@ -1,16 +1,14 @@
 //! P6: a bit is flipped in a file of a node that does not run. `doctor` names the file; the node, started all the same,
 //! makes good what it can make good and otherwise ends, and says which file it was and what is to be done. The cluster
-//! loses nothing by it.
+//! loses nothing by it. Segments, which take thousands of calls, are tested in `doctor.rs` and by consensus itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tokio::time::Instant;
-
 use crate::cluster::{BINARY, eventually};
 use crate::faults::load::{Load, locally};
 use crate::faults::oracle::agree;
-use crate::faults::world::{NODES, TENANT, World, is_soak, play};
+use crate::faults::world::{TENANT, World, play};
 
 const VICTIM: usize = 3;
 /// Its name is in rows and in the log.
@@ -55,7 +53,7 @@ fn flips(data: &Path) -> Vec<Flip> {
     let rows = if rows.is_dir() { rows } else { data.join("state/rows-1") };
     let in_wal = places(&wal, MARKED.as_bytes());
     let in_rows = places(&rows.join("db"), MARKED.as_bytes());
-    let mut flips = vec![
+    vec![
         flip("format", data.join("format"), vec![3], Start::Refuses),
         flip("identity", data.join("identity"), vec![60], Start::Refuses),
         flip("log/format", data.join("log/format"), vec![3], Start::Refuses),
@@ -67,25 +65,7 @@ fn flips(data: &Path) -> Vec<Flip> {
         flip("current", data.join("state/current"), vec![3], Start::Heals),
         flip("rows", rows.join("db"), in_rows, Start::Heals),
         flip("synced", rows.join("synced"), vec![2], Start::Heals),
-    ];
-    if is_soak() {
-        let segment = newest(&data.join("segments"), "");
-        let address = segment.file_name().unwrap().to_str().unwrap().to_owned();
-        let last = std::fs::metadata(&segment).unwrap().len() as usize - 1;
-        for at in [20, 400, last] {
-            flips.push(flip(&address, segment.clone(), vec![at], Start::Heals));
-        }
-    }
-    flips
-}
-
-/// Goes on until part of the chain has become a segment on every node.
-async fn fill_a_segment(world: &World, load: &Load) {
-    for number in 1..=NODES {
-        while world.metric(number, "only1mcp_audit_segments").await.unwrap_or(0) == 0 {
-            load.sealed(number, Instant::now(), 100).await;
-        }
-    }
+    ]
 }
 
 fn doctor(data: &Path) -> (Option<i32>, String) {
@@ -101,10 +81,7 @@ fn said(world: &World, from: usize) -> String {
 async fn bits_flip(world: &mut World) {
     let key = world.developer(TENANT, "worker").await;
     world.ctl(1, &["principal", "create", MARKED, "--tenant", TENANT, "--kind", "service", "--wait"]).await;
-    let load = Load::start(world, &key, if is_soak() { 8 } else { 1 }).await;
-    if is_soak() {
-        fill_a_segment(world, &load).await;
-    }
+    let load = Load::start(world, &key, 1).await;
     let data = world.path(&format!("node-{VICTIM}"));
     let mut told = load.end().await;
     world.end(VICTIM).await;
