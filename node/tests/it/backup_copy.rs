@@ -205,7 +205,8 @@ async fn what_is_whole_becomes_a_cluster_and_what_is_not_is_refused() {
 
     let (restored, said) = run(&["restore", "--from", at, "--config", &config, "--output", "json"]).await;
     assert!(restored, "{said}");
-    let told: serde_json::Value = serde_json::from_str(&said[said.find('{').unwrap()..]).unwrap();
+    let json = &said[said.find('{').unwrap()..=said.rfind('}').unwrap()];
+    let told: serde_json::Value = serde_json::from_str(json).unwrap();
     assert_eq!((&told["epoch"], &told["node"]), (&2.into(), &1001.into()), "{told}");
     let data = folder.path().join("data");
     let (sound, said) = run(&["doctor", data.to_str().unwrap()]).await;
