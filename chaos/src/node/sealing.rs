@@ -19,7 +19,7 @@ pub fn sealer(life: Life) -> Result<Arc<Sealer>, StorageError> {
     };
     let (data, names) = ([(1, key())].into(), key());
     let ring = u128::from(life.node.0).to_be_bytes();
-    let salts = Mutex::new(Rng::new(life.node.0 << 32 | life.number));
+    let salts = Mutex::new(Rng::new((life.node.0 << 32) | life.number));
     let draw = move |salt: &mut [u8; 32]| {
         locked(&salts).fill(salt);
         Ok(())
