@@ -39,7 +39,6 @@ mod peers;
 mod permits;
 mod policy;
 mod recall;
-mod regions;
 mod sessions;
 mod tour;
 mod upgrade;
