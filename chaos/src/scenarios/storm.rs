@@ -70,7 +70,8 @@ fn strike(world: &mut World, faults: &mut Faults, ms: u64) -> bool {
 fn spend(world: &mut World) -> bool {
     locked(&world.stage.oracle).spend_the_rest = true;
     if world.until(SPEND_MS, |world| locked(&world.stage.oracle).spenders_done == SPENDERS) {
-        return world.steps(SPENT_MS);
+        let spent_ms = world.options.scenario.spent_ms(SPENT_MS);
+        return world.steps(spent_ms);
     }
     if !world.stage.is_violated() {
         world.stage.violated("P1 liveness", "what is left of a limit could not be spent");

@@ -38,9 +38,3 @@ fn with_the_whole_lease_or_sleep_not_counted_leases_break() {
         assert!(crate::text(&output).contains("VIOLATED lease reads"), "{}", crate::text(&output));
     }
 }
-
-/// Why: voters far from each other; a region lost costs an election and nothing else.
-#[test]
-fn a_lost_region_loses_nothing() {
-    crate::must_hold("--seeds 2 --jobs 1 --scenario regions");
-}

@@ -47,7 +47,6 @@ mod permits;
 mod policy;
 mod quotas;
 mod recall;
-mod regions;
 mod sealed;
 mod sessions;
 mod tour;
