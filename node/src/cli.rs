@@ -120,7 +120,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => dev::run(args).await,
         Command::Serve(args) => {
             let config = NodeConfig::load(&args.config)?;
-            serve::run(config, args.until_stdin_closes).await.map(|()| ExitCode::SUCCESS)
+            Box::pin(serve::run(config, args.until_stdin_closes)).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Init(args) => {
             let administrator = args.administrator;

@@ -29,7 +29,7 @@ const ASKED_MAX: usize = 16;
 pub async fn run(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<()> {
     telemetry::start(&config.log)?;
     let folder = config.data_dir.clone();
-    run_node(config, until_stdin_closes).await.map_err(|error| advise(error, &folder))
+    Box::pin(run_node(config, until_stdin_closes)).await.map_err(|error| advise(error, &folder))
 }
 
 /// Damaged files are nothing to guess about: who knows what each of them means is named.

@@ -118,7 +118,10 @@ impl Reader {
             drop((handle, trail));
             let mut check = SegmentCheck::of(name, before, SegmentCopy::Whole);
             before = name.hash;
-            while here {
+            if !here {
+                continue;
+            }
+            loop {
                 let trail = self.handle()?.trail();
                 match check.step(trail.files()) {
                     Ok(None) => {}

@@ -36,13 +36,16 @@ pub(crate) enum Kind {
     Tally = 5,
 }
 
+/// Which data key, under which salt.
+type KeyName = (u32, [u8; SALT_BYTES]);
+
 /// See the module's own words.
 pub struct Sealer {
     ring: [u8; 16],
     keys: RwLock<Keys>,
     names: hmac::Key,
     draw: Draw,
-    ready: Mutex<BTreeMap<(u32, [u8; SALT_BYTES]), Arc<LessSafeKey>>>,
+    ready: Mutex<BTreeMap<KeyName, Arc<LessSafeKey>>>,
     /// Sealed under the current data key since it became that. Units: bytes.
     sealed_bytes: AtomicU64,
 }

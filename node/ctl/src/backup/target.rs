@@ -16,6 +16,9 @@ use super::manifest::Manifest;
 const MANIFEST_BYTES_MAX: u64 = 512 << 20;
 const EXTENSION: &str = "json";
 
+/// A manifest's name, and why it cannot be read.
+pub type Unreadable = (String, String);
+
 #[derive(Debug)]
 pub struct Target {
     root: PathBuf,
@@ -81,7 +84,7 @@ impl Target {
     }
 
     /// Names of all backups that are complete, the newest last; with those that cannot be read, and why.
-    pub fn manifests(&self) -> anyhow::Result<(Vec<Manifest>, Vec<(String, String)>)> {
+    pub fn manifests(&self) -> anyhow::Result<(Vec<Manifest>, Vec<Unreadable>)> {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for name in self.stems("manifests", EXTENSION)? {
             match self.manifest(&name) {
