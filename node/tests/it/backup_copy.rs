@@ -156,14 +156,17 @@ async fn what_was_cut_off_is_incomplete_and_is_gone_on_with() {
     assert!(listed && listed_now.as_array().unwrap().len() == 2, "one a log index: {said}");
 }
 
-/// A configuration whose data folder lies beside the backups.
+/// A configuration whose data folder lies beside the backups, encrypted.
 fn config(folder: &Path) -> String {
     let file = folder.join("node.yaml");
+    let keys = folder.join("node.keys");
+    only1mcp_keys::KeyFile::create(&keys).unwrap();
     let tls = "{ cert: c.pem, key: k.pem, ca: ca.pem }";
     let text = format!(
         "name: n1\ndata_dir: {}\npeer: {{ listen: '127.0.0.1:1', tls: {tls} }}\n\
-         admin: {{ listen: '127.0.0.1:2', tls: {tls} }}\nhttp: {{ listen: '127.0.0.1:3' }}\n",
-        folder.join("data").display()
+         admin: {{ listen: '127.0.0.1:2', tls: {tls} }}\nhttp: {{ listen: '127.0.0.1:3' }}\nkeys: {{ file: {} }}\n",
+        folder.join("data").display(),
+        keys.display()
     );
     std::fs::write(&file, text).unwrap();
     file.to_str().unwrap().to_owned()
@@ -209,7 +212,7 @@ async fn what_is_whole_becomes_a_cluster_and_what_is_not_is_refused() {
     let told: serde_json::Value = serde_json::from_str(json).unwrap();
     assert_eq!((&told["epoch"], &told["node"]), (&2.into(), &1001.into()), "{told}");
     let data = folder.path().join("data");
-    let (sound, said) = run(&["doctor", data.to_str().unwrap()]).await;
+    let (sound, said) = run(&["doctor", data.to_str().unwrap(), "--config", &config]).await;
     assert!(sound, "{said}");
     let events = copied.manifest.audit_index;
     // The lost member, and the restore itself.
@@ -225,7 +228,7 @@ async fn what_is_whole_becomes_a_cluster_and_what_is_not_is_refused() {
     assert!(!served && said.contains("did not come to its end"), "{said}");
     let (restored, said) = run(&["restore", "--from", at, "--config", &config]).await;
     assert!(restored, "{said}");
-    let (sound, said) = run(&["doctor", data.to_str().unwrap()]).await;
+    let (sound, said) = run(&["doctor", data.to_str().unwrap(), "--config", &config]).await;
     assert!(sound, "{said}");
     node.handle.shutdown().await.unwrap();
 }

@@ -175,6 +175,7 @@ async fn a_join_that_was_cut_off_is_finished_by_asking_again() {
         token: used,
         name: "node-4".to_owned(),
         addresses: Some(NodeAddresses { peer: peer_port(4), ..NodeAddresses::default() }),
+        feature_level_max: only1mcp_domain::limits::FEATURE_LEVEL_MAX,
         ..JoinRequest::default()
     };
     let deadline = Instant::now() + Duration::from_secs(30);
