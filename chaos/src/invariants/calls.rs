@@ -18,6 +18,11 @@ struct Places {
     ended: Vec<usize>,
 }
 
+fn is_unheard(end: &Final, oracle: &Oracle, call: &CallId, admitted: usize) -> bool {
+    let node = end.events.get(admitted).map(|event| event.node);
+    !oracle.calls.contains_key(call) && oracle.forgotten.iter().any(|upto| Some(upto.node) == node)
+}
+
 pub fn check(end: &Final, oracle: &Oracle) -> Result<(), String> {
     let mut places: BTreeMap<CallId, Places> = BTreeMap::new();
     for (at, event) in end.events.iter().enumerate() {
@@ -38,6 +43,8 @@ pub fn check(end: &Final, oracle: &Oracle) -> Result<(), String> {
             ([admitted], [ended]) if admitted < ended => continue,
             ([_], [_]) => "ends before it begins",
             ([_], []) if oracle.is_forgotten(call) => continue,
+            // Admitted as its node died, so that nobody was told; and then that node's journal was lost.
+            ([admitted], []) if is_unheard(end, oracle, call, *admitted) => continue,
             ([_], []) => "has no end",
             ([_], _) => "ends twice",
             ([], _) => "ends and was never admitted",

@@ -43,11 +43,14 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
     Ok(run::code_of(status))
 }
 
+/// Fault tests but for the long ones, which `soak --faults` runs besides.
+const SHORT_FAULTS: &str = "test(/(^|::)faults_/) - test(/(^|::)faults_soak_/)";
+
 /// What cargo is told. Fault tests are named `faults_*` and ignored by default, which both runners understand.
 fn runner_args(nextest: bool, faults: bool, extra: &[String]) -> Vec<String> {
     let fixed: &[&str] = match (nextest, faults) {
         (true, false) => &["nextest", "run"],
-        (true, true) => &["nextest", "run", "--run-ignored", "only", "-E", r"test(/(^|::)faults_/)"],
+        (true, true) => &["nextest", "run", "--run-ignored", "only", "-E", SHORT_FAULTS],
         (false, _) => &["test", "--no-fail-fast"],
     };
     let mut args: Vec<String> = fixed.iter().map(ToString::to_string).collect();
@@ -57,7 +60,10 @@ fn runner_args(nextest: bool, faults: bool, extra: &[String]) -> Vec<String> {
     }
     args.extend(extra.iter().cloned());
     if !nextest && faults {
-        args.extend(["--", "--ignored", "faults_", "--test-threads", "1"].map(str::to_owned));
+        args.extend(
+            ["--", "--ignored", "faults_", "--skip", "faults_soak_", "--test-threads", "1"]
+                .map(str::to_owned),
+        );
     }
     args
 }
@@ -87,11 +93,11 @@ mod tests {
         assert_eq!(joined(false, false, &[]), "test --no-fail-fast --workspace");
         assert_eq!(
             joined(true, true, &[]),
-            "nextest run --run-ignored only -E test(/(^|::)faults_/) --workspace"
+            "nextest run --run-ignored only -E test(/(^|::)faults_/) - test(/(^|::)faults_soak_/) --workspace"
         );
         assert_eq!(
             joined(false, true, &[]),
-            "test --no-fail-fast --workspace -- --ignored faults_ --test-threads 1"
+            "test --no-fail-fast --workspace -- --ignored faults_ --skip faults_soak_ --test-threads 1"
         );
     }
 

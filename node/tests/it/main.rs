@@ -50,7 +50,6 @@ mod recall;
 mod sealed;
 mod sessions;
 mod tour;
-mod upgrade;
 mod upstreams;
 mod webhook_tls;
 mod webhooks;

@@ -78,7 +78,7 @@ async fn links_go_wrong(world: &mut World) {
 
 #[test]
 #[ignore = "needs root: cargo xtask test --faults"]
-fn faults_links_that_lag_overtake_break_and_carry_one_way() {
+fn faults_soak_links_that_lag_overtake_break_and_carry_one_way() {
     let setup = Setup { proxied: true, ..Setup::default() };
     play_with(11, setup, async |world| locally(links_go_wrong(world)).await);
 }

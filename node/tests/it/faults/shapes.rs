@@ -68,6 +68,6 @@ async fn shapes(world: &mut World) {
 
 #[test]
 #[ignore = "needs root: cargo xtask test --faults"]
-fn faults_partitions_of_every_shape() {
+fn faults_soak_partitions_of_every_shape() {
     play(9, async |world| locally(shapes(world)).await);
 }
