@@ -204,7 +204,8 @@ async fn a_node_dies_in_the_middle(number: u16, limit: &Limit, leads: bool, memo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_dies_among_a_thousand_calls_and_the_sum_stays_exact() {
+#[ignore = "as the leader's death, and as long: runs with `cargo xtask soak --faults`"]
+async fn faults_soak_a_follower_dies_among_a_thousand_calls_and_the_sum_stays_exact() {
     a_node_dies_in_the_middle(81, &CALLS, false, Memory::Kept).await;
 }
 
