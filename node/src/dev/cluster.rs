@@ -202,10 +202,16 @@ impl Cluster {
             sleep(POLL).await;
         }
         let request = ControlRequest::Init { administrator: "root".to_owned() };
-        match control::request(&socket, &request).await? {
-            ControlAnswer::AdministratorKey { key, .. } => Ok(key),
-            ControlAnswer::Failed { code, message } => anyhow::bail!("init: {message} ({code})"),
-            other => anyhow::bail!("init: unexpected answer {other:?}"),
+        loop {
+            match control::request(&socket, &request).await? {
+                ControlAnswer::AdministratorKey { key, .. } => return Ok(key),
+                // It opens its folder first.
+                ControlAnswer::Failed { code, .. } if code == "NOT_READY" && Instant::now() < until => {
+                    sleep(POLL).await;
+                }
+                ControlAnswer::Failed { code, message } => anyhow::bail!("init: {message} ({code})"),
+                other => anyhow::bail!("init: unexpected answer {other:?}"),
+            }
         }
     }
 
