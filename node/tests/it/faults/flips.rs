@@ -127,7 +127,7 @@ async fn bits_flip(world: &mut World) {
 }
 
 #[test]
-#[ignore = "needs root: cargo xtask test --faults"]
+#[ignore = "needs root, and long: cargo xtask soak --faults"]
 fn faults_soak_a_bit_is_flipped_in_every_kind_of_file() {
     play(14, async |world| locally(bits_flip(world)).await);
 }

@@ -77,7 +77,7 @@ async fn links_go_wrong(world: &mut World) {
 }
 
 #[test]
-#[ignore = "needs root: cargo xtask test --faults"]
+#[ignore = "needs root, and long: cargo xtask soak --faults"]
 fn faults_soak_links_that_lag_overtake_break_and_carry_one_way() {
     let setup = Setup { proxied: true, ..Setup::default() };
     play_with(11, setup, async |world| locally(links_go_wrong(world)).await);

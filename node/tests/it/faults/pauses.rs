@@ -53,7 +53,7 @@ async fn everybody_pauses(world: &mut World) {
 }
 
 #[test]
-#[ignore = "needs root: cargo xtask test --faults"]
+#[ignore = "needs root, and long: cargo xtask soak --faults"]
 fn faults_soak_leaders_and_followers_stand_still_for_a_blink_and_for_long() {
     play(10, async |world| locally(everybody_pauses(world)).await);
 }

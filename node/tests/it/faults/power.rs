@@ -68,7 +68,7 @@ async fn the_power_fails(world: &mut World) {
 }
 
 #[test]
-#[ignore = "needs root: cargo xtask test --faults"]
+#[ignore = "needs root, and long: cargo xtask soak --faults"]
 fn faults_soak_the_power_of_all_nodes_fails_and_what_was_told_is_there() {
     let setup = Setup { forgetful: true, ..Setup::default() };
     play_with(13, setup, async |world| locally(the_power_fails(world)).await);

@@ -67,7 +67,7 @@ async fn shapes(world: &mut World) {
 }
 
 #[test]
-#[ignore = "needs root: cargo xtask test --faults"]
+#[ignore = "needs root, and long: cargo xtask soak --faults"]
 fn faults_soak_partitions_of_every_shape() {
     play(9, async |world| locally(shapes(world)).await);
 }
