@@ -45,6 +45,38 @@ pub trait Segments: Send + Sync + 'static {
     fn addresses(&self) -> Result<Vec<Digest>, StorageError>;
 }
 
+impl<S: Segments + ?Sized> Segments for std::sync::Arc<S> {
+    fn size(&self, address: &Digest, copy: SegmentCopy) -> Result<Option<u64>, StorageError> {
+        (**self).size(address, copy)
+    }
+
+    fn read(
+        &self,
+        address: &Digest,
+        copy: SegmentCopy,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, StorageError> {
+        (**self).read(address, copy, offset, length)
+    }
+
+    fn append(&self, address: &Digest, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        (**self).append(address, offset, bytes)
+    }
+
+    fn finish(&self, address: &Digest) -> Result<(), StorageError> {
+        (**self).finish(address)
+    }
+
+    fn remove(&self, address: &Digest, copy: SegmentCopy) -> Result<(), StorageError> {
+        (**self).remove(address, copy)
+    }
+
+    fn addresses(&self) -> Result<Vec<Digest>, StorageError> {
+        (**self).addresses()
+    }
+}
+
 pub(crate) fn not_here(address: &Digest) -> StorageError {
     StorageError::Refused { operation: "read segment", detail: format!("{address} is not here") }
 }

@@ -12,7 +12,7 @@ use only1mcp_keys::{KeyFile, KeyRing, RecoveryKey};
 use only1mcp_storage::{DataFolder, StorageError};
 use zeroize::Zeroizing;
 
-use super::open::{Source, source};
+use super::{Source, source};
 use crate::config::NodeConfig;
 use crate::print;
 use crate::serve::control::{self, ControlAnswer, ControlRequest};

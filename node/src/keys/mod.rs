@@ -1,10 +1,16 @@
-//! The node's keys: where the configuration says they come from, how the data folder is opened with them, and
-//! `only1mcp keys`.
+//! The keys of a node on this host: `only1mcp keys`. Where keys come from, and how a data folder is opened with them, is
+//! `only1mcp-keys`.
 
 mod command;
-mod config;
-mod open;
 
 pub use command::{KeysArgs, run};
-pub use config::{AwsKmsConfig, KeysConfig, KmsFallback};
-pub use open::{Opened, Source, open, owner, source};
+pub use only1mcp_keys::{KeysConfig, Opened, Source, open, source};
+
+use only1mcp_keys::Owner;
+
+use crate::config::NodeConfig;
+
+/// Whose data folder it is.
+pub fn owner(config: &NodeConfig) -> Owner {
+    Owner { cluster: config.keys.cluster.clone(), node: config.name.clone() }
+}

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{alone, stores};
 use crate::config::NodeConfig;
-use crate::ctl::backup::{Checked, Manifest, Target, check};
+use crate::ctl::backup::{Checked, Manifest, Protection, Target, check};
 use crate::host::HostEntropy;
 use crate::print;
 use crate::serve::{Identity, registration};
@@ -38,9 +38,15 @@ const WHAT: &str = "only1mcp restore";
     after_help = "Example:\n  only1mcp restore --from /backups/only1mcp --config node.yaml && only1mcp serve --config node.yaml"
 )]
 pub struct RestoreArgs {
-    /// The folder that `only1mcp ctl backup create` wrote.
-    #[arg(long, value_name = "DIR")]
-    from: PathBuf,
+    /// Where `only1mcp ctl backup create` wrote it: a folder, or s3://BUCKET/PREFIX.
+    #[arg(long, value_name = "PLACE")]
+    from: String,
+    /// What the backups are encrypted with: a file with a section `keys:`. Left out: the keys of the configuration.
+    #[arg(long, value_name = "FILE", env = "ONLY1MCP_BACKUP_KEYS")]
+    keys: Option<PathBuf>,
+    /// The backups are not encrypted.
+    #[arg(long, conflicts_with = "keys")]
+    plaintext: bool,
     /// Which backup, as `only1mcp ctl backup list` names it; the newest where it is left out.
     #[arg(long, value_name = "BACKUP")]
     at: Option<String>,
@@ -60,7 +66,12 @@ pub(super) enum Output {
 
 pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     let config = NodeConfig::load(&args.config)?;
-    let target = Target::existing(&args.from)?;
+    let protection = match &args.keys {
+        Some(file) => Protection::load(file)?,
+        None if args.plaintext => Protection::Plaintext,
+        None => Protection::from(config.keys.clone()),
+    };
+    let target = Target::existing(&args.from, &protection).await?;
     let manifest = match &args.at {
         Some(name) => target.manifest(name)?,
         None => target.newest()?,
@@ -167,7 +178,7 @@ fn copy_segment(target: &Target, name: &SegmentName, stores: &Stores) -> anyhow:
     let mut at = 0;
     while at < name.bytes {
         let length = limits::SEGMENT_CHUNK_BYTES_MAX;
-        let chunk = target.segments.read(&name.address, SegmentCopy::Whole, at, length)?;
+        let chunk = target.segments().read(&name.address, SegmentCopy::Whole, at, length)?;
         ensure!(!chunk.is_empty(), "it is cut off");
         stores.segments.append(&name.address, at, &chunk)?;
         at = at.saturating_add(u64::try_from(chunk.len())?);

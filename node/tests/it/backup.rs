@@ -6,7 +6,7 @@ use std::path::Path;
 
 use only1mcp_domain::ids::BudgetId;
 use only1mcp_domain::ledger::LimitId;
-use only1mcp_node::ctl::backup::{Target, check};
+use only1mcp_node::ctl::backup::{Protection, Target, check};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, eventually, run};
@@ -30,7 +30,9 @@ async fn account(cluster: &Cluster, node: usize) -> (i128, i128) {
 }
 
 async fn back_up(cluster: &Cluster, folder: &Path) -> Value {
-    cluster.ctl(1, &["backup", "create", "--to", folder.to_str().unwrap()]).await
+    let keys = cluster.path("node-1.yaml");
+    let protected = ["--keys", keys.to_str().unwrap()];
+    cluster.ctl(1, &[&["backup", "create", "--to", folder.to_str().unwrap()], &protected[..]].concat()).await
 }
 
 async fn token(cluster: &Cluster, number: usize) {
@@ -99,13 +101,16 @@ async fn everything_is_destroyed_and_a_new_cluster_made_of_the_backup() {
     let told = load.end().await;
     assert_eq!(told.refused, Vec::<String>::new());
     let at = folder.path().to_str().unwrap();
-    let (valid, said) = run(&["ctl", "backup", "verify", "--from", at]).await;
+    let config = cluster.path("node-1.yaml");
+    let keys = config.to_str().unwrap();
+    let (valid, said) = run(&["ctl", "backup", "verify", "--from", at, "--keys", keys]).await;
     assert!(valid, "{said}");
-    let denied = cluster.try_ctl(1, &cluster.key("admin"), &["backup", "create", "--to", at]).await;
+    let denied =
+        cluster.try_ctl(1, &cluster.key("admin"), &["backup", "create", "--to", at, "--keys", keys]).await;
     assert!(denied.is_err(), "a tenant's administrator is no operator");
 
     // What it stands at, and which of the receipts it covers.
-    let target = Target::existing(folder.path()).unwrap();
+    let target = Target::existing(at, &Protection::load(&config).unwrap()).await.unwrap();
     let manifest = target.newest().unwrap();
     let image = check(&target, &manifest).unwrap().state;
     let limit = LimitId::Budget(BudgetId::new("limit").unwrap());
@@ -123,7 +128,6 @@ async fn everything_is_destroyed_and_a_new_cluster_made_of_the_backup() {
         std::fs::remove_dir_all(cluster.path(&format!("node-{number}"))).unwrap();
     }
     cluster.restart_demo().await;
-    let config = cluster.path("node-1.yaml");
     let (restored, said) = run(&["restore", "--from", at, "--config", config.to_str().unwrap()]).await;
     assert!(restored, "{said}");
     cluster.restart(1).await;
@@ -145,7 +149,7 @@ async fn everything_is_destroyed_and_a_new_cluster_made_of_the_backup() {
     // Into the same folder, from the new cluster.
     let third = back_up(&cluster, folder.path()).await;
     assert_eq!(third["epoch"], 2, "{third}");
-    let (valid, said) = run(&["ctl", "backup", "verify", "--from", at]).await;
+    let (valid, said) = run(&["ctl", "backup", "verify", "--from", at, "--keys", keys]).await;
     assert!(valid, "{said}");
 }
 

@@ -14,7 +14,7 @@ use only1mcp_consensus::{Consensus, Handle, Options, Stores, Timing};
 use only1mcp_domain::command::{Command, Via};
 use only1mcp_domain::ids::{Digest, NodeId};
 use only1mcp_domain::model::NodeRole;
-use only1mcp_node::ctl::backup::{Copied, Fault, Origin, Source, Target, check, copy};
+use only1mcp_node::ctl::backup::{Copied, Fault, Origin, Protection, Source, Target, check, copy};
 use only1mcp_storage::{FileRaftLog, FileSegments, RaftLogOptions, SegmentName, SledEngine};
 use tokio::time::Instant;
 
@@ -70,8 +70,9 @@ impl Node {
         }
     }
 
-    async fn back_up(&self, folder: &Path) -> anyhow::Result<Copied> {
-        copy(self, &Target::create(folder).unwrap(), |_| {}).await
+    async fn back_up(&self, folder: &Path, protection: &Protection) -> anyhow::Result<Copied> {
+        let target = Target::create(folder.to_str().unwrap(), protection).await?;
+        copy(self, &target, |_| {}).await
     }
 }
 
@@ -126,18 +127,20 @@ async fn what_was_cut_off_is_incomplete_and_is_gone_on_with() {
     node.events(21).await;
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
+    let clear = &Protection::Plaintext;
     // In the middle of the second segment.
     node.left.store(8, Ordering::SeqCst);
-    assert!(node.back_up(folder.path()).await.is_err());
+    assert!(node.back_up(folder.path(), clear).await.is_err());
     let sent = node.sent.load(Ordering::SeqCst);
     assert!(sent > 0);
     let (valid, said) = run(&["ctl", "backup", "verify", "--from", at]).await;
     assert!(!valid && said.contains("incomplete"), "{said}");
-    let (restored, said) = run(&["restore", "--from", at, "--config", &config(folder.path())]).await;
+    let (restored, said) =
+        run(&["restore", "--from", at, "--plaintext", "--config", &config(folder.path())]).await;
     assert!(!restored && said.contains("no complete backup"), "{said}");
 
     node.left.store(usize::MAX, Ordering::SeqCst);
-    let copied = node.back_up(folder.path()).await.unwrap();
+    let copied = node.back_up(folder.path(), clear).await.unwrap();
     let all: u64 = copied.manifest.segments.iter().map(|segment| segment.bytes).sum();
     assert_eq!(node.sent.load(Ordering::SeqCst), all, "not a byte was sent twice");
     let (valid, said) = run(&["ctl", "backup", "verify", "--from", at]).await;
@@ -145,11 +148,11 @@ async fn what_was_cut_off_is_incomplete_and_is_gone_on_with() {
 
     // A further one sends what is new.
     node.events(8).await;
-    let further = node.back_up(folder.path()).await.unwrap();
+    let further = node.back_up(folder.path(), clear).await.unwrap();
     assert_eq!(further.segments_sent, 2);
     let now: u64 = further.manifest.segments.iter().map(|segment| segment.bytes).sum();
     assert_eq!((further.segment_bytes_sent, node.sent.load(Ordering::SeqCst)), (now - all, now));
-    let again = node.back_up(folder.path()).await.unwrap();
+    let again = node.back_up(folder.path(), clear).await.unwrap();
     assert_eq!(again.segments_sent, 0);
     let (listed, said) = run(&["ctl", "--output", "json", "backup", "list", "--from", at]).await;
     let listed_now: serde_json::Value = serde_json::from_str(&said).unwrap();
@@ -177,13 +180,15 @@ async fn what_is_whole_becomes_a_cluster_and_what_is_not_is_refused() {
     let node = Node::start().await;
     node.events(17).await;
     let folder = tempfile::tempdir().unwrap();
-    let copied = node.back_up(folder.path()).await.unwrap();
     let (at, config) = (folder.path().to_str().unwrap(), config(folder.path()));
-    let target = Target::existing(folder.path()).unwrap();
+    let keys = &Protection::load(Path::new(&config)).unwrap();
+    let copied = node.back_up(folder.path(), keys).await.unwrap();
+    let target = Target::existing(at, keys).await.unwrap();
 
     // A bit anywhere.
     let name = copied.manifest.name();
-    let mut files = vec![target.image_path(&name), folder.path().join(format!("manifests/{name}.json"))];
+    let image = std::fs::read_dir(folder.path().join("images")).unwrap().next().unwrap().unwrap().path();
+    let mut files = vec![image, folder.path().join(format!("manifests/{name}.json"))];
     files.extend(copied.manifest.segments.iter().map(|s| folder.path().join("segments").join(&s.address)));
     for file in &files {
         let good = std::fs::read(file).unwrap();
@@ -203,7 +208,7 @@ async fn what_is_whole_becomes_a_cluster_and_what_is_not_is_refused() {
     std::fs::remove_file(&files[2]).unwrap();
     let faults = check(&target, &copied.manifest).unwrap_err();
     assert!(matches!(faults[..], [Fault::Segment { first: 1, .. }]), "{faults:?}");
-    let again = node.back_up(folder.path()).await.unwrap();
+    let again = node.back_up(folder.path(), keys).await.unwrap();
     assert_eq!(again.segments_sent, 1, "what was lost is sent again");
 
     let (restored, said) = run(&["restore", "--from", at, "--config", &config, "--output", "json"]).await;

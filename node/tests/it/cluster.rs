@@ -125,9 +125,21 @@ impl Cluster {
 
     /// `only1mcp ctl ARGS… --output json` against a node: what it printed, or what it complained of.
     pub async fn try_ctl(&self, number: usize, key: &str, args: &[&str]) -> Result<Value, String> {
+        self.try_ctl_in(number, key, args, &[]).await
+    }
+
+    /// The same with environment variables besides.
+    pub async fn try_ctl_in(
+        &self,
+        number: usize,
+        key: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Value, String> {
         let output = tokio::process::Command::new(BINARY)
             .args(["ctl", "--output", "json"])
             .args(args)
+            .envs(environment.iter().copied())
             .env("ONLY1MCP_ENDPOINT", format!("https://127.0.0.1:{}", self.http_port(number) + 2))
             .env("ONLY1MCP_CA", self.path("pki/ca.pem"))
             .env("ONLY1MCP_KEY", key)
@@ -349,7 +361,14 @@ impl Drop for Cluster {
 
 /// `only1mcp ARGS…`: whether it succeeded, and what it printed on both streams.
 pub async fn run(args: &[&str]) -> (bool, String) {
-    let output = tokio::process::Command::new(BINARY).args(args).kill_on_drop(true).output().await.unwrap();
+    run_in(args, &[]).await
+}
+
+/// The same with environment variables besides.
+pub async fn run_in(args: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
+    let mut command = tokio::process::Command::new(BINARY);
+    command.args(args).envs(environment.iter().copied());
+    let output = command.kill_on_drop(true).output().await.unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }

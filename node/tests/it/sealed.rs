@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::cluster::{Cluster, eventually, run};
+use crate::cluster::{Cluster, eventually, run, run_in};
 use crate::members::{prepare, token};
 use crate::moto::{Fault, Moto, Proxy, REGION};
 
@@ -89,6 +89,19 @@ async fn no_file_of_any_node_shows_what_it_was_told() {
         let answer = client.call("demo__echo", json!({"text": "planted-argument-51c9"})).await;
         assert!(answer.receipt().is_some(), "{answer:?}");
     }
+    // Nor does a backup show anything.
+    let backups = cluster.path("backups");
+    let to = ["backup", "create", "--to", backups.to_str().unwrap()];
+    let unsaid = cluster.try_ctl(1, &cluster.root_key(), &to).await.unwrap_err();
+    assert!(unsaid.contains("--plaintext"), "{unsaid}");
+    cluster.ctl(1, &[&to[..], &["--keys", config.to_str().unwrap()]].concat()).await;
+    every_file(&backups, &mut |path, content| {
+        let found = planted.found_in(content);
+        assert!(found.is_empty(), "{} shows: {found:?}", path.display());
+    });
+    let clear =
+        cluster.try_ctl(1, &cluster.root_key(), &[&to[..], &["--plaintext"]].concat()).await.unwrap_err();
+    assert!(clear.contains("are encrypted"), "{clear}");
     // One ends as it should, the others as a power cut would have it: what they held back is written, or is not.
     cluster.kill(2);
     cluster.restart(2).await;
@@ -164,6 +177,47 @@ async fn no_file_of_any_node_shows_what_it_was_told() {
     cluster.wait_ready(2).await;
 }
 
+/// Backups in an S3-compatible store, under AWS KMS: what node 4's configuration names.
+async fn a_bucket_takes_backups_and_gives_them_back(cluster: &Cluster, moto: &Moto, keys: &[(&str, &str)]) {
+    let endpoint = format!("http://127.0.0.1:{}", moto.port);
+    let store = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", REGION)];
+    let environment = [keys, &store].concat();
+    let config = cluster.path("node-4.yaml");
+    let at = "s3://backups/acme/daily";
+    let create = ["backup", "create", "--to", at, "--keys", config.to_str().unwrap()];
+    let key = cluster.root_key();
+    let none = cluster.try_ctl_in(1, &key, &create, &environment).await.unwrap_err();
+    assert!(none.contains("NoSuchBucket") || none.contains("no such bucket"), "{none}");
+    let made = crate::http::send(hyper::Method::PUT, &format!("{endpoint}/backups"), &[], "").await.unwrap();
+    assert_eq!(made.status, 200, "{}", made.text());
+    let first = cluster.try_ctl_in(1, &key, &create, &environment).await.unwrap();
+    let mut client = cluster.client(1, &cluster.key("developer")).await;
+    client.call("demo__echo", json!({"text": "x"})).await;
+    let second = cluster.try_ctl_in(1, &key, &create, &environment).await.unwrap();
+    assert!(second["log_index"].as_u64() > first["log_index"].as_u64(), "{first} {second}");
+    let (listed, said) =
+        run_in(&["ctl", "--output", "json", "backup", "list", "--from", at], &environment).await;
+    let all: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(listed && all.as_array().unwrap().len() == 2, "{said}");
+    let verify = ["ctl", "backup", "verify", "--from", at];
+    let (valid, said) = run_in(&verify, &environment).await;
+    assert!(!valid && said.contains("--keys"), "{said}");
+    let (valid, said) =
+        run_in(&[&verify[..], &["--keys", config.to_str().unwrap()]].concat(), &environment).await;
+    assert!(valid, "{said}");
+    // By the keys of the new node's own configuration: the same KMS key.
+    let text = std::fs::read_to_string(&config).unwrap();
+    let fresh = cluster.path("fresh.yaml");
+    std::fs::write(&fresh, text.replace("data-4", "fresh")).unwrap();
+    let restore = ["restore", "--from", at, "--config", fresh.to_str().unwrap()];
+    let (restored, said) = run_in(&restore, &environment).await;
+    assert!(restored, "{said}");
+    let folder = cluster.path("fresh");
+    let doctor = ["doctor", folder.to_str().unwrap(), "--config", fresh.to_str().unwrap()];
+    let (sound, said) = run_in(&doctor, &environment).await;
+    assert!(sound, "{said}");
+}
+
 /// A node under AWS KMS: sealed until that answers, and then for good, as long as it runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_its_keys_waits_sealed_and_one_that_has_them_needs_nobody() {
@@ -194,6 +248,8 @@ async fn a_node_without_its_keys_waits_sealed_and_one_that_has_them_needs_nobody
     assert!(!cluster.path("data-4/key-ring").exists(), "nothing is begun");
     kms.set(Fault::None);
     cluster.wait_ready(4).await;
+
+    a_bucket_takes_backups_and_gives_them_back(&cluster, &moto, &environment).await;
 
     // The KMS goes, the node stays.
     kms.set(Fault::Drops);

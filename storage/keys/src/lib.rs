@@ -6,19 +6,24 @@
 //! the data folder and holds wrapped keys only; opened, it gives what [`only1mcp_storage::Sealer`] needs. Besides, each
 //! key may be wrapped for an offline recovery key ([`RecoveryKey`]).
 //!
+//! `config.rs` is the section `keys:` of configurations, `source.rs` goes from there to a provider and an opened ring.
 //! It never decides who may use a key. Start at `provider.rs`, then `ring.rs`.
 
 mod aws_kms;
+mod config;
 mod context;
 mod key_file;
 mod provider;
 mod recovery;
 mod ring;
+mod source;
 mod wrap;
 
 pub use aws_kms::{AwsKms, AwsKmsOptions, KmsPlace};
+pub use config::{AwsKmsConfig, KeysConfig, KmsFallback};
 pub use context::KeyContext;
 pub use key_file::KeyFile;
 pub use provider::{KeyError, KeyProvider, NewKey, Provided, Purpose, Wrapped};
 pub use recovery::{RecoveryKey, RecoveryPublic};
 pub use ring::{KeyRing, Owner, RingError};
+pub use source::{Opened, Source, open, source};

@@ -84,17 +84,38 @@ fn decoded(text: &str) -> Result<Vec<u8>, RingError> {
 impl KeyRing {
     /// `None` in a folder that has none.
     pub fn read(folder: &DataFolder) -> Result<Option<Self>, RingError> {
-        let Some(bytes) = folder.key_ring()? else { return Ok(None) };
-        let ring: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
+        folder.key_ring()?.map(|bytes| Self::decode(&bytes)).transpose()
+    }
+
+    /// From what [`KeyRing::encode`] gave.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RingError> {
+        let ring: Self = serde_json::from_slice(bytes).map_err(damaged)?;
         if ring.format != FORMAT {
             return Err(damaged(format!("format {}; this program reads {FORMAT}", ring.format)));
         }
-        Ok(Some(ring))
+        Ok(ring)
+    }
+
+    /// As it may lie beside what its keys seal: every key in it is wrapped.
+    pub fn encode(&self) -> Result<Vec<u8>, RingError> {
+        serde_json::to_vec_pretty(self).map_err(damaged)
     }
 
     /// A ring with one data key and one for names, written and read back through the provider.
     pub async fn create(
         folder: &DataFolder,
+        provider: &dyn KeyProvider,
+        owner: &Owner,
+        recovery: Option<&RecoveryPublic>,
+        now_ms: u64,
+    ) -> Result<(Self, SealerKeys), RingError> {
+        let (ring, keys) = Self::begin(provider, owner, recovery, now_ms).await?;
+        ring.write(folder)?;
+        Ok((ring, keys))
+    }
+
+    /// The same, for the caller to write before anything is sealed.
+    pub async fn begin(
         provider: &dyn KeyProvider,
         owner: &Owner,
         recovery: Option<&RecoveryPublic>,
@@ -114,7 +135,6 @@ impl KeyRing {
             ring.add(provider, recovery, (id, purpose), now_ms).await?;
         }
         let keys = ring.open(provider).await?;
-        ring.write(folder)?;
         Ok((ring, keys))
     }
 
@@ -275,7 +295,7 @@ impl KeyRing {
     }
 
     fn write(&self, folder: &DataFolder) -> Result<(), RingError> {
-        folder.write_key_ring(&serde_json::to_vec_pretty(self).map_err(damaged)?)?;
+        folder.write_key_ring(&self.encode()?)?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use sha3::{Digest as _, Sha3_256};
 
 use super::copy::segment_name;
 use super::manifest::Manifest;
-use super::target::Target;
+use super::target::{Target, image_address};
 
 /// Why a backup cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ pub fn check(target: &Target, manifest: &Manifest) -> Result<Checked, Vec<Fault>
     let mut faults = Vec::new();
     let mut before = Digest::default();
     for name in &segments {
-        if let Err(error) = SegmentCheck::of(*name, before, SegmentCopy::Whole).run(&target.segments) {
+        if let Err(error) = SegmentCheck::of(*name, before, SegmentCopy::Whole).run(target.segments()) {
             faults.push(Fault::Segment {
                 first: name.first.0,
                 last: name.last.0,
@@ -50,8 +50,9 @@ pub fn check(target: &Target, manifest: &Manifest) -> Result<Checked, Vec<Fault>
 
 fn image(target: &Target, manifest: &Manifest) -> Result<(State, Vec<SegmentName>), Fault> {
     let fault = |error: anyhow::Error| Fault::Image(format!("{error:#}"));
-    let bytes = std::fs::metadata(target.image_path(&manifest.name()));
-    let bytes = bytes.map_err(|error| Fault::Image(error.to_string()))?.len();
+    let bytes = target.images().size(&image_address(&manifest.name()), SegmentCopy::Whole);
+    let bytes = bytes.map_err(|error| Fault::Image(error.to_string()))?;
+    let bytes = bytes.ok_or_else(|| Fault::Image("it is not there".to_owned()))?;
     if bytes != manifest.image.bytes {
         return Err(Fault::Image(format!("it has {bytes} bytes, not {}", manifest.image.bytes)));
     }

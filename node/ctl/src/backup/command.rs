@@ -1,7 +1,7 @@
 //! `ctl backup`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
 use clap::Subcommand;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::check::{Checked, check};
 use super::copy::{Copied, Progress, copy};
 use super::manifest::Manifest;
+use super::protection::Protection;
 use super::remote::Node;
 use super::target::Target;
 use crate::output::{Output, Printer};
@@ -30,54 +31,80 @@ const COLUMNS: [(&str, &str); 8] = [
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Makes a backup: the whole cluster at one log index. Segments of the audit trail that the folder holds already
-    /// are not sent again. The folder holds every secret of the cluster.
+    /// Makes a backup: the whole cluster at one log index. Segments of the audit trail that lie there already are not
+    /// sent again. Of a backup that is not encrypted every secret of the cluster can be read.
     Create {
-        /// The folder; made where it is not there.
-        #[arg(long, value_name = "DIR")]
+        /// A folder, made where it is not there; or s3://BUCKET/PREFIX, with region, credentials and, for other stores
+        /// than AWS', the endpoint from the environment (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …).
+        #[arg(long, value_name = "PLACE")]
         to: String,
+        #[command(flatten)]
+        keys: KeysOf,
+        /// Backups there are not encrypted.
+        #[arg(long, conflicts_with = "keys")]
+        plaintext: bool,
         /// Take it from the node that the endpoint names, even if it leads.
         #[arg(long)]
         here: bool,
         #[command(flatten)]
         write: WriteArgs,
     },
-    /// Lists the backups in a folder; needs no server.
+    /// Lists the backups in a place; needs no server and no keys.
     List {
-        #[arg(long, value_name = "DIR")]
-        from: PathBuf,
+        #[arg(long, value_name = "PLACE")]
+        from: String,
     },
     /// Reads backups back, every byte, and says whether they can be restored; needs no server.
     Verify {
-        #[arg(long, value_name = "DIR")]
-        from: PathBuf,
+        #[arg(long, value_name = "PLACE")]
+        from: String,
+        #[command(flatten)]
+        keys: KeysOf,
         /// Only this one, as `list` names it.
         #[arg(long, value_name = "BACKUP")]
         at: Option<String>,
     },
 }
 
+#[derive(clap::Args, Debug)]
+pub(crate) struct KeysOf {
+    /// What backups are encrypted with: a file with a section `keys:` as in a node's configuration, which is one.
+    #[arg(long, value_name = "FILE", env = "ONLY1MCP_BACKUP_KEYS")]
+    keys: Option<PathBuf>,
+}
+
+impl KeysOf {
+    fn protection(&self) -> anyhow::Result<Protection> {
+        self.keys.as_ref().map_or(Ok(Protection::Unsaid), |file| Protection::load(file))
+    }
+}
+
 pub(crate) async fn run(connection: &Connection, output: Output, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { to, here, write } => create(connection, output, &to, here, write).await,
+        Command::Create { to, keys, plaintext, here, write } => {
+            let protection = if plaintext { Protection::Plaintext } else { keys.protection()? };
+            let target = Target::create(&to, &protection).await?;
+            create(connection, output, &target, here, write).await
+        }
         Command::List { from } => list(&Printer::new(output), &from),
-        Command::Verify { from, at } => verify(&Printer::new(output), &from, at.as_deref()),
+        Command::Verify { from, keys, at } => {
+            let target = Target::existing(&from, &keys.protection()?).await?;
+            verify(&Printer::new(output), &target, at.as_deref())
+        }
     }
 }
 
 async fn create(
     connection: &Connection,
     output: Output,
-    to: &str,
+    target: &Target,
     here: bool,
     write: WriteArgs,
 ) -> anyhow::Result<()> {
-    ensure!(!to.contains("://"), "backups go to a folder: {to} is none. Copy the folder from there");
-    let target = Target::create(Path::new(to))?;
     let node = Node::open(connection, output, here, write).await?;
     let on_terminal = std::io::stderr().is_terminal();
     let mut shown = String::new();
-    let copied = copy(&node, &target, |progress| {
+    let copied = copy(&node, target, |progress| {
         if on_terminal {
             show(progress, &mut shown);
         }
@@ -144,15 +171,14 @@ fn broken(name: &str, problem: &str) -> Value {
     json!({"name": name, "problem": problem})
 }
 
-fn list(printer: &Printer, from: &Path) -> anyhow::Result<()> {
-    let (good, bad) = Target::existing(from)?.manifests()?;
+fn list(printer: &Printer, from: &str) -> anyhow::Result<()> {
+    let (good, bad) = Target::listing(from)?.manifests()?;
     let bad = bad.iter().map(|(name, problem)| broken(name, problem));
     printer.list(&COLUMNS, good.iter().map(described).chain(bad).collect())
 }
 
 /// Errors: something is damaged or incomplete; what, was printed.
-fn verify(printer: &Printer, from: &Path, at: Option<&str>) -> anyhow::Result<()> {
-    let target = Target::existing(from)?;
+fn verify(printer: &Printer, target: &Target, at: Option<&str>) -> anyhow::Result<()> {
     let (good, bad) = match at {
         Some(name) => (vec![target.manifest(name)?], Vec::new()),
         None => target.manifests()?,
@@ -161,7 +187,7 @@ fn verify(printer: &Printer, from: &Path, at: Option<&str>) -> anyhow::Result<()
     let mut faults = records.len();
     for manifest in &good {
         let mut record = described(manifest);
-        let problem = match check(&target, manifest) {
+        let problem = match check(target, manifest) {
             Ok(Checked { .. }) => None,
             Err(found) => {
                 faults = faults.saturating_add(1);
@@ -183,7 +209,7 @@ fn verify(printer: &Printer, from: &Path, at: Option<&str>) -> anyhow::Result<()
     ensure!(faults == 0, "{faults} backups are damaged");
     ensure!(leftovers.is_empty(), "incomplete: {} files of a transfer that was cut off", leftovers.len());
     if whole == 0 {
-        bail!("incomplete: {} holds no complete backup", from.display());
+        bail!("incomplete: {} holds no complete backup", target.shown());
     }
     Ok(())
 }

@@ -1,9 +1,5 @@
 //! Makes a backup: the image first, checked as it comes; then the segments that the folder lacks; the manifest last.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,14 +9,12 @@ use only1mcp_domain::ids::{AuditIndex, Digest};
 use only1mcp_domain::limits;
 use only1mcp_domain::row::Table;
 use only1mcp_proto::image::{Image, ImageCheck};
-use only1mcp_storage::{
-    SegmentCheck, SegmentCopy, SegmentName, Segments as _, StorageError, free_bytes, segment_is_here,
-};
+use only1mcp_storage::{SegmentCheck, SegmentCopy, SegmentName, StorageError};
 use sha3::{Digest as _, Sha3_256};
 use tokio::time::{Duration, sleep};
 
-use super::manifest::{FORMAT, ImageFile, Manifest, SegmentFile};
-use super::target::{Target, rename_synced};
+use super::manifest::{self, FORMAT, ImageFile, Manifest, SegmentFile};
+use super::target::{Target, image_address};
 
 /// Attempts in a row for one segment that bring nothing.
 const ATTEMPTS: u32 = 5;
@@ -78,14 +72,15 @@ pub async fn copy(
 ) -> anyhow::Result<Copied> {
     let mut progress = Progress::default();
     let (origin, pieces) = source.image().await?;
-    let (image, file) = take_image(pieces, target, &mut progress, &mut told).await?;
+    let name = manifest::name(&origin.cluster_id.to_string(), origin.epoch, origin.log_index);
+    let (image, file) = take_image(pieces, &name, target, &mut progress, &mut told).await?;
     let names = image.segments.iter().map(segment_name).collect::<anyhow::Result<Vec<_>>>()?;
     let manifest = Manifest {
         format: FORMAT.to_owned(),
         cluster_id: origin.cluster_id.to_string(),
         cluster_name: origin.cluster_name,
         epoch: origin.epoch,
-        log_index: image.state.last_applied.max(origin.log_index),
+        log_index: origin.log_index,
         audit_index: image.state.chain.index.0,
         audit_hash: image.state.chain.hash.to_string(),
         node: origin.node,
@@ -97,7 +92,9 @@ pub async fn copy(
     let cluster = image.state.cluster.as_ref();
     let same = cluster.is_some_and(|c| c.id == origin.cluster_id && c.epoch == origin.epoch);
     ensure!(same, "the image is of another cluster than its header says");
-    rename_synced(&target.image_part(), &target.image_path(&manifest.name()))?;
+    let ahead = image.state.last_applied > origin.log_index;
+    ensure!(!ahead, "the image is of another index than its header says");
+    target.images().finish(&image_address(&name))?;
     let (segments_sent, segment_bytes_sent) =
         take_segments(source, target, &names, &mut progress, &mut told).await?;
     target.put_manifest(&manifest)?;
@@ -107,26 +104,26 @@ pub async fn copy(
 
 async fn take_image(
     mut pieces: Pieces,
+    name: &str,
     target: &Target,
     progress: &mut Progress,
     told: &mut impl FnMut(Progress),
 ) -> anyhow::Result<(Image, ImageFile)> {
-    let path = target.image_part();
-    let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
-    let mut file: File = file.with_context(|| format!("cannot write {}", path.display()))?;
+    let (files, address) = (target.images(), image_address(name));
+    // Of an attempt that was cut off.
+    files.remove(&address, SegmentCopy::Part)?;
     let mut check = ImageCheck::new(Table::is_beside);
     let mut hasher = Sha3_256::new();
     while let Some(frame) = pieces.next().await {
         let frame = frame.context("the image was cut off")?;
-        progress.image_bytes =
-            progress.image_bytes.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
+        let at = progress.image_bytes;
+        progress.image_bytes = at.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
         ensure!(progress.image_bytes <= limits::SNAPSHOT_BYTES_MAX, "the image is too large");
         check.take(&frame).context("the image is damaged")?;
         hasher.update(&frame);
-        file.write_all(&frame).with_context(|| format!("cannot write {}", path.display()))?;
+        files.append(&address, at, &frame)?;
         told(*progress);
     }
-    file.sync_all()?;
     let image = check.finish().context("the image is damaged")?;
     let sha3 = Digest(hasher.finalize().into()).to_string();
     Ok((image, ImageFile { bytes: progress.image_bytes, sha3 }))
@@ -155,17 +152,19 @@ async fn take_segments(
 ) -> anyhow::Result<(usize, u64)> {
     let mut before = Digest::default();
     let mut lacking = Vec::new();
+    let present = target.present(names)?;
     for name in names {
-        if !segment_is_here(&target.segments, name) {
+        if !present.contains(&name.address) {
             lacking.push((*name, before));
         }
         before = name.hash;
     }
     progress.segments = lacking.len();
     progress.segment_bytes = lacking.iter().map(|(name, _)| name.bytes).sum();
-    let free = free_bytes(target.root())?;
     let needed = progress.segment_bytes.saturating_add(MARGIN_BYTES);
-    ensure!(needed <= free, "the segments need {needed} bytes, {} has {free}", target.root().display());
+    if let Some(free) = target.free_bytes()? {
+        ensure!(needed <= free, "the segments need {needed} bytes, {} has {free}", target.shown());
+    }
     let mut sent = 0;
     for (name, before) in lacking {
         sent += take_segment(source, target, &name, before, progress, told).await?;
@@ -184,7 +183,7 @@ async fn take_segment(
     progress: &mut Progress,
     told: &mut impl FnMut(Progress),
 ) -> anyhow::Result<u64> {
-    let files = &target.segments;
+    let files = target.segments();
     let mut attempts = 0;
     let mut sent: u64 = 0;
     let mut anew = false;
@@ -239,7 +238,7 @@ async fn take_pieces(
         if piece.is_empty() || end > name.bytes {
             bail!("{end} bytes came of {}", name.bytes);
         }
-        target.segments.append(&name.address, at, &piece)?;
+        target.segments().append(&name.address, at, &piece)?;
         progress.segment_bytes_done = progress.segment_bytes_done.saturating_add(end.saturating_sub(at));
         told(*progress);
         at = end;

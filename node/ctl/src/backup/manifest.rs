@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sha3::{Digest as _, Sha3_256};
 
 /// Names format and version.
-pub const FORMAT: &str = "only1mcp-backup-1";
+pub const FORMAT: &str = "only1mcp-backup-2";
 
 /// Hashes are 64 hexadecimal characters.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct Manifest {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ImageFile {
     pub bytes: u64,
-    /// SHA3-256 of the file.
+    /// SHA3-256 of what is inside of the file.
     pub sha3: String,
 }
 
@@ -60,11 +60,15 @@ pub(super) fn digest_of(bytes: &[u8]) -> Digest {
     Digest(Sha3_256::digest(bytes).into())
 }
 
+pub(super) fn name(cluster_id: &str, epoch: u64, log_index: u64) -> String {
+    let cluster: String = cluster_id.chars().take(8).collect();
+    format!("{cluster}-{epoch}-{log_index:012}")
+}
+
 impl Manifest {
     /// Of files and of the command line; distinct for every index of every cluster.
     pub fn name(&self) -> String {
-        let cluster: String = self.cluster_id.chars().take(8).collect();
-        format!("{cluster}-{}-{:012}", self.epoch, self.log_index)
+        name(&self.cluster_id, self.epoch, self.log_index)
     }
 
     /// What restored clusters name their origin by: the hash of the manifest's text.
@@ -159,8 +163,8 @@ mod tests {
             assert!(Manifest::decode(&bad).is_err(), "byte {at}");
             assert!(Manifest::decode(&bytes[..at]).is_err(), "cut at {at}");
         }
-        let later = Manifest { format: "only1mcp-backup-2".to_owned(), ..manifest };
+        let later = Manifest { format: "only1mcp-backup-3".to_owned(), ..manifest };
         let refused = Manifest::decode(&later.encode().unwrap()).unwrap_err().to_string();
-        assert!(refused.contains("only1mcp-backup-2"), "{refused}");
+        assert!(refused.contains("only1mcp-backup-3"), "{refused}");
     }
 }

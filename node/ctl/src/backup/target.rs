@@ -1,95 +1,125 @@
-//! The folder that backups lie in. Files are for their owner only: they hold the cluster's secrets.
+//! A place of backups, opened: what lies there, and how it is sealed.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{BufReader, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::io::{self, BufReader, Read as _};
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
+use only1mcp_domain::ids::Digest;
 use only1mcp_domain::limits;
-use only1mcp_storage::FileSegments;
+use only1mcp_storage::{
+    SealedSegments, Sealer, SegmentCopy, SegmentName, Segments, StorageError, segment_is_here,
+};
 
 use super::manifest::Manifest;
+use super::place::{self, Part, Place};
+use super::protection::{self, Protection};
 
 /// A manifest of a million segments is smaller.
 const MANIFEST_BYTES_MAX: u64 = 512 << 20;
-const EXTENSION: &str = "json";
+const EXTENSION: &str = ".json";
+const FRAME_BUFFER_BYTES: usize = 256 << 10;
 
 /// A manifest's name, and why it cannot be read.
 pub type Unreadable = (String, String);
 
 #[derive(Debug)]
 pub struct Target {
-    root: PathBuf,
-    pub segments: FileSegments,
-    /// Held while something is written.
-    _lock: Option<File>,
+    place: Box<dyn Place>,
+    stores: Stores,
+}
+
+struct Stores {
+    segments: Arc<dyn Segments>,
+    images: Arc<dyn Segments>,
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stores")
+    }
+}
+
+impl Stores {
+    fn open(place: &dyn Place, keys: Option<&Arc<Sealer>>) -> Self {
+        let files = |part| -> Arc<dyn Segments> {
+            let files = place.files(part);
+            match keys {
+                Some(keys) => Arc::new(SealedSegments::new(files, keys.clone())),
+                None => files,
+            }
+        };
+        Self { segments: files(Part::Segments), images: files(Part::Images) }
+    }
 }
 
 impl Target {
-    /// Makes what is not there, and keeps others from writing at the same time.
-    pub fn create(root: &Path) -> anyhow::Result<Self> {
-        for folder in ["images", "segments", "manifests"] {
-            let folder = root.join(folder);
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-            made.with_context(|| format!("cannot make {}", folder.display()))?;
+    /// For writing to a folder or `s3://BUCKET/PREFIX`: made where it is not there.
+    /// Errors: backups there are protected otherwise.
+    pub async fn create(at: &str, protection: &Protection) -> anyhow::Result<Self> {
+        let place = place::create(at)?;
+        let keys = protection::begin(&*place, protection).await?;
+        let stores = Stores::open(&*place, keys.as_ref());
+        Ok(Self { place, stores })
+    }
+
+    /// For reading. Errors: there are no backups; they do not open by these keys.
+    pub async fn existing(at: &str, protection: &Protection) -> anyhow::Result<Self> {
+        let place = place::existing(at)?;
+        let keys = protection::open(&*place, protection).await?;
+        let stores = Stores::open(&*place, keys.as_ref());
+        Ok(Self { place, stores })
+    }
+
+    /// For looking at manifests alone, which takes no keys.
+    pub fn listing(at: &str) -> anyhow::Result<Self> {
+        let place = place::existing(at)?;
+        let stores = Stores::open(&*place, None);
+        Ok(Self { place, stores })
+    }
+
+    pub fn shown(&self) -> &str {
+        self.place.shown()
+    }
+
+    /// Of the audit trail.
+    pub fn segments(&self) -> &dyn Segments {
+        &*self.stores.segments
+    }
+
+    /// Of the state, each under the address of its backup's name.
+    pub(super) fn images(&self) -> &dyn Segments {
+        &*self.stores.images
+    }
+
+    pub(super) fn free_bytes(&self) -> anyhow::Result<Option<u64>> {
+        self.place.free_bytes()
+    }
+
+    /// Those of `names` that need not be sent again.
+    pub(super) fn present(&self, names: &[SegmentName]) -> anyhow::Result<BTreeSet<Digest>> {
+        if self.place.is_remote() {
+            return Ok(self.segments().addresses()?.into_iter().collect());
         }
-        let path = root.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let lock = lock.with_context(|| format!("cannot open {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("another backup into {} is under way", root.display()),
-            Err(TryLockError::Error(error)) => return Err(error).context("the folder cannot be locked"),
-        }
-        Ok(Self {
-            root: root.to_owned(),
-            segments: FileSegments::open(root.join("segments"))?,
-            _lock: Some(lock),
-        })
-    }
-
-    /// For reading. Errors: there are no backups.
-    pub fn existing(root: &Path) -> anyhow::Result<Self> {
-        let found = root.join("manifests").is_dir();
-        ensure!(found, "{} holds no backups: there is no folder `manifests`", root.display());
-        let segments = FileSegments::existing(root.join("segments"));
-        Ok(Self { root: root.to_owned(), segments, _lock: None })
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    pub fn image_path(&self, name: &str) -> PathBuf {
-        self.root.join("images").join(format!("{name}.image"))
-    }
-
-    pub(super) fn image_part(&self) -> PathBuf {
-        self.root.join("images").join("part")
-    }
-
-    fn manifest_path(&self, name: &str) -> PathBuf {
-        self.root.join("manifests").join(format!("{name}.{EXTENSION}"))
+        let here = names.iter().filter(|name| segment_is_here(self.segments(), name));
+        Ok(here.map(|name| name.address).collect())
     }
 
     /// Makes the backup one: everything it names is there and synced.
-    pub(super) fn put_manifest(&self, manifest: &Manifest) -> anyhow::Result<PathBuf> {
-        let path = self.manifest_path(&manifest.name());
-        let part = self.root.join("manifests").join("part");
-        write_synced(&part, &manifest.encode()?)?;
-        rename_synced(&part, &path)?;
-        Ok(path)
+    pub(super) fn put_manifest(&self, manifest: &Manifest) -> anyhow::Result<()> {
+        self.place.write(&manifest_file(&manifest.name()), &manifest.encode()?)
     }
 
     /// Names of all backups that are complete, the newest last; with those that cannot be read, and why.
     pub fn manifests(&self) -> anyhow::Result<(Vec<Manifest>, Vec<Unreadable>)> {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
-        for name in self.stems("manifests", EXTENSION)? {
-            match self.manifest(&name) {
+        for file in self.place.names(Part::Manifests)? {
+            let Some(name) = file.strip_suffix(EXTENSION) else { continue };
+            match self.manifest(name) {
                 Ok(manifest) => good.push(manifest),
-                Err(error) => bad.push((name, format!("{error:#}"))),
+                Err(error) => bad.push((name.to_owned(), format!("{error:#}"))),
             }
         }
         good.sort_by_key(|manifest| (manifest.created_at_ms, manifest.epoch, manifest.log_index));
@@ -99,18 +129,15 @@ impl Target {
     /// By name, or by the path of its file.
     pub fn manifest(&self, name: &str) -> anyhow::Result<Manifest> {
         let stem = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
-        let stem = stem.strip_suffix(&format!(".{EXTENSION}")).unwrap_or(stem);
-        let path = self.manifest_path(stem);
+        let stem = stem.strip_suffix(EXTENSION).unwrap_or(stem);
+        let file = manifest_file(stem);
         let read = || -> anyhow::Result<Manifest> {
-            let file = File::open(&path)?;
-            ensure!(file.metadata()?.len() <= MANIFEST_BYTES_MAX, "it is too large");
-            let mut bytes = Vec::new();
-            file.take(MANIFEST_BYTES_MAX).read_to_end(&mut bytes)?;
+            let bytes = self.place.read(&file, MANIFEST_BYTES_MAX)?.context("it is not there")?;
             let manifest = Manifest::decode(&bytes)?;
             ensure!(manifest.name() == stem, "it is the manifest of {}", manifest.name());
             Ok(manifest)
         };
-        read().with_context(|| format!("{}", path.display()))
+        read().with_context(|| format!("{file} in {}", self.shown()))
     }
 
     /// The newest. Errors: there is none that can be read.
@@ -119,60 +146,74 @@ impl Target {
         match (good.pop(), bad.first()) {
             (Some(newest), _) => Ok(newest),
             (None, Some((name, problem))) => bail!("no backup can be read; {name}: {problem}"),
-            (None, None) => bail!("{} holds no complete backup", self.root.display()),
+            (None, None) => bail!("{} holds no complete backup", self.shown()),
         }
     }
 
     /// What a transfer left that did not come to its end.
     pub fn leftovers(&self) -> anyhow::Result<Vec<String>> {
         let (good, bad) = self.manifests()?;
-        let named = |stem: &str| {
-            good.iter().any(|manifest| manifest.name() == stem) || bad.iter().any(|(name, _)| name == stem)
-        };
-        let images = self.stems("images", "image")?.into_iter().filter(|stem| !named(stem));
-        let mut out: Vec<String> = images.map(|stem| format!("images/{stem}.image")).collect();
-        out.extend(self.image_part().exists().then(|| "images/part".to_owned()));
-        out.extend(self.stems("segments", "part")?.into_iter().map(|stem| format!("segments/{stem}.part")));
-        Ok(out)
+        let named: BTreeSet<String> = good
+            .iter()
+            .map(Manifest::name)
+            .chain(bad.into_iter().map(|(name, _)| name))
+            .map(|name| image_address(&name).to_string())
+            .collect();
+        let images = self.place.names(Part::Images)?.into_iter().filter(|file| !named.contains(file));
+        let parts = self.place.names(Part::Segments)?.into_iter().filter(|file| file.ends_with(".part"));
+        let images = images.map(|file| format!("{}/{file}", Part::Images.name()));
+        Ok(images.chain(parts.map(|file| format!("{}/{file}", Part::Segments.name()))).collect())
     }
 
     /// Removes images that no manifest names. Parts of segments stay: the next backup goes on with them.
     pub(super) fn sweep(&self) -> anyhow::Result<()> {
-        for left in self.leftovers()?.into_iter().filter(|left| left.starts_with("images/")) {
-            std::fs::remove_file(self.root.join(left))?;
-        }
-        Ok(())
-    }
-
-    /// File names in a folder that end in `.extension`, without it.
-    fn stems(&self, folder: &str, extension: &str) -> anyhow::Result<Vec<String>> {
-        let folder = self.root.join(folder);
-        let mut out = Vec::new();
-        if !folder.is_dir() {
-            return Ok(out);
-        }
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
-            let path = entry?.path();
-            let stem = path.file_stem().and_then(|stem| stem.to_str());
-            if path.extension().is_some_and(|found| found == extension) {
-                out.extend(stem.map(str::to_owned));
-            }
-        }
-        out.sort_unstable();
-        Ok(out)
+        let images: Vec<String> =
+            self.leftovers()?.into_iter().filter(|left| left.starts_with(Part::Images.name())).collect();
+        self.place.sweep(&images)
     }
 
     /// The frames of a backup's image, as they were sent.
     pub fn frames(&self, manifest: &Manifest) -> anyhow::Result<Frames> {
-        let path = self.image_path(&manifest.name());
-        let file = File::open(&path).with_context(|| format!("{}", path.display()))?;
-        Ok(Frames { file: BufReader::new(file), left: manifest.image.bytes })
+        let inside =
+            Inside { files: self.stores.images.clone(), address: image_address(&manifest.name()), at: 0 };
+        Ok(Frames { file: BufReader::with_capacity(FRAME_BUFFER_BYTES, inside), left: manifest.image.bytes })
+    }
+}
+
+fn manifest_file(name: &str) -> String {
+    format!("{}/{name}{EXTENSION}", Part::Manifests.name())
+}
+
+/// Where the image of a backup lies: bound to its name, so that no other can stand in for it.
+pub(super) fn image_address(name: &str) -> Digest {
+    super::manifest::digest_of(format!("only1mcp backup image {name}").as_bytes())
+}
+
+/// What is inside of a whole file, from its start on.
+struct Inside {
+    files: Arc<dyn Segments>,
+    address: Digest,
+    at: u64,
+}
+
+impl io::Read for Inside {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let found = self.files.read(&self.address, SegmentCopy::Whole, self.at, into.len());
+        let found = found.map_err(|error| match error {
+            StorageError::Io { source, .. } => io::Error::new(source.kind(), source.to_string()),
+            other => io::Error::other(other),
+        })?;
+        if let Some(start) = into.get_mut(..found.len()) {
+            start.copy_from_slice(&found);
+        }
+        self.at = self.at.saturating_add(u64::try_from(found.len()).unwrap_or(u64::MAX));
+        Ok(found.len())
     }
 }
 
 /// An image's file, frame by frame: a length, then so many bytes.
 pub struct Frames {
-    file: BufReader<File>,
+    file: BufReader<Inside>,
     left: u64,
 }
 
@@ -217,22 +258,4 @@ impl Iterator for Frames {
         }
         Some(read.context("the image is cut off or damaged"))
     }
-}
-
-pub(super) fn write_synced(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
-    let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    Ok(())
-}
-
-/// A name that is there after a crash.
-pub(super) fn rename_synced(from: &Path, to: &Path) -> anyhow::Result<()> {
-    std::fs::rename(from, to).with_context(|| format!("cannot write {}", to.display()))?;
-    if let Some(folder) = to.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }

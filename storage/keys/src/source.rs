@@ -1,16 +1,15 @@
-//! Opening a data folder's key ring, or making it for a new folder.
+//! From a configuration to a provider, and to the opened key ring of a data folder or of a place of backups.
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use only1mcp_keys::{
-    AwsKms, AwsKmsOptions, KeyError, KeyFile, KeyProvider, KeyRing, KmsPlace, Owner, RecoveryPublic,
-    RingError,
-};
 use only1mcp_storage::{DataFolder, Sealer};
 
-use super::config::KeysConfig;
-use crate::config::NodeConfig;
+use crate::aws_kms::{AwsKms, AwsKmsOptions, KmsPlace};
+use crate::config::KeysConfig;
+use crate::key_file::KeyFile;
+use crate::provider::{KeyError, KeyProvider};
+use crate::recovery::RecoveryPublic;
+use crate::ring::{KeyRing, Owner, RingError};
 
 /// Where keys come from, ready to be asked.
 #[derive(Clone)]
@@ -26,12 +25,13 @@ pub struct Opened {
 }
 
 /// `None` where the configuration says that nothing is encrypted. Asks nobody yet but the file.
-pub async fn source(keys: &KeysConfig) -> anyhow::Result<Option<Source>> {
+pub async fn source(keys: &KeysConfig) -> Result<Option<Source>, KeyError> {
     let recovery = match &keys.recovery {
         Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Some(Arc::new(RecoveryPublic::parse(&text).with_context(|| path.display().to_string())?))
+            let failed = |detail: String| KeyError::File { path: path.display().to_string(), detail };
+            let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+            let public = RecoveryPublic::parse(&text).map_err(|error| failed(error.to_string()))?;
+            Some(Arc::new(public))
         }
         None => None,
     };
@@ -56,15 +56,13 @@ pub async fn source(keys: &KeysConfig) -> anyhow::Result<Option<Source>> {
     Ok(Some(Source { provider, recovery }))
 }
 
-fn missing(error: KeyError, file: &std::path::Path) -> anyhow::Error {
+fn missing(error: KeyError, file: &std::path::Path) -> KeyError {
     if file.exists() {
-        return error.into();
+        return error;
     }
-    anyhow::anyhow!("{error}: make it with `only1mcp keys init --file {}`", file.display())
-}
-
-pub fn owner(config: &NodeConfig) -> Owner {
-    Owner { cluster: config.keys.cluster.clone(), node: config.name.clone() }
+    let path = file.display().to_string();
+    let detail = format!("it is not there: make it with `only1mcp keys init --file {path}`");
+    KeyError::File { path, detail }
 }
 
 /// Opens the ring that `folder` has; a folder that holds nothing yet gets one.
