@@ -18,6 +18,9 @@ pub fn check() -> Result<ExitCode> {
                 "clippy",
                 "--workspace",
                 "--all-targets",
+                // A benchmark that nothing else compiles.
+                "--features",
+                "only1mcp-enforcer/bench-purse",
                 "--quiet",
                 "--",
                 "-D",

@@ -173,6 +173,7 @@ fn completion(call: CallId, holds: &[Hold]) -> Record {
         duration_ms: 0,
         observed_at: START,
         charges: holds.iter().map(charge).collect(),
+        cost: None,
     })
 }
 
