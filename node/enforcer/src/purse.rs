@@ -306,16 +306,20 @@ impl Inner {
     }
 
     fn commit(&mut self, account: &AccountKey, more: i128) {
-        let entry = self.committed.entry(account.clone()).or_default();
-        *entry = entry.saturating_add(more);
+        let before = self.committed.get_mut(account);
+        let mut now = before.as_deref().copied().unwrap_or(0).saturating_add(more);
         // INVARIANT: P1 (a commitment that ended twice would free what was never lent)
-        if *entry < 0 {
-            *entry = 0;
+        if now < 0 {
+            now = 0;
             self.metrics.ledger_broken();
             tracing::error!(%account, "more was released than was held: nothing is freed by it");
         }
-        if *entry == 0 {
-            self.committed.remove(account);
+        match before {
+            Some(entry) if now > 0 => *entry = now,
+            Some(_) => drop(self.committed.remove(account)),
+            // The key is copied only where there is none yet.
+            None if now > 0 => drop(self.committed.insert(account.clone(), now)),
+            None => {}
         }
     }
 
