@@ -145,6 +145,7 @@ fn form(memory: &Memory) -> String {
         request_digest: Digest::default(),
         observed_at: TimestampMs(NOW_MS),
         command,
+        signature: None,
     };
     memory.apply(&entry).outcome.unwrap();
     text
