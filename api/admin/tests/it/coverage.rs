@@ -18,7 +18,14 @@ const OPEN: [&str; 4] =
 const VIEWER: [&str; 2] = ["Upstreams/GetUpstream", "Upstreams/ListUpstreams"];
 /// What a tenant's administrator may that names no tenant: the chain's head and soundness, and the worth of currencies,
 /// concern everybody.
-const ANY_TENANTS: [&str; 3] = ["Audit/VerifyAudit", "Audit/GetAuditHead", "Prices/ListExchangeRates"];
+const ANY_TENANTS: [&str; 6] = [
+    "Audit/VerifyAudit",
+    "Audit/GetAuditHead",
+    "Audit/GetCheckpoint",
+    "Audit/ProveAudit",
+    "Audit/GetSigners",
+    "Prices/ListExchangeRates",
+];
 
 /// `Service/Method` of every RPC of the administrative package.
 fn methods() -> Vec<String> {

@@ -161,6 +161,7 @@ impl World {
             cluster: memory.clone(),
             host: memory.clone(),
             backup: memory.clone(),
+            proofs: memory.clone(),
             zones: Arc::new(TwoZones),
         };
         let routes = only1mcp_admin::routes(ports).unwrap();
