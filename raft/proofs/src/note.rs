@@ -178,3 +178,34 @@ impl Note {
         Ok(Self { text: text.to_owned(), signatures })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn note_signatures_max_and_note_bytes_max() {
+        let key = SigningKey::of_seed([1; 32]).unwrap();
+        let of = |count: usize, name: &str| Note {
+            text: "text\n".to_owned(),
+            signatures: vec![NoteSignature::ed25519(name, &key, "text\n"); count],
+        };
+        let most = of(limits::NOTE_SIGNATURES_MAX, "n");
+        assert_eq!(Note::parse(&most.to_string()), Ok(most));
+        assert!(Note::parse(&of(limits::NOTE_SIGNATURES_MAX + 1, "n").to_string()).is_err());
+        let rest = of(1, "").to_string().len();
+        let longest = of(1, &"n".repeat(limits::NOTE_BYTES_MAX - rest)).to_string();
+        assert_eq!(longest.len(), limits::NOTE_BYTES_MAX);
+        assert!(Note::parse(&longest).is_ok());
+        assert!(Note::parse(&of(1, &"n".repeat(limits::NOTE_BYTES_MAX - rest + 1)).to_string()).is_err());
+    }
+
+    #[test]
+    fn verifier_keys_are_read_as_they_are_written() {
+        let key = VerifierKey { name: "w.test/1".into(), of: KeyType::Cosignature, key: PublicKey([5; 32]) };
+        assert_eq!(key.to_string().parse(), Ok(key.clone()));
+        let wrong = key.to_string().replace("w.test/1+", "w.test/2+");
+        assert!(wrong.parse::<VerifierKey>().is_err(), "the hash is of the name too");
+        assert!("w.test".parse::<VerifierKey>().is_err());
+    }
+}

@@ -134,3 +134,93 @@ impl Witness {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use only1mcp_domain::audit::Signers;
+    use only1mcp_domain::audit::merkle::{Complete, Nodes, leaf, prove_consistency, root};
+    use only1mcp_domain::ids::{AuditIndex, NodeId};
+
+    use super::*;
+
+    struct All(Complete);
+
+    impl Nodes for All {
+        type Error = ();
+
+        fn node(&mut self, level: u32, index: u64) -> Result<Digest, ()> {
+            self.0.get(level, index).ok_or(())
+        }
+    }
+
+    fn tree(salt: u8) -> All {
+        let mut complete = Complete::default();
+        (1..=9).for_each(|index| complete.push(leaf(AuditIndex(index), Digest([salt; 32]))));
+        All(complete)
+    }
+
+    fn key(node: u8) -> SigningKey {
+        SigningKey::of_seed([node; 32]).unwrap()
+    }
+
+    fn origin() -> Origin {
+        Origin { cluster: Digest([7; 32]), epoch: 1 }
+    }
+
+    fn head(salt: u8, size: u64) -> TreeHead {
+        TreeHead { size, root: root(&mut tree(salt), size).unwrap() }
+    }
+
+    fn note(origin: Origin, tree: TreeHead, nodes: &[u8]) -> String {
+        let text = Checkpoint { origin, tree, chain: Digest([1; 32]) }.text();
+        let sign = |node: &u8| NoteSignature::ed25519(&origin.to_string(), &key(*node), &text);
+        Note { text: text.clone(), signatures: nodes.iter().map(sign).collect() }.to_string()
+    }
+
+    fn body(old: u64, path: &[Digest], note: &str) -> String {
+        let path: String = path.iter().map(|hash| crate::text::base64(&hash.0) + "\n").collect();
+        format!("old {old}\n{path}\n{note}")
+    }
+
+    #[test]
+    fn forks_and_rollbacks_are_refused() {
+        let signers = Signers((1..=3_u8).map(|n| (NodeId(n.into()), Some(key(n).public()))).collect());
+        let log = Pinned { origin: origin(), index: 0, signers };
+        let witness = Witness::new("w.test".into(), key(9), vec![log]);
+        let ask = |body: &str, known| witness.add_checkpoint(body, |_| known, 42);
+        let seen = Some(head(1, 4));
+        let path = |old, size| prove_consistency(&mut tree(1), old, size).unwrap();
+        let good = note(origin(), head(1, 9), &[1, 2]);
+
+        let first = ask(&body(0, &[], &good), None);
+        assert_eq!((first.status, first.remember), (200, Some((origin(), head(1, 9)))));
+        let signature = NoteSignature::parse(first.body.trim_end()).unwrap();
+        assert_eq!(signature.verified(&witness.verifier(), &Note::parse(&good).unwrap().text), Some(42));
+        let next = ask(&body(4, &path(4, 9), &good), seen);
+        assert_eq!((next.status, next.remember), (200, Some((origin(), head(1, 9)))));
+        assert_eq!(ask(&body(9, &[], &good), Some(head(1, 9))).status, 200, "the same again");
+
+        let other = Origin { epoch: 2, ..origin() };
+        let fork = note(origin(), head(2, 9), &[1, 2, 3]);
+        for (status, body, known) in [
+            (409, body(0, &[], &good), seen),
+            (409, body(9, &[], &fork), Some(head(1, 9))),
+            (409, body(4, &[], &note(origin(), head(1, 4), &[1, 2])), Some(head(1, 9))),
+            (400, body(9, &[], &note(origin(), head(1, 4), &[1, 2])), Some(head(1, 9))),
+            (422, body(4, &path(4, 9), &fork), seen),
+            (422, body(4, &[], &good), seen),
+            (422, body(0, &path(4, 9), &good), None),
+            (403, body(0, &[], &note(origin(), head(1, 9), &[1])), None),
+            (403, body(0, &[], &note(origin(), head(1, 9), &[4, 5])), None),
+            (404, body(0, &[], &note(other, head(1, 9), &[1, 2])), None),
+            (400, good.clone(), None),
+            (400, body(0, &[], "no note\n"), None),
+            (400, good.replacen("only1mcp/", "old 00\n\nonly1mcp/", 1), None),
+        ] {
+            let answer = ask(&body, known);
+            assert_eq!((answer.status, answer.remember), (status, None), "{body}");
+        }
+        let told = ask(&body(0, &[], &good), seen);
+        assert_eq!((told.content_type, told.body.as_str()), ("text/x.tlog.size", "4\n"));
+    }
+}

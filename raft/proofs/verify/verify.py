@@ -5,6 +5,8 @@
   verify.py consistency FILE --keys KEYS [--witness VKEY]
   verify.py export FILE [--keys KEYS] [--checkpoint NOTE]... [--receipt RECEIPT]... [--witness VKEY]
 
+  verify.py many FILE      each line the arguments of one of these, as a JSON array; one line of answer for each
+
 Prints `valid ...` and ends with 0, or `CODE: detail` and ends with 1.
 """
 
@@ -508,14 +510,14 @@ def check_export(text, keys, checkpoints, receipts, witnesses):
     return f"{len(lines)} events, up to {index}"
 
 
-def main():
+def run(arguments):
     options = argparse.ArgumentParser()
     options.add_argument("what", choices=["proof", "consistency", "export"])
     options.add_argument("file")
     options.add_argument("--keys")
     for many in ("--receipt", "--checkpoint", "--witness"):
         options.add_argument(many, action="append", default=[])
-    args = options.parse_args()
+    args = options.parse_args(arguments)
 
     def read(name):
         with open(name, encoding="utf-8", newline="") as file:
@@ -534,13 +536,21 @@ def main():
         else:
             said = check_consistency(text, keys, args.witness)
     except Fault as fault:
-        print(fault)
-        return 1
+        return 1, str(fault)
     except UnicodeDecodeError:
-        print("MALFORMED: not UTF-8")
-        return 1
-    print(f"valid: {said}")
-    return 0
+        return 1, "MALFORMED: not UTF-8"
+    return 0, f"valid: {said}"
+
+
+def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "many":
+        with open(sys.argv[2], encoding="utf-8") as file:
+            for line in file:
+                print(run(json.loads(line))[1])
+        return 0
+    code, said = run(sys.argv[1:])
+    print(said)
+    return code
 
 
 if __name__ == "__main__":

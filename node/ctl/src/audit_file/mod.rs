@@ -15,4 +15,6 @@ pub use read::{FileFault, Reader};
 pub use verify::{Asked, Fault, Report, verify};
 
 #[cfg(test)]
+mod forged_tests;
+#[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use only1mcp_domain::time::TimestampMs;
 use super::format::{FORMAT, Head, Header, Line, hex, readable};
 use super::verify::{Asked, Report, verify};
 
-fn event(number: u64) -> AuditEvent {
+pub fn event(number: u64) -> AuditEvent {
     AuditEvent {
         kind: EventKind::AccessGranted,
         severity: Severity::Info,
