@@ -54,8 +54,10 @@ impl Checkpoints {
     async fn signature(&self, checkpoint: &Checkpoint) -> Result<NoteSignature, Status> {
         let size = checkpoint.tree.size;
         let mut have = self.handle.tree().size();
-        let caught_up = timeout(CATCH_UP, have.wait_for(|have| *have >= size)).await;
-        if !matches!(caught_up, Ok(Ok(_))) {
+        // What is waited for must not be held: whoever extends the tree would wait for it.
+        let caught_up =
+            timeout(CATCH_UP, have.wait_for(|have| *have >= size)).await.is_ok_and(|have| have.is_ok());
+        if !caught_up {
             return Err(Status::unavailable("this node has not come so far yet"));
         }
         let tree = self.handle.tree();

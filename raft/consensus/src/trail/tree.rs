@@ -101,7 +101,9 @@ impl Tree {
                 self.keep(&kept.tiles)?;
             }
         }
-        self.size.send_replace(kept.size());
+        let size = kept.size();
+        drop(kept);
+        self.size.send_replace(size);
         Ok(!events.is_empty())
     }
 

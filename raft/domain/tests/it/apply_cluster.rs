@@ -317,7 +317,7 @@ fn signers_are_told_by_every_event_that_changes_them() {
     world.submit(&node(2), key(2, 2)).outcome.unwrap();
     world.submit(&node(2), key(2, 3)).outcome.unwrap();
     assert_eq!(told(&world), signers(&[(1, Some(1)), (2, Some(3))]));
-    let details = world.last_event().details;
+    let details = world.last_event().details.clone();
     assert!(details.iter().any(|(name, value)| name == "signing_key_before" && *value == "02".repeat(32)));
     assert_eq!(details.iter().filter(|(name, _)| name.starts_with(SIGNER_DETAIL)).count(), 2);
     world.must(Command::SetNodeRole { node: n2, role: NodeRole::Learner });
