@@ -256,6 +256,7 @@ pub fn write(command_id: [u8; 16], command: Command) -> Result<Entry, IdError> {
         request_digest: Digest(digest),
         observed_at: AT,
         command,
+        signature: None,
     })
 }
 

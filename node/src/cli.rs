@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::NodeConfig;
 use crate::serve::control::{ControlAnswer, ControlRequest};
-use crate::{audit_file, confine, ctl, demo, dev, doctor, keys, offline, pki, print, serve};
+use crate::{audit_file, confine, ctl, demo, dev, doctor, keys, offline, pki, print, serve, witness};
 
 /// A clustered gateway for MCP: it knows who calls, decides by role down to the single tool, and records every call in
 /// a replicated hash chain.
@@ -40,6 +40,7 @@ enum Command {
     Ctl(Box<ctl::CtlArgs>),
     /// Check exported audit files; needs no server.
     Audit(audit_file::AuditArgs),
+    Witness(witness::WitnessArgs),
     Doctor(doctor::DoctorArgs),
     Restore(offline::RestoreArgs),
     /// What is done to a cluster from the host of a stopped node.
@@ -135,6 +136,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => keys::run(args).await,
         Command::Ctl(args) => Ok(ctl::run(*args).await),
         Command::Audit(args) => Ok(audit_file::run(args)),
+        Command::Witness(args) => witness::run(args).await,
         Command::Doctor(args) => Ok(doctor::run(&args).await),
         Command::Restore(args) => offline::restore(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Cluster(ClusterCommand::Recover(args)) => {

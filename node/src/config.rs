@@ -35,6 +35,9 @@ pub struct NodeConfig {
     pub upstreams: Option<TrustConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<TrustConfig>,
+    /// Shown each checkpoint of the audit chain by the node that leads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<WitnessConfig>,
     /// Present on nodes that join; absent on the one that forms the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -117,6 +120,16 @@ pub struct TrustConfig {
     /// Roots that certificates of https upstreams, or of webhooks, may lead to besides the system's, PEM. Read when the
     /// node starts.
     pub ca: PathBuf,
+}
+
+/// Who remembers the audit chain's checkpoints, outside the cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// Speaks C2SP tlog-witness there.
+    pub url: String,
+    /// What it signs with, as `only1mcp witness` prints it.
+    pub key: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

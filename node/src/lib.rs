@@ -13,6 +13,7 @@ mod offline;
 mod print;
 pub mod serve;
 mod telemetry;
+mod witness;
 
 pub use only1mcp_ctl::{self as ctl, audit_file};
 pub use only1mcp_demo as demo;

@@ -10,9 +10,12 @@ use crate::files::{Sealed, sync_folder};
 const FORMAT: Sealed = Sealed { kind: "data", version: 1 };
 const NODE_ID: Sealed = Sealed { kind: "node-id", version: 1 };
 const IDENTITY: Sealed = Sealed { kind: "identity", version: 1 };
+const SIGNING_KEY: Sealed = Sealed { kind: "signing-key", version: 1 };
+const CHECKPOINTS: Sealed = Sealed { kind: "checkpoints", version: 1 };
 const KEY_RING: Sealed = Sealed { kind: "key-ring", version: 1 };
 
-/// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, `key-ring`, and the folders `log/`, `state/`, `journal/`
+/// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, `key-ring`, `signing-key`,
+/// `checkpoints`, and the folders `log/`, `state/`, `journal/`
 /// and `segments/`. The lock is held until this is dropped.
 #[derive(Debug)]
 pub struct DataFolder {
@@ -112,6 +115,26 @@ impl DataFolder {
     /// What the node keeps about itself beside its id; opaque here.
     pub fn identity(&self) -> Result<Option<Vec<u8>>, StorageError> {
         IDENTITY.read(&self.root.join("identity"))
+    }
+
+    /// What the node signs with, sealed; opaque here. Without the file the node makes itself a new key.
+    pub fn signing_key(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        SIGNING_KEY.read(&self.root.join("signing-key"))
+    }
+
+    /// Durable at return.
+    pub fn write_signing_key(&self, content: &[u8]) -> Result<(), StorageError> {
+        SIGNING_KEY.write(&self.root.join("signing-key"), content)
+    }
+
+    /// What the node signed last of the audit chain, and the newest checkpoint it knows; opaque here.
+    pub fn checkpoints(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        CHECKPOINTS.read(&self.root.join("checkpoints"))
+    }
+
+    /// Durable at return.
+    pub fn write_checkpoints(&self, content: &[u8]) -> Result<(), StorageError> {
+        CHECKPOINTS.write(&self.root.join("checkpoints"), content)
     }
 
     /// The node's wrapped data keys; opaque here. `None` in a folder that is not encrypted, or not yet.

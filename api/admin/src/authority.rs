@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 83] = [
+static AUTHORITY: [(&str, Need); 86] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -109,6 +109,9 @@ static AUTHORITY: [(&str, Need); 83] = [
     ("Audit/VerifyAudit", InTenant(AuditView)),
     ("Audit/ExportAudit", InTenant(AuditExport)),
     ("Audit/GetAuditHead", InTenant(AuditView)),
+    ("Audit/GetCheckpoint", InTenant(AuditView)),
+    ("Audit/ProveAudit", InTenant(AuditView)),
+    ("Audit/GetSigners", InTenant(AuditView)),
     ("Audit/WatchAudit", InTenant(AuditView)),
     // They hold every secret of the cluster.
     ("Backups/CreateBackup", InSystem(GlobalAdmin)),

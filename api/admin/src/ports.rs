@@ -6,12 +6,13 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use only1mcp_domain::activity::{AuditRead, Caller};
 use only1mcp_domain::audit::SealedEvent;
+use only1mcp_domain::audit::merkle::Frontier;
 use only1mcp_domain::command::Entry;
 pub use only1mcp_domain::cost::CostPlace;
 use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::decide::{CompiledPolicy, Reason};
 use only1mcp_domain::ids::{
-    ApiKeyId, AuditIndex, DecisionId, NodeId, PrincipalId, Revision, TenantId, UpstreamId,
+    ApiKeyId, AuditIndex, DecisionId, Digest, NodeId, PrincipalId, PublicKey, Revision, TenantId, UpstreamId,
 };
 use only1mcp_domain::ledger::LimitId;
 use only1mcp_domain::model::{Measure, Permission};
@@ -307,11 +308,38 @@ pub trait HostPort: Send + Sync + 'static {
     fn upstream_health(&self, tenant: &TenantId, upstream: &UpstreamId) -> Option<UpstreamHealth>;
 }
 
+/// The exporting node's word for what it exports.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExportSignature {
+    pub node: NodeId,
+    pub key: PublicKey,
+    pub signature: [u8; 64],
+}
+
+/// Proofs over the audit chain, as this node has them. A checkpoint is a signed note and the size of its tree.
+pub trait ProofPort: Send + Sync + 'static {
+    /// The newest checkpoint that a majority signed, of at least so many events; `None` where there is none by `deadline`.
+    fn checkpoint(&self, size_min: u64, deadline: Instant) -> BoxFuture<'_, Option<(String, u64)>>;
+
+    fn newest(&self) -> Option<(String, u64)>;
+
+    /// The path from an event to the root of the tree of `size` events.
+    fn inclusion(&self, index: AuditIndex, size: u64) -> Result<Vec<Digest>, TrailFailure>;
+
+    /// The proof that the tree of `old` events is the beginning of that of `size`.
+    fn consistency(&self, old: u64, size: u64) -> Result<Vec<Digest>, TrailFailure>;
+
+    fn frontier(&self, size: u64) -> Result<Frontier, TrailFailure>;
+
+    fn sign_export(&self, message: &[u8]) -> ExportSignature;
+}
+
 /// Everything the services are made of.
 #[derive(Clone)]
 pub struct Ports {
     pub cluster: Arc<dyn ClusterPort>,
     pub host: Arc<dyn HostPort>,
     pub backup: Arc<dyn BackupPort>,
+    pub proofs: Arc<dyn ProofPort>,
     pub zones: Arc<dyn Zones>,
 }

@@ -171,6 +171,7 @@ impl Core {
             request_digest: draft.request_digest,
             observed_at: TimestampMs(self.ports.host.now_ms()),
             command,
+            signature: None,
         };
         let committed = self.carry(route, call, entry).await;
         let committed = committed.map_err(|failure| error::membership(failure, draft.command_id))?;

@@ -52,6 +52,7 @@ fn state(limit: i128, account: &Account) -> State {
         version: String::new(),
         role: NodeRole::Voter,
         joined_at: TimestampMs(0),
+        signing_key: None,
     };
     state.nodes.insert(NODE, Versioned { revision: 1, value: record });
     state.ledger.accounts.insert(key(), account.clone());

@@ -126,5 +126,6 @@ pub fn entry(command: Command, via: Via) -> Entry {
         request_digest: Digest(HostEntropy.bytes()),
         observed_at: now(),
         command,
+        signature: None,
     }
 }

@@ -12,9 +12,10 @@ use only1mcp_proto::admin as pb;
 use pb::export_audit_response::Part;
 use serde_json::{Value, json};
 
+use super::audit_prove;
 use super::parse::{time_ms, time_text};
 use super::session::Session;
-use crate::audit_file::{FORMAT, Head, Header, Line, hex, readable};
+use crate::audit_file::{ExportSigned, FORMAT, Head, Header, Line, Trailer, hex, readable};
 
 /// Streams live as long as this command does.
 const STREAM: Duration = Duration::from_secs(3_600 * 24 * 30);
@@ -55,6 +56,32 @@ pub(super) enum Command {
     },
     /// Where the chain ends, as INDEX:HASH.
     Head,
+    /// Who signs checkpoints. Keep the file where nobody of the cluster can change it: verifying starts from it.
+    Keys {
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+    /// The newest checkpoint, signed by a majority of the voters.
+    Checkpoint {
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// An older checkpoint: writes both, and the proof that it is the beginning of the new one.
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+        /// Waits for one of at least so many events.
+        #[arg(long, default_value_t = 0)]
+        size_min: u64,
+    },
+    /// Writes the proof that an event stands in the chain, which `only1mcp audit verify --proof` checks without any server.
+    Prove {
+        /// A file with the receipt, or the answer that holds it.
+        receipt: Option<PathBuf>,
+        /// The event, without a receipt.
+        #[arg(long, conflicts_with = "receipt")]
+        index: Option<u64>,
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -115,6 +142,11 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
             export(session, request, &file).await
         }
         Command::Watch { trail, from_index } => watch(session, trail.name(), from_index).await,
+        Command::Keys { file } => audit_prove::keys(session, file).await,
+        Command::Checkpoint { file, since, size_min } => {
+            audit_prove::checkpoint(session, file, since, size_min).await
+        }
+        Command::Prove { receipt, index, file } => audit_prove::prove(session, receipt, index, file).await,
         Command::Head => {
             let request = pb::GetAuditHeadRequest { consistency: session.consistency() };
             let answer = session.audit().get_audit_head(request).await?.into_inner();
@@ -223,11 +255,25 @@ async fn export(session: &Session, request: pb::ExportAuditRequest, file: &Path)
         end_index: header.end_index,
         log_time_ms: header.log_time_ms,
         epoch: header.epoch,
+        frontier: header.frontier.iter().map(|hash| hex(hash)).collect(),
     };
     writeln!(out, "{}", serde_json::to_string(&first)?)?;
     let (mut events, mut whole, mut last) = (0_u64, 0_u64, start.index.0);
     while let Some(part) = parts.message().await? {
-        let Some(Part::Record(record)) = part.part else { bail!("the export has a second header") };
+        let record = match part.part {
+            Some(Part::Record(record)) => record,
+            Some(Part::Signature(signature)) => {
+                let signed = ExportSigned {
+                    node: signature.node,
+                    key: hex(&signature.key),
+                    signature: hex(&signature.signature),
+                };
+                let checkpoint = (!signature.checkpoint.is_empty()).then_some(signature.checkpoint);
+                writeln!(out, "{}", serde_json::to_string(&Trailer { signed, checkpoint })?)?;
+                continue;
+            }
+            Some(Part::Header(_)) | None => bail!("the export has a second header"),
+        };
         let sealed = sealed(&record)?;
         let event = if sealed.bytes.is_empty() { None } else { audit::decode(&sealed.bytes).ok() };
         let line = Line {

@@ -7,6 +7,7 @@ mod accounts;
 mod args;
 mod audit;
 pub mod audit_file;
+mod audit_prove;
 pub mod backup;
 mod budget;
 mod cluster;

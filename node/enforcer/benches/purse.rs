@@ -89,6 +89,7 @@ fn first_state() -> State {
             version: String::new(),
             role: NodeRole::Voter,
             joined_at: START,
+            signing_key: None,
         };
         state.nodes.insert(NodeId(id), Versioned { revision: 1, value: record });
     }
@@ -142,7 +143,7 @@ impl Log {
             request_id: String::new(),
         };
         let (command_id, request_digest, observed_at) = (None, Digest::default(), START);
-        let entry = Entry { actor, command_id, request_digest, observed_at, command };
+        let entry = Entry { actor, command_id, request_digest, observed_at, command, signature: None };
         self.state.apply(self.index, &entry).outcome.unwrap()
     }
 

@@ -541,6 +541,7 @@ pub(crate) fn node_entry(parts: &Parts, command: Command) -> Entry {
         request_digest: Digest::default(),
         observed_at: TimestampMs(parts.clock.now_ms()),
         command,
+        signature: None,
     }
 }
 

@@ -227,6 +227,7 @@ fn first_state() -> State {
             version: String::new(),
             role: NodeRole::Voter,
             joined_at: START,
+            signing_key: None,
         };
         state.nodes.insert(NodeId(id), Versioned { revision: 1, value: record });
     }
@@ -292,6 +293,7 @@ impl World {
             request_digest: Digest::default(),
             observed_at: START,
             command,
+            signature: None,
         };
         let applied = state.apply(self.history.len() as u64 + 1, &entry);
         // What is stored is what is known.

@@ -1,6 +1,5 @@
 //! The README's walk against the live cluster: each step prints its real request and answer, and must come out as told.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -68,7 +67,13 @@ pub(super) async fn play(cluster: &mut Cluster) -> anyhow::Result<()> {
     let file = cluster.dir.join("audit-export.jsonl");
     let path = file.to_str().context("the folder's name is not UTF-8")?;
     print_lines(&cluster.ctl(index, &["audit", "export", "--all-tenants", "--file", path]).await?);
-    print_lines(&verify_offline(&file).await?);
+    print_lines(&verify_offline(&["--file", path]).await?);
+    let named = |name: &str| cluster.dir.join(name).display().to_string();
+    let (keys, told, proof) = (named("signers.json"), named("receipt.json"), named("proof.json"));
+    std::fs::write(&told, receipt.to_string())?;
+    print_lines(&cluster.ctl(index, &["audit", "keys", "--file", &keys]).await?);
+    print_lines(&cluster.ctl(index, &["audit", "prove", &told, "--file", &proof]).await?);
+    print_lines(&verify_offline(&["--proof", &proof, "--keys", &keys, "--receipt", &told]).await?);
     println!("\nEvery step came out as told.");
     Ok(())
 }
@@ -108,10 +113,11 @@ async fn failover(cluster: &mut Cluster, key: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn verify_offline(file: &Path) -> anyhow::Result<String> {
+async fn verify_offline(args: &[&str]) -> anyhow::Result<String> {
+    println!("  $ only1mcp audit verify {}", args.join(" "));
     let output = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["audit", "verify", "--file"])
-        .arg(file)
+        .args(["audit", "verify"])
+        .args(args)
         .output()
         .await?;
     ensure!(

@@ -65,6 +65,7 @@ pub fn socket_entry(principal: &PrincipalId, command: Command) -> Entry {
         request_digest: Digest::default(),
         observed_at: TimestampMs(HostClock.now_ms()),
         command,
+        signature: None,
     }
 }
 

@@ -323,6 +323,7 @@ impl Enforcement for GatewayPort {
                     session,
                     expires_at: TimestampMs(now.0.saturating_add(limits::TOMBSTONE_AGE_MS)),
                 },
+                signature: None,
             };
             let deadline = Instant::now() + TOMBSTONE_DEADLINE;
             match self.cluster.propose(entry, deadline).await {

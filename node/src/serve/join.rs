@@ -111,6 +111,7 @@ pub fn node_entry(node: NodeId, command: Command) -> Entry {
         request_digest: Digest::default(),
         observed_at: TimestampMs(HostClock.now_ms()),
         command,
+        signature: None,
     }
 }
 

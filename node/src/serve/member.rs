@@ -14,6 +14,7 @@ use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_gateway::Gateway;
+use only1mcp_proofs::SigningKey;
 use only1mcp_storage::{DataFolder, Engine, FileSegments, Journal, RaftLog, free_bytes};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -38,6 +39,7 @@ use crate::serve::identity::Identity;
 use crate::serve::join::Doorkeeper;
 use crate::serve::journal_port::JournalFile;
 use crate::serve::metrics;
+use crate::serve::proofs::{self, Checkpoints};
 use crate::serve::readiness::Readiness;
 use crate::serve::recall::RecallHere;
 use crate::serve::retime;
@@ -144,6 +146,7 @@ pub struct Joined {
     pub handle: Handle,
     journal: Arc<dyn Journal>,
     forwarded: ForwardedHere,
+    checkpoints: Arc<Checkpoints>,
     vitals: Arc<OnceLock<Arc<Enforcer>>>,
     tasks: JoinSet<()>,
     ports_stop: CancellationToken,
@@ -153,7 +156,7 @@ impl Joined {
     /// Opens the stores, starts consensus and serves the peer port.
     pub async fn start(
         config: &NodeConfig,
-        folder: &DataFolder,
+        folder: &Arc<DataFolder>,
         keys: stores::Keys<'_>,
         identity: &mut Identity,
         peer_keeper: &Arc<Keeper>,
@@ -170,14 +173,19 @@ impl Joined {
         let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
         let segments = stores::segments(FileSegments::open(folder.segments())?, keys);
         let stores = Stores { log, engine: engine.clone(), segments };
-        let consensus = start_consensus(config, folder, identity, stores, connector).await?;
+        let key = proofs::signing_key(folder, keys)?;
+        let record = proofs::Record::open(folder.clone())?;
+        let signer = key.clone();
+        let consensus = start_consensus(config, folder, identity, stores, (connector, signer)).await?;
         let handle = consensus.handle();
+        let checkpoints = Arc::new(Checkpoints::open(handle.clone(), key, record));
         let doorkeeper = Arc::new(Doorkeeper { handle: OnceLock::from(handle.clone()) });
         let forwarded = ForwardedHere::default();
         let vitals = Arc::new(OnceLock::new());
         let handlers = Handlers {
             membership: Some(doorkeeper),
             forward: Some(Arc::new(forwarded.clone())),
+            checkpoints: Some(checkpoints.clone()),
             recall: Some(Arc::new(RecallHere(vitals.clone()))),
             vitals: Some(Arc::new(NodeVitals {
                 enforcer: vitals.clone(),
@@ -192,7 +200,7 @@ impl Joined {
             torn::have_another_lead(&handle).await;
         }
         serve_peers(config, &consensus, handlers, peer_keeper, &ports_stop, &mut tasks).await?;
-        Ok(Self { handle, journal, forwarded, vitals, tasks, ports_stop })
+        Ok(Self { handle, journal, forwarded, checkpoints, vitals, tasks, ports_stop })
     }
 
     /// Waits for the cluster, takes up enforcement, and opens the gateway and administration.
@@ -232,6 +240,9 @@ impl Joined {
             async move { port.forward_revocations().await }
         });
 
+        let witnesses = proofs::Witnesses::new(outside.clone(), &config.witnesses)?;
+        self.tasks.spawn(proofs::run(self.checkpoints.clone(), witnesses));
+        self.tasks.spawn(proofs::make_known(self.handle.clone(), self.checkpoints.key.clone()));
         let runner = duties::start(&self.handle, &enforcer, outside, &mut self.tasks);
         let sources = metrics::Sources {
             enforcer: enforcer.clone(),
@@ -254,6 +265,7 @@ impl Joined {
                 gateway: gateway.clone(),
                 readiness: readiness.clone(),
             }),
+            proofs: Arc::new(proofs::Proofs(self.checkpoints.clone())),
             zones: Arc::new(SystemZones),
         };
         serve_admin(config, ports, admin_keeper, &self.ports_stop, &mut self.tasks).await?;
@@ -365,7 +377,7 @@ async fn start_consensus(
     folder: &DataFolder,
     identity: &mut Identity,
     stores: Stores,
-    connector: Arc<dyn Connector>,
+    (connector, signer): (Arc<dyn Connector>, Arc<SigningKey>),
 ) -> anyhow::Result<Consensus> {
     let mut options =
         Options::new(NodeId(identity.node), config.name.clone(), config.peer_address(), Arc::new(WallClock));
@@ -377,6 +389,7 @@ async fn start_consensus(
     options.timing = retime::configured(config).unwrap_or(identity.timing());
     identity.runs_with(options.timing, folder)?;
     options.seeds = identity.seeds();
+    options.signer = Some(signer);
     options.scrub_bytes_per_second = config.scrub_bytes_per_second;
     options.promised_ms_max = identity.promised_ms_max;
     options.feature_level_max = feature_level_max();

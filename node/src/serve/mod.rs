@@ -20,6 +20,7 @@ mod join;
 pub mod journal_port;
 mod member;
 mod metrics;
+mod proofs;
 mod readiness;
 mod recall;
 mod retime;

@@ -60,6 +60,7 @@ pub fn entry(command: Command, via: Via) -> Entry {
         request_digest: Digest([1; 32]),
         observed_at: TimestampMs(NOW),
         command,
+        signature: None,
     }
 }
 

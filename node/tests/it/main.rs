@@ -45,6 +45,7 @@ mod moto;
 mod peers;
 mod permits;
 mod policy;
+mod proofs;
 mod quotas;
 mod recall;
 mod sealed;

@@ -44,6 +44,9 @@ fn write(command: &Command) -> Kind {
                 version: version.clone(),
             })
         }
+        Command::SetSigningKey { node, key } => {
+            Kind::SetSigningKey(log::SetSigningKey { node: node.0, key: key.written() })
+        }
         Command::Tick { node } => Kind::Tick(log::Tick { node: node.0 }),
         Command::OpenIncarnation { node } => Kind::OpenIncarnation(log::OpenIncarnation { node: node.0 }),
         Command::Activity(batch) => Kind::Activity(batch.into()),
@@ -272,6 +275,9 @@ impl TryFrom<log::Command> for Command {
                 zone: c.zone,
                 version: c.version,
             },
+            Kind::SetSigningKey(c) => {
+                Self::SetSigningKey { node: NodeId(c.node), key: raw("SetSigningKey.key", &c.key)? }
+            }
             Kind::Tick(c) => Self::Tick { node: NodeId(c.node) },
             Kind::OpenIncarnation(c) => Self::OpenIncarnation { node: NodeId(c.node) },
             Kind::Activity(c) => Self::Activity(c.try_into()?),

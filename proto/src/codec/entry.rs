@@ -1,6 +1,7 @@
 //! One log entry: who, under which command id, what.
 
-use only1mcp_domain::command::{Actor, Entry, Via};
+use bytes::Bytes;
+use only1mcp_domain::command::{Actor, Command, Entry, Signed, Via};
 use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::limits;
 use only1mcp_domain::time::TimestampMs;
@@ -8,7 +9,7 @@ use prost::Message as _;
 
 use super::error::DecodeError;
 use super::parts::{
-    Raw as _, Text as _, message, optional_raw, optional_text, parsed, raw, record, required, text,
+    Raw as _, Text as _, fixed, message, optional_raw, optional_text, parsed, raw, record, required, text,
     write_text,
 };
 use crate::log;
@@ -32,6 +33,11 @@ impl From<&Entry> for log::Entry {
             request_digest: entry.request_digest.written(),
             observed_at_ms: entry.observed_at.0,
             command: Some((&entry.command).into()),
+            signed: entry.signature.as_ref().map(|signed| log::Signed {
+                node: signed.node.0,
+                content: signed.content.written(),
+                signature: Bytes::copy_from_slice(&signed.signature),
+            }),
         }
     }
 }
@@ -46,8 +52,22 @@ impl TryFrom<log::Entry> for Entry {
             request_digest: raw("Entry.request_digest", &wire.request_digest)?,
             observed_at: TimestampMs(wire.observed_at_ms),
             command: record("Entry.command", wire.command)?,
+            signature: wire.signed.map(read_signed).transpose()?,
         })
     }
+}
+
+fn read_signed(wire: log::Signed) -> Result<Signed, DecodeError> {
+    Ok(Signed {
+        node: NodeId(wire.node),
+        content: raw("Signed.content", &wire.content)?,
+        signature: fixed("Signed.signature", &wire.signature)?,
+    })
+}
+
+/// A command's bytes as they stand in an entry.
+pub fn encode_command(command: &Command) -> Vec<u8> {
+    log::Command::from(command).encode_to_vec()
 }
 
 impl From<&Actor> for log::Actor {

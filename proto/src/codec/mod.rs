@@ -22,7 +22,7 @@ mod rejection;
 mod row;
 
 pub use activity::{decode_records, encode_records};
-pub use entry::{decode_entry, encode_entry};
+pub use entry::{decode_entry, encode_command, encode_entry};
 pub use error::{DecodeError, Problem};
 pub use outcome::{decode_outcome, encode_outcome};
 pub use row::{decode_row, encode_row};

@@ -1,7 +1,7 @@
 //! Entries, one of each command.
 
-use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Via};
-use only1mcp_domain::ids::{CommandId, McpSessionId};
+use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Signed, Via};
+use only1mcp_domain::ids::{CommandId, McpSessionId, PublicKey};
 
 use crate::gen_model::HIDDEN;
 use crate::random::Gen;
@@ -39,6 +39,11 @@ impl Gen {
         }
     }
 
+    fn signed(&mut self) -> Signed {
+        let halves = [self.digest().0, self.digest().0].concat();
+        Signed { node: self.node_id(), content: self.digest(), signature: halves.try_into().unwrap() }
+    }
+
     fn revision(&mut self) -> Option<u64> {
         self.option(Gen::number)
     }
@@ -59,6 +64,10 @@ impl Gen {
         entries.push(apart.entry(correction));
         let mut apart = self.apart(150);
         entries.extend(self.epoch_commands().into_iter().map(|command| apart.entry(command)));
+        let mut apart = self.apart(180);
+        let command = Command::SetSigningKey { node: apart.node_id(), key: PublicKey(apart.digest().0) };
+        let entry = apart.entry(command);
+        entries.push(Entry { signature: apart.option(Gen::signed), ..entry });
         entries
     }
 
@@ -69,6 +78,7 @@ impl Gen {
             request_digest: self.digest(),
             observed_at: self.time(),
             command,
+            signature: None,
         }
     }
 

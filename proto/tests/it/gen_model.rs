@@ -306,6 +306,7 @@ impl Gen {
             version: self.text(),
             role: self.node_role(),
             joined_at: self.time(),
+            signing_key: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Stored rows, outcomes and rejections, one of each kind.
 
 use only1mcp_domain::activity::RecordApplied;
-use only1mcp_domain::ids::{AuditIndex, CommandId, Incarnation, McpSessionId};
+use only1mcp_domain::ids::{AuditIndex, CommandId, Incarnation, McpSessionId, PublicKey};
+use only1mcp_domain::model::NodeRecord;
 use only1mcp_domain::outcome::{Outcome, Rejection};
 use only1mcp_domain::row::{ActivityRow, HeadRow, MetaRow, RowValue};
 use only1mcp_domain::state::{BatchSeen, CommandSeen, Versioned};
@@ -20,6 +21,11 @@ impl Gen {
         all.extend(self.webhook_rows());
         all.extend(self.apart(50).tagged_rows());
         all.extend(self.epoch_rows());
+        let mut apart = self.apart(180);
+        let node = apart.versioned(Gen::node_record);
+        let signing_key = apart.option(|g| PublicKey(g.digest().0));
+        let value = NodeRecord { signing_key, ..node.value };
+        all.push(RowValue::Node(Versioned { value, ..node }));
         all
     }
 

@@ -25,7 +25,7 @@ use crate::scrub;
 use crate::service::{self, Handlers, PeerService};
 use crate::steady::Steady;
 use crate::store::{self, LogStore, OpenError, PurgeGuard, StateMachine};
-use crate::trail::{self, Trail};
+use crate::trail::{self, Trail, Tree};
 use crate::types::Raft;
 
 /// A snapshot, fetched or sent, takes no longer than this.
@@ -101,6 +101,7 @@ impl Consensus {
             options.segment_events,
             opened.loaded.segments.clone(),
         ));
+        let tree = Arc::new(Tree::load(Arc::clone(&trail)).map_err(OpenError::from)?);
         let guard = PurgeGuard { trail: Arc::clone(&trail) };
         let log = LogStore::new(Arc::clone(&stores.log), opened.durable.clone(), Some(guard));
         let machine = StateMachine::new(
@@ -150,6 +151,7 @@ impl Consensus {
             promises,
             steady: Steady::default(),
             trail,
+            tree,
             digests: Arc::default(),
             scrub: Arc::default(),
         };

@@ -7,6 +7,7 @@ use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::ids::{AuditIndex, NodeId};
 use only1mcp_domain::row::RowKey;
+use only1mcp_proofs::SigningKey;
 use only1mcp_proto::peer::peer_client::PeerClient;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::{broadcast, watch};
@@ -20,7 +21,7 @@ use crate::options::{Options, Timing};
 use crate::published::{AppliedNote, Published};
 use crate::scrub::{ScrubState, Scrubbed};
 use crate::steady::Steady;
-use crate::trail::{Trail, TrailError};
+use crate::trail::{Trail, TrailError, Tree};
 use crate::types::{Member, Raft};
 use crate::vote_gate::VoteGate;
 
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub promises: Arc<Promises>,
     pub steady: Steady,
     pub trail: Arc<Trail>,
+    pub tree: Arc<Tree>,
     pub digests: Arc<Digests>,
     pub scrub: Arc<ScrubState>,
 }
@@ -176,6 +178,16 @@ impl Handle {
     /// This node can take no further part.
     pub(crate) fn fail(&self, why: String) {
         self.shared.published.fail(why);
+    }
+
+    /// The Merkle tree over the audit trail, as far as this node has it.
+    pub fn tree(&self) -> Arc<Tree> {
+        Arc::clone(&self.shared.tree)
+    }
+
+    /// What this node signs with.
+    pub fn signer(&self) -> Option<Arc<SigningKey>> {
+        self.shared.options.signer.clone()
     }
 
     pub(crate) fn trail(&self) -> Arc<Trail> {

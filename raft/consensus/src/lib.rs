@@ -50,13 +50,13 @@ pub use published::{AppliedNote, BatchNote};
 pub use reads::ReadError;
 pub use scrub::Scrubbed;
 pub use service::{
-    ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService, RecallHandler,
-    Vitals, VitalsSource,
+    CheckpointHandler, ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService,
+    RecallHandler, Vitals, VitalsSource,
 };
 pub use snapshot::SnapshotError;
 pub use status::{MemberStatus, Role, StateDigest, Status};
 pub use store::{LoadError, OpenError};
-pub use trail::TrailError;
+pub use trail::{TrailError, Tree, TreeError};
 
 #[cfg(test)]
 mod suite;

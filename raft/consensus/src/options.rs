@@ -6,6 +6,7 @@ use std::sync::Arc;
 use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::limits;
 use only1mcp_domain::model::ClusterSettings;
+use only1mcp_proofs::SigningKey;
 use only1mcp_storage::{Engine, RaftLog, Segments};
 
 /// Wall clock. Units: milliseconds since the Unix epoch. Told to other nodes and people; nothing here decides by it.
@@ -79,6 +80,8 @@ pub struct Options {
     pub segment_events: usize,
     /// States are compared after every so many entries: the same on every node.
     pub digest_every_entries: u64,
+    /// What this node signs its proposals with, and checkpoints; `None`: nothing.
+    pub signer: Option<Arc<SigningKey>>,
     /// How fast this node's disk is read through, looking for damage; 0: not at all.
     pub scrub_bytes_per_second: u64,
 }
@@ -104,6 +107,7 @@ impl Options {
             keep_entries: 5_000,
             segment_events: limits::SEGMENT_EVENTS,
             digest_every_entries: 10_000,
+            signer: None,
             scrub_bytes_per_second: 0,
         }
     }

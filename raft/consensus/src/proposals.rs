@@ -1,12 +1,14 @@
 //! Proposing: to the leader, wherever it is, and never twice unless the first attempt surely proposed nothing.
 
 use bytes::Bytes;
-use only1mcp_domain::command::Entry;
-use only1mcp_domain::ids::NodeId;
+use only1mcp_domain::apply::statement;
+use only1mcp_domain::command::{Entry, Signed};
+use only1mcp_domain::ids::{Digest, NodeId};
 use only1mcp_domain::limits;
 use only1mcp_domain::outcome::{Outcome, Rejection};
 use only1mcp_proto::{codec, peer};
 use openraft::errors::{ClientWriteError, RaftError};
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::handle::Handle;
@@ -70,7 +72,8 @@ impl Handle {
     /// index first ([`Handle::wait_applied`]).
     /// Errors: `ProposeError`, which says whether the entry may stand nevertheless.
     // INVARIANT: P8
-    pub async fn propose(&self, entry: Entry, deadline: Instant) -> Result<Committed, ProposeError> {
+    pub async fn propose(&self, mut entry: Entry, deadline: Instant) -> Result<Committed, ProposeError> {
+        self.sign(&mut entry);
         let bytes = Bytes::from(codec::encode_entry(&entry));
         if bytes.len() > limits::ENTRY_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes: bytes.len(), max: limits::ENTRY_BYTES_MAX });
@@ -92,6 +95,22 @@ impl Handle {
                 }
             }
         }
+    }
+
+    /// Once the cluster knows this node's key, what it proposes is signed. INVARIANT: P3
+    fn sign(&self, entry: &mut Entry) {
+        let (Some(key), node) = (self.signer(), self.node()) else { return };
+        let state = self.state();
+        let known = state.nodes.get(&node).and_then(|record| record.value.signing_key);
+        if entry.signature.is_some() || known != Some(key.public()) {
+            return;
+        }
+        let content = Digest(Sha256::digest(codec::encode_command(&entry.command)).into());
+        entry.signature = statement(entry, node, content).map(|statement| Signed {
+            node,
+            content,
+            signature: key.sign(&statement.bytes()),
+        });
     }
 
     async fn attempt_here(&self, bytes: Bytes, deadline: Instant) -> Attempt {

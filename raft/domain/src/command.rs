@@ -7,7 +7,7 @@ use crate::activity::Batch;
 use crate::cost::CostPlace;
 use crate::ids::{
     ApiKeyId, AuditIndex, BudgetId, CommandId, Digest, DiscountId, GrantId, McpSessionId, MeteringId, NodeId,
-    PriceId, PrincipalId, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
+    PriceId, PrincipalId, PublicKey, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
 };
 use crate::ledger::AccountKey;
 use crate::model::{
@@ -52,6 +52,18 @@ pub struct Entry {
     /// The proposer's wall clock.
     pub observed_at: TimestampMs,
     pub command: Command,
+    /// Of what leaves an event of its own. Feature level 3.
+    pub signature: Option<Signed>,
+}
+
+/// A node's word for what it proposes: over [`crate::audit::Statement`], with its signing key. Who applies the entry
+/// takes it as it is; who reads the event later can tell whether the node said so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    pub node: NodeId,
+    /// SHA-256 of the command as it stands in the entry.
+    pub content: Digest,
+    pub signature: [u8; 64],
 }
 
 #[expect(
@@ -91,6 +103,11 @@ pub enum Command {
         region: String,
         zone: String,
         version: String,
+    },
+    /// A node makes known what it signs with from here on, in place of what it signed with before. Feature level 3.
+    SetSigningKey {
+        node: NodeId,
+        key: PublicKey,
     },
     /// Carries only the proposer's clock.
     Tick {

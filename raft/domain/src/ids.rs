@@ -242,8 +242,11 @@ bytes_id!(
     /// Names one MCP session (the token's inner id, not the token).
     McpSessionId, 16);
 bytes_id!(
-    /// A SHA3-256 digest or hash.
+    /// A SHA3-256 digest or hash, or one of the Merkle tree's.
     Digest, 32);
+bytes_id!(
+    /// An ed25519 public key.
+    PublicKey, 32);
 
 #[cfg(test)]
 mod tests {

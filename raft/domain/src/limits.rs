@@ -181,7 +181,13 @@ pub const HEARTBEAT_MS_MIN: u64 = 10;
 pub const ELECTION_MS_MAX: u64 = 60_000;
 pub const STALENESS_MS_MAX: u64 = 60_000;
 /// The newest replicated behaviour this program knows.
-pub const FEATURE_LEVEL_MAX: u32 = 2;
+pub const FEATURE_LEVEL_MAX: u32 = 3;
+/// The feature level from which on nodes have signing keys, and events name the signers.
+pub const FEATURE_LEVEL_SIGNING: u32 = 3;
+/// A signed note: a checkpoint with all its signatures.
+pub const NOTE_BYTES_MAX: usize = 64 << 10;
+/// Signatures of one note: of all nodes, some keys they had before, and witnesses.
+pub const NOTE_SIGNATURES_MAX: usize = 64;
 /// How long a member must have kept up before it is made a voter or a leader by preference, in milliseconds, by default.
 pub const STABLE_MS_DEFAULT: u64 = 500;
 /// The longest such time.

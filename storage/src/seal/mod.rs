@@ -9,9 +9,10 @@
 //! - The journal: every record ([`SealedJournal`]).
 //! - Segments of the audit trail, and snapshots on their way in, which lie beside them ([`SealedSegments`]). A segment's
 //!   address is the hash of the bytes inside: the same on every node, while no two files are alike.
+//! - The node's signing key ([`Sealer::seal_file`]).
 //!
-//! Not sealed: `identity` and `node-id` (addresses and names of nodes, the cluster's name), `format` files, and what the
-//! operator owns: configuration, certificates, tokens.
+//! Not sealed: `identity` and `node-id` (addresses and names of nodes, the cluster's name), `checkpoints` (hashes and
+//! signatures that are told to everyone), `format` files, and what the operator owns: configuration, certificates, tokens.
 //!
 //! Keys: the node's data keys stand in its key ring (`key-ring` in the data folder), each wrapped by a key-encryption key
 //! that a provider holds (`only1mcp-keys`). They live in memory while the node runs and are wiped when it ends.

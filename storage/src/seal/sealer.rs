@@ -34,6 +34,7 @@ pub(crate) enum Kind {
     Row = 3,
     Frame = 4,
     Tally = 5,
+    File = 16,
 }
 
 /// Which data key, under which salt.
@@ -220,6 +221,16 @@ impl Sealer {
 
     pub(crate) fn count(&self, bytes: usize) {
         self.sealed_bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// A small secret that has a file of its own; `name` is its place.
+    pub fn seal_file(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, StorageError> {
+        self.seal(Kind::File, name.as_bytes(), plain)
+    }
+
+    /// What [`Sealer::seal_file`] made, in the same place.
+    pub fn open_file(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, StorageError> {
+        self.open(Kind::File, name.as_bytes(), sealed)
     }
 
     pub(crate) fn seal(&self, kind: Kind, position: &[u8], plain: &[u8]) -> Result<Vec<u8>, StorageError> {

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use only1mcp_domain::activity::AuditReadKind;
-use only1mcp_domain::audit::SealedEvent;
+use only1mcp_domain::audit::{ChainHead, SealedEvent};
+use only1mcp_domain::ids::{AuditIndex, Digest};
+use only1mcp_proofs::{ExportSigner, ExportStatement, Origin};
 use only1mcp_proto::admin as pb;
-use pb::export_audit_response::{Header, Part};
+use pb::export_audit_response::{Header, Part, Signature};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -41,7 +43,10 @@ pub(super) async fn export(
     let places = (to + 1).saturating_sub(from);
     reading::of_trail(&core, &call, AuditReadKind::Export, &trail, range_text(from, to), places)?;
     let cluster_id = view.state.cluster.as_ref().map(|cluster| cluster.id.0.to_vec()).unwrap_or_default();
+    let frontier =
+        core.ports.proofs.frontier(start.index.0).map_err(|failure| super::unread(failure, 1, to))?;
     let header = Header {
+        frontier: frontier.peaks().iter().map(|hash| hash.0.to_vec().into()).collect(),
         cluster_id: cluster_id.into(),
         start_index: start.index.0,
         start_hash: start.hash.0.to_vec().into(),
@@ -73,6 +78,8 @@ async fn send(
     sender: &mpsc::Sender<Result<pb::ExportAuditResponse, Status>>,
 ) -> Result<(), AdminError> {
     let part = |part| Ok(pb::ExportAuditResponse { part: Some(part) });
+    let statement = statement(&header);
+    let mut signer = ExportSigner::default();
     if sender.send(part(Part::Header(header))).await.is_err() {
         return Ok(());
     }
@@ -84,13 +91,38 @@ async fn send(
             return Err(AdminError::AuditUnreadable);
         }
         for sealed in &events {
-            if sender.send(part(Part::Record(record(trail, sealed)))).await.is_err() {
+            let record = record(trail, sealed);
+            let whole = record.sealed.as_ref().is_some_and(|sealed| !sealed.canonical.is_empty());
+            signer.add(sealed.index, sealed.digest, sealed.hash, whole);
+            if sender.send(part(Part::Record(record))).await.is_err() {
                 return Ok(());
             }
             next = sealed.index.0 + 1;
         }
     }
+    let within = |(_, size): &(String, u64)| (statement.start.index.0..=to).contains(size);
+    let checkpoint = core.ports.proofs.newest().filter(within).map(|(note, _)| note).unwrap_or_default();
+    let signed = core.ports.proofs.sign_export(&signer.message(&statement));
+    let signature = Signature {
+        node: signed.node.0,
+        key: signed.key.0.to_vec().into(),
+        signature: signed.signature.to_vec().into(),
+        checkpoint,
+    };
+    let _ = sender.send(part(Part::Signature(signature))).await;
     Ok(())
+}
+
+/// What this node says of the export as a whole.
+fn statement(header: &Header) -> ExportStatement {
+    let hash = |bytes: &[u8]| Digest(bytes.try_into().unwrap_or_default());
+    ExportStatement {
+        origin: Origin { cluster: hash(&header.cluster_id), epoch: header.epoch },
+        tenant: header.tenant.clone(),
+        start: ChainHead { index: AuditIndex(header.start_index), hash: hash(&header.start_hash) },
+        end: AuditIndex(header.end_index),
+        log_time_ms: header.log_time_ms,
+    }
 }
 
 fn record(trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {

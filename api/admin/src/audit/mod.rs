@@ -2,6 +2,7 @@
 
 mod export;
 mod filter;
+mod prove;
 mod query;
 pub(crate) mod reading;
 mod service;
@@ -54,7 +55,11 @@ impl Trail {
 /// Events `from ..= to`, at most `SCAN_ROWS`; contiguous from the first.
 async fn scan(core: &Core, from: u64, to: u64, reverse: bool) -> Result<Vec<SealedEvent>, AdminError> {
     let scanned = core.ports.cluster.audit_scan(AuditIndex(from), AuditIndex(to), SCAN_ROWS, reverse).await;
-    scanned.map_err(|failure| match failure {
+    scanned.map_err(|failure| unread(failure, from, to))
+}
+
+fn unread(failure: TrailFailure, from: u64, to: u64) -> AdminError {
+    match failure {
         TrailFailure::Fetching { code, detail } => {
             tracing::info!(code, detail, from, to, "a part of the audit trail is not here yet");
             AdminError::AuditFetching { code, detail }
@@ -63,5 +68,5 @@ async fn scan(core: &Core, from: u64, to: u64, reverse: bool) -> Result<Vec<Seal
             tracing::error!(error, from, to, "the audit trail cannot be read");
             AdminError::AuditUnreadable
         }
-    })
+    }
 }

@@ -7,7 +7,7 @@ use only1mcp_proto::admin::audit_server::Audit;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{export, query, verify, watch};
+use super::{export, prove, query, verify, watch};
 use crate::core::Core;
 
 pub(crate) struct AuditService(pub(crate) Arc<Core>);
@@ -54,6 +54,30 @@ impl Audit for AuditService {
             index: chain.index.0,
             hash: chain.hash.0.to_vec().into(),
         }))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<pb::GetCheckpointRequest>,
+    ) -> Result<Response<pb::GetCheckpointResponse>, Status> {
+        let (call, message) = self.0.open("Audit/GetCheckpoint", request).await?;
+        Ok(Response::new(prove::checkpoint(&self.0, &call, message).await?))
+    }
+
+    async fn prove_audit(
+        &self,
+        request: Request<pb::ProveAuditRequest>,
+    ) -> Result<Response<pb::ProveAuditResponse>, Status> {
+        let (call, message) = self.0.open("Audit/ProveAudit", request).await?;
+        Ok(Response::new(prove::event(&self.0, &call, message).await?))
+    }
+
+    async fn get_signers(
+        &self,
+        request: Request<pb::GetSignersRequest>,
+    ) -> Result<Response<pb::GetSignersResponse>, Status> {
+        let (call, message) = self.0.open("Audit/GetSigners", request).await?;
+        Ok(Response::new(prove::signers(&self.0, &call, message).await?))
     }
 
     async fn watch_audit(

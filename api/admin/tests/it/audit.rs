@@ -110,9 +110,17 @@ async fn an_export_verifies_without_showing_another_tenants_events() {
     };
     assert_eq!((header.start_index, header.tenant.as_str()), (0, "acme"));
     let mut verifier = Verifier::default();
-    let (mut whole, mut places) = (0, 0);
+    let (mut whole, mut places, mut signature) = (0, 0, None);
     while let Some(part) = parts.message().await.unwrap() {
-        let Some(Part::Record(record)) = part.part else { panic!("a second header") };
+        assert!(signature.is_none(), "the signature comes last");
+        let record = match part.part.unwrap() {
+            Part::Record(record) => record,
+            Part::Signature(signed) => {
+                signature = Some(signed);
+                continue;
+            }
+            Part::Header(_) => panic!("a second header"),
+        };
         let sealed = record.sealed.unwrap();
         let digest = Digest(sealed.digest.as_ref().try_into().unwrap());
         let hash = Digest(sealed.hash.as_ref().try_into().unwrap());
@@ -133,6 +141,7 @@ async fn an_export_verifies_without_showing_another_tenants_events() {
     }
     assert_eq!(verifier.head(), world.memory.state().chain);
     assert!(whole > 0 && places > 0, "{whole} whole, {places} places");
+    assert_eq!(signature.unwrap().node, 1);
 }
 
 #[tokio::test]

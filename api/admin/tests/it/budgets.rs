@@ -167,6 +167,7 @@ pub fn by_node(command: Command) -> Entry {
         request_digest: Digest::default(),
         observed_at: TimestampMs(NOW_MS),
         command,
+        signature: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod keys;
 mod memory;
 mod pages;
 mod prices;
+mod proofs;
 mod raw;
 mod samples;
 mod upstreams;

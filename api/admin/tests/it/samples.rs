@@ -187,6 +187,9 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         "Audit/VerifyAudit" => pb::VerifyAuditRequest::default(),
         "Audit/ExportAudit" => pb::ExportAuditRequest { tenant: t(), ..Default::default() },
         "Audit/GetAuditHead" => pb::GetAuditHeadRequest::default(),
+        "Audit/GetCheckpoint" => pb::GetCheckpointRequest::default(),
+        "Audit/ProveAudit" => pb::ProveAuditRequest { index: 1 },
+        "Audit/GetSigners" => pb::GetSignersRequest::default(),
         "Audit/WatchAudit" => pb::WatchAuditRequest { tenant: t(), from_index: 1 },
     }
 }

@@ -145,6 +145,7 @@ fn form(memory: &Memory) -> String {
         request_digest: Digest::default(),
         observed_at: TimestampMs(NOW_MS),
         command,
+        signature: None,
     };
     memory.apply(&entry).outcome.unwrap();
     text
@@ -160,6 +161,7 @@ impl World {
             cluster: memory.clone(),
             host: memory.clone(),
             backup: memory.clone(),
+            proofs: memory.clone(),
             zones: Arc::new(TwoZones),
         };
         let routes = only1mcp_admin::routes(ports).unwrap();

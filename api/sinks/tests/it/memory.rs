@@ -184,6 +184,7 @@ impl Memory {
             request_digest: Digest::default(),
             observed_at: TimestampMs(NOW_MS),
             command,
+            signature: None,
         };
         let applied = state.apply(log_index, &entry);
         inner.0 = Arc::new(state);
@@ -253,6 +254,7 @@ impl Memory {
             request_digest: Digest::default(),
             observed_at: TimestampMs(NOW_MS),
             command,
+            signature: None,
         };
         let applied = state.apply(log_index, &entry);
         applied.outcome.unwrap();

@@ -26,6 +26,25 @@ pub struct Header {
     /// older export says after the same place may be of a past that was lost.
     #[serde(default = "first_epoch")]
     pub epoch: u64,
+    /// Roots of the largest complete subtrees of the Merkle tree up to the start.
+    #[serde(default)]
+    pub frontier: Vec<String>,
+}
+
+/// The last line: the exporting node's word for all before it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Trailer {
+    pub signed: ExportSigned,
+    /// A signed note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExportSigned {
+    pub node: u64,
+    pub key: String,
+    pub signature: String,
 }
 
 /// Of a file written before there were others.

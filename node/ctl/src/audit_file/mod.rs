@@ -5,13 +5,16 @@
 mod command;
 mod format;
 mod read;
+mod signed;
 mod verify;
 
 pub use command::{AuditArgs, run};
 pub(crate) use format::hex;
-pub use format::{FORMAT, Head, Header, Line, readable};
+pub use format::{ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
 pub use read::{FileFault, Reader};
-pub use verify::{Report, verify};
+pub use verify::{Asked, Fault, Report, verify};
 
+#[cfg(test)]
+mod forged_tests;
 #[cfg(test)]
 mod tests;

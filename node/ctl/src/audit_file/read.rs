@@ -1,10 +1,10 @@
 //! Reads the file line by line; a damaged line is named by its number.
 
-use std::io::{BufRead, Read as _};
+use std::io::{BufRead, Read as _, Seek, SeekFrom};
 
 use only1mcp_domain::ids::Digest;
 
-use super::format::{FORMAT, Header, Line, unhex};
+use super::format::{FORMAT, Header, Line, Trailer, unhex};
 
 /// A line longer than this is no event: bounds what a made-up file costs.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -18,6 +18,8 @@ pub enum FileFault {
     NoHeader,
     #[error("the header is of format {found:?}; this program reads {FORMAT:?}")]
     Format { found: String },
+    #[error("something stands behind the line that ends the file")]
+    AfterTheEnd,
     #[error("line {line}: {problem}")]
     Line { line: u64, problem: String },
 }
@@ -32,6 +34,26 @@ pub struct Record {
     /// `None` where only the place is told.
     pub bytes: Option<Vec<u8>>,
     pub event: Option<serde_json::Value>,
+}
+
+/// A line after the header.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Item {
+    Record(Record),
+    /// The last one.
+    Trailer(Trailer),
+}
+
+/// The last line of the file, where it is not longer than a line may be; the input stands at its beginning again.
+pub fn last_line(input: &mut (impl BufRead + Seek)) -> Result<Option<String>, FileFault> {
+    let end = input.seek(SeekFrom::End(0))?;
+    input.seek(SeekFrom::Start(end.saturating_sub(LINE_BYTES_MAX)))?;
+    let mut tail = Vec::new();
+    input.by_ref().take(LINE_BYTES_MAX).read_to_end(&mut tail)?;
+    input.seek(SeekFrom::Start(0))?;
+    let text = tail.strip_suffix(b"\n").unwrap_or(&tail);
+    let line = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(String::from_utf8(line.to_vec()).ok())
 }
 
 /// The file after its header.
@@ -56,13 +78,19 @@ impl<R: BufRead> Reader<R> {
         Ok(Self { input, line: 1, header })
     }
 
-    /// The next record; `None` at the end.
-    pub fn next_record(&mut self) -> Result<Option<Record>, FileFault> {
+    /// The next line; `None` at the end.
+    pub fn next_item(&mut self) -> Result<Option<Item>, FileFault> {
         let line = self.line + 1;
         let Some(text) = next_line(&mut self.input, line)? else { return Ok(None) };
         self.line = line;
         let fault = |problem: String| FileFault::Line { line, problem };
-        let record: Line = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
+        let record: Line = match serde_json::from_str(&text) {
+            Ok(record) => record,
+            Err(error) => {
+                let trailer = serde_json::from_str(&text).map_err(|_| fault(error.to_string()))?;
+                return Ok(Some(Item::Trailer(trailer)));
+            }
+        };
         let digest = |name: &str, text: &str| {
             Digest::parse_hex(text).ok_or_else(|| fault(format!("{name} is not 64 hexadecimal characters")))
         };
@@ -70,14 +98,14 @@ impl<R: BufRead> Reader<R> {
             .bytes
             .as_deref()
             .map(|text| unhex(text).ok_or_else(|| fault("bytes are not hexadecimal".to_owned())));
-        Ok(Some(Record {
+        Ok(Some(Item::Record(Record {
             line,
             index: record.index,
             digest: digest("digest", &record.digest)?,
             hash: digest("hash", &record.hash)?,
             bytes: bytes.transpose()?,
             event: record.event,
-        }))
+        })))
     }
 }
 

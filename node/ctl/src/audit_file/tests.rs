@@ -1,5 +1,7 @@
 //! Every way to tamper with a file that the verifier must name.
 
+use std::io::Cursor;
+
 use only1mcp_domain::audit::{
     self, AuditEvent, ChainHead, EventActor, EventKind, EventOutcome, EventResource, Severity,
 };
@@ -7,9 +9,9 @@ use only1mcp_domain::ids::{NodeId, TenantId};
 use only1mcp_domain::time::TimestampMs;
 
 use super::format::{FORMAT, Head, Header, Line, hex, readable};
-use super::verify::{Report, verify};
+use super::verify::{Asked, Report, verify};
 
-fn event(number: u64) -> AuditEvent {
+pub fn event(number: u64) -> AuditEvent {
     AuditEvent {
         kind: EventKind::AccessGranted,
         severity: Severity::Info,
@@ -50,6 +52,7 @@ fn lines(count: u64) -> (Vec<String>, Vec<Head>) {
         end_index: count,
         log_time_ms: 9,
         epoch: 2,
+        frontier: Vec::new(),
     };
     let mut out = vec![serde_json::to_string(&header).unwrap()];
     let mut heads = Vec::new();
@@ -72,7 +75,8 @@ fn lines(count: u64) -> (Vec<String>, Vec<Head>) {
 
 fn check(lines: &[String], heads: &[Head]) -> Result<Report, String> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    verify(text.as_bytes(), None, heads).map_err(|fault| fault.to_string())
+    let asked = Asked { heads: heads.to_vec(), ..Asked::default() };
+    verify(Cursor::new(text), &asked).map_err(|fault| fault.to_string())
 }
 
 #[test]
@@ -94,9 +98,9 @@ fn every_tampering_is_named() {
     let cases: [(&str, Tamper); 9] = [
         ("event 2 was edited", |f| f[2] = f[2].replacen("75736572", "75736573", 1)),
         ("reads otherwise than its bytes say", |f| f[2] = f[2].replace("user-2", "user-3")),
-        ("follows event 2", |f| drop(f.remove(3))),
-        ("follows event 1", |f| f.swap(2, 3)),
-        ("follows event 2", |f| f.insert(3, f[2].clone())),
+        ("event 3 was deleted", |f| drop(f.remove(3))),
+        ("event 2 was moved", |f| f.swap(2, 3)),
+        ("event 2 was inserted", |f| f.insert(3, f[2].clone())),
         ("ends at event 5; 6 was promised", |f| drop(f.pop())),
         ("the chain breaks at event 3", |f| f[3] = other_digest(&f[3])),
         ("no header", |f| drop(f.remove(0))),
@@ -131,7 +135,7 @@ fn a_cut_line_and_a_wrong_start_are_named() {
     let (lines, _) = lines(2);
     let mut text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     text.truncate(text.len() - 5);
-    let fault = verify(text.as_bytes(), None, &[]).unwrap_err().to_string();
+    let fault = verify(Cursor::new(text), &Asked::default()).unwrap_err().to_string();
     assert!(fault.contains("cut in the middle"), "{fault}");
     let mut other = lines.clone();
     other[0] = other[0].replace(&"00".repeat(32), &"22".repeat(32));

@@ -316,6 +316,7 @@ fn first_state() -> State {
         version: String::new(),
         role: NodeRole::Voter,
         joined_at: NOW,
+        signing_key: None,
     };
     state.nodes.insert(NodeId(1), versioned(node));
     let tenant = Tenant {

@@ -5,7 +5,7 @@ use only1mcp_domain::model::{NodeRecord, NodeRole};
 use only1mcp_domain::time::TimestampMs;
 
 use crate::codec::error::DecodeError;
-use crate::codec::parts::{enumeration, wire_enum};
+use crate::codec::parts::{Raw as _, enumeration, optional_raw, wire_enum};
 use crate::model;
 
 wire_enum!(NodeRole, model::NodeRole, "NodeRole", [Learner, Voter, Removed]);
@@ -23,6 +23,7 @@ impl From<&NodeRecord> for model::NodeRecord {
             version: node.version.clone(),
             role: model::NodeRole::from(node.role).into(),
             joined_at_ms: node.joined_at.0,
+            signing_key: node.signing_key.map(|key| key.written()),
         }
     }
 }
@@ -42,6 +43,7 @@ impl TryFrom<model::NodeRecord> for NodeRecord {
             version: wire.version,
             role: enumeration::<model::NodeRole, _>("NodeRecord.role", wire.role)?,
             joined_at: TimestampMs(wire.joined_at_ms),
+            signing_key: optional_raw("NodeRecord.signing_key", wire.signing_key.as_deref())?,
         })
     }
 }

@@ -44,6 +44,14 @@ pub trait RecallHandler: Send + Sync + 'static {
     fn recall(&self, request: peer::RecallRequest) -> BoxFuture<'_, Result<peer::RecallResponse, Status>>;
 }
 
+/// Signs checkpoints of the audit chain.
+pub trait CheckpointHandler: Send + Sync + 'static {
+    fn sign(
+        &self,
+        request: peer::SignCheckpointRequest,
+    ) -> BoxFuture<'_, Result<peer::SignCheckpointResponse, Status>>;
+}
+
 /// What consensus does not know of its node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Vitals {
@@ -64,6 +72,7 @@ pub trait VitalsSource: Send + Sync + 'static {
 pub struct Handlers {
     pub membership: Option<Arc<dyn MembershipHandler>>,
     pub forward: Option<Arc<dyn ForwardHandler>>,
+    pub checkpoints: Option<Arc<dyn CheckpointHandler>>,
     pub recall: Option<Arc<dyn RecallHandler>>,
     pub vitals: Option<Arc<dyn VitalsSource>>,
 }

@@ -270,6 +270,19 @@ impl Peer for PeerService {
         Ok(Response::new(handler.recall(request).await?))
     }
 
+    async fn sign_checkpoint(
+        &self,
+        request: Request<peer::SignCheckpointRequest>,
+    ) -> Result<Response<peer::SignCheckpointResponse>, Status> {
+        let request = self.member(request, |r| r.from).await?;
+        let handler = self
+            .handlers
+            .checkpoints
+            .as_ref()
+            .ok_or_else(|| Status::unimplemented("checkpoints are not signed here"))?;
+        Ok(Response::new(handler.sign(request).await?))
+    }
+
     type ForwardMcpStream = ForwardStream;
 
     async fn forward_mcp(

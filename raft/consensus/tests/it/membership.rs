@@ -29,6 +29,7 @@ fn tick(node: u64) -> Entry {
         request_digest: Digest([1; 32]),
         observed_at: TimestampMs(START_MS),
         command: Command::Tick { node },
+        signature: None,
     }
 }
 

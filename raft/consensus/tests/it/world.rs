@@ -418,6 +418,7 @@ impl World {
             request_digest: Digest(digest),
             observed_at: TimestampMs(START_MS),
             command,
+            signature: None,
         }
     }
 

@@ -1,9 +1,12 @@
 //! The one audit event of an administrative command, applied or rejected.
 
 use crate::apply::change::Change;
-use crate::audit::{AuditEvent, EventActor, EventKind, EventOutcome, EventResource, Severity};
-use crate::command::{Actor, Command, EpochCause, Via};
-use crate::ids::{NodeId, TenantId};
+use crate::apply::member;
+use crate::audit::{
+    AuditEvent, CONTENT_DETAIL, EventActor, EventKind, EventOutcome, EventResource, Severity, Statement,
+};
+use crate::command::{Actor, Command, Entry, EpochCause, Via};
+use crate::ids::{Digest, NodeId, TenantId};
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 
@@ -66,18 +69,43 @@ pub(super) fn tenant_of(command: &Command) -> TenantId {
 /// Seals the command's event, if it leaves one. INVARIANT: P3
 pub(super) fn record(change: &mut Change<'_>, result: Result<&Report, &Rejection>) {
     let command = &change.entry.command;
-    let by_nature = matches!(
+    if by_nature_silent(command) || result.is_ok_and(|report| report.silent) {
+        return;
+    }
+    let mut event = event(change, command, result);
+    if let Some(signed) = change.entry.signature.as_ref().filter(|_| member::signs(change)) {
+        event.signature = Some([signed.node.0.to_be_bytes().as_slice(), &signed.signature].concat());
+        event.details.push((CONTENT_DETAIL.to_owned(), signed.content.to_string()));
+    }
+    change.seal(&event);
+}
+
+/// What the proposer of `entry` signs; `None` where the command leaves no event of its own.
+pub fn statement(entry: &Entry, node: NodeId, content: Digest) -> Option<Statement> {
+    let command = &entry.command;
+    if by_nature_silent(command) {
+        return None;
+    }
+    let Subject { action, resource, .. } = subject(command);
+    let actor = event_actor(&entry.actor);
+    Some(Statement {
+        node,
+        actor,
+        action: action.to_owned(),
+        resource,
+        observed_at: entry.observed_at,
+        content,
+    })
+}
+
+fn by_nature_silent(command: &Command) -> bool {
+    matches!(
         command,
         Command::Tick { .. }
             | Command::OpenIncarnation { .. }
             | Command::Activity(_)
             | Command::AdvanceDuty(_)
-    );
-    if by_nature || result.is_ok_and(|report| report.silent) {
-        return;
-    }
-    let event = event(change, command, result);
-    change.seal(&event);
+    )
 }
 
 fn event(change: &Change<'_>, command: &Command, result: Result<&Report, &Rejection>) -> AuditEvent {
@@ -204,6 +232,7 @@ fn subject(command: &Command) -> Subject {
         Command::SetNodeRole { node, .. } => cluster("node.set_role", "node", node),
         Command::RemoveNode { node, .. } => cluster("node.remove", "node", node),
         Command::UpdateNode { node, .. } => cluster("node.update", "node", node),
+        Command::SetSigningKey { node, .. } => cluster("node.set_signing_key", "node", node),
         Command::Tick { node } => cluster("node.tick", "node", node),
         Command::OpenIncarnation { node } => cluster("node.open_incarnation", "node", node),
         Command::Activity(batch) => cluster("node.activity", "node", &batch.node),

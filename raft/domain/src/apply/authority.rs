@@ -37,9 +37,10 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         Command::FormCluster(_) => Host,
         // Offered by no node that runs: the tools that raise it have the data folder to themselves.
         Command::RecoverAdmin { .. } | Command::BeginEpoch(_) => LocalSocket,
-        Command::Tick { node } | Command::OpenIncarnation { node } | Command::SealJournal { node } => {
-            Node { node: Some(*node) }
-        }
+        Command::Tick { node }
+        | Command::OpenIncarnation { node }
+        | Command::SealJournal { node }
+        | Command::SetSigningKey { node, .. } => Node { node: Some(*node) },
         Command::Activity(batch) => Node { node: Some(batch.node) },
         Command::UpdateNode { node, .. } => match actor.via {
             Via::Node(_) => Node { node: Some(*node) },

@@ -84,6 +84,7 @@ fn run(change: &mut Change<'_>, command: &Command) -> Result<Report, Rejection> 
         Command::SetNodeRole { node, role } => member::set_role(change, *node, *role),
         Command::RemoveNode { node, lose_journal } => member::remove(change, *node, *lose_journal),
         Command::UpdateNode { node, .. } => member::update(change, *node, command),
+        Command::SetSigningKey { node, key } => member::set_signing_key(change, *node, *key),
         Command::Tick { .. } => Ok(Report::silent()),
         Command::OpenIncarnation { node } => activity::open(change, *node),
         Command::Activity(batch) => activity::post(change, batch),

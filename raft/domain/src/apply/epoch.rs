@@ -67,6 +67,7 @@ fn restored(
         .detail("cluster_id", restored.cluster_id.to_string())
         .detail("cluster_id_before", old_id.to_string())
         .detail("node", told))
+    .map(|report| member::signers(change, report))
 }
 
 fn alone(change: &mut Change<'_>, epoch: u64, node: NodeId, cluster: Cluster) -> Result<Report, Rejection> {
@@ -89,6 +90,7 @@ fn alone(change: &mut Change<'_>, epoch: u64, node: NodeId, cluster: Cluster) ->
         .detail("epoch", epoch.to_string())
         .detail("epoch_before", old_epoch.to_string())
         .detail("node", describe::node(&record)))
+    .map(|report| member::signers(change, report))
 }
 
 fn report(change: &Change<'_>, lost: usize) -> Report {

@@ -73,6 +73,7 @@ mod tests {
             request_digest: Digest::default(),
             observed_at: TimestampMs(1),
             command: Command::Tick { node: NodeId(1) },
+            signature: None,
         };
         let broken = |state: &mut State, outstanding: i128| {
             let mut change = Change::new(state, &entry, 7);

@@ -6,9 +6,9 @@ use crate::apply::describe;
 use crate::apply::duty;
 use crate::apply::ledger;
 use crate::apply::validate::{Check, at_most, ensure, filled, invalid, text};
-use crate::audit::Severity;
+use crate::audit::{SIGNER_DETAIL, SIGNER_NONE, Severity};
 use crate::command::{Command, RegisterNode};
-use crate::ids::{NodeId, PrincipalId};
+use crate::ids::{NodeId, PrincipalId, PublicKey};
 use crate::limits;
 use crate::model::{NodeRecord, NodeRole};
 use crate::outcome::{Effect, Outcome, Rejection};
@@ -48,6 +48,7 @@ pub(super) fn record(change: &Change<'_>, id: NodeId, role: NodeRole, node: &Reg
         version: node.version.clone(),
         role,
         joined_at: change.now(),
+        signing_key: None,
     }
 }
 
@@ -93,7 +94,46 @@ pub(super) fn set_role(change: &mut Change<'_>, node: NodeId, role: NodeRole) ->
     let report = Report::changed(Some(describe::node(&old)), Some(describe::node(&new)));
     change.put_node(new);
     change.effect(Effect::NodesChanged);
-    Ok(report)
+    Ok(signers(change, report))
+}
+
+/// Who signs after this event, told in the event: so whoever follows the chain from a set of keys he trusts knows every
+/// later one. INVARIANT: P3
+pub(super) fn signers(change: &Change<'_>, report: Report) -> Report {
+    if !signs(change) {
+        return report;
+    }
+    let voters = change.state.nodes.values().map(|record| &record.value);
+    voters.filter(|node| node.role == NodeRole::Voter).fold(report, |report, node| {
+        let key = node.signing_key.map_or_else(|| SIGNER_NONE.to_owned(), |key| key.to_string());
+        report.detail(&format!("{SIGNER_DETAIL}{}", node.id), key)
+    })
+}
+
+pub(super) fn signs(change: &Change<'_>) -> bool {
+    let level = change.state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level);
+    level >= limits::FEATURE_LEVEL_SIGNING
+}
+
+pub(super) fn set_signing_key(
+    change: &mut Change<'_>,
+    node: NodeId,
+    key: PublicKey,
+) -> Result<Report, Rejection> {
+    ensure(signs(change), "feature_level", "is below 3, which signing keys need")?;
+    let old = live(change, node)?;
+    if old.signing_key == Some(key) {
+        return Ok(Report::silent());
+    }
+    let mut others = change.state.nodes.values().map(|record| &record.value);
+    ensure(!others.any(|other| other.signing_key == Some(key)), "key", "is another node's")?;
+    let mut report = Report::changed(None, None).detail("signing_key", key.to_string());
+    if let Some(before) = old.signing_key {
+        report = report.detail("signing_key_before", before.to_string());
+    }
+    change.put_node(NodeRecord { signing_key: Some(key), ..old });
+    change.effect(Effect::NodesChanged);
+    Ok(signers(change, report))
 }
 
 /// Says nothing when nothing changed.
@@ -146,7 +186,7 @@ pub(super) fn remove(change: &mut Change<'_>, node: NodeId, lose_journal: bool) 
     change.remove_clock(node);
     change.remove_activity(node);
     change.effect(Effect::NodesChanged);
-    Ok(report)
+    Ok(signers(change, report))
 }
 
 fn live(change: &Change<'_>, node: NodeId) -> Result<NodeRecord, Rejection> {

@@ -37,6 +37,7 @@ mod validate;
 mod webhook;
 mod weigh;
 
+pub use audit::statement;
 pub use authority::{Required, required};
 pub use epoch::first_node_of_next_epoch;
 pub use holdings::Holdings;

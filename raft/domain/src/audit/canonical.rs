@@ -138,10 +138,10 @@ pub fn decode(bytes: &[u8]) -> Result<AuditEvent, CanonicalError> {
     }
 }
 
-struct Writer(Vec<u8>);
+pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {
-    fn field(&mut self, tag: u8, value: &[u8]) {
+    pub(super) fn field(&mut self, tag: u8, value: &[u8]) {
         self.0.push(tag);
         push_part(&mut self.0, value);
     }
@@ -160,13 +160,13 @@ fn push_part(out: &mut Vec<u8>, value: &[u8]) {
     out.extend(value.iter().take(usize::try_from(length).unwrap_or(usize::MAX)));
 }
 
-fn parts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+pub(super) fn parts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut out = Vec::new();
     texts.into_iter().for_each(|text| push_part(&mut out, text.as_bytes()));
     out
 }
 
-fn actor_parts(actor: &EventActor) -> Vec<u8> {
+pub(super) fn actor_parts(actor: &EventActor) -> Vec<u8> {
     parts([actor.tenant.as_str(), actor.id.as_str(), actor.via.as_str()])
 }
 

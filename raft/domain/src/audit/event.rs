@@ -172,6 +172,7 @@ pub struct AuditEvent {
     pub diff: Option<String>,
     /// Further facts (digests, durations, role path), sorted, without doubles.
     pub details: Vec<(String, String)>,
-    /// Signature of a critical event; none are signed yet.
+    /// Of the node that proposed it, over [`crate::audit::Statement`]: its number (8 bytes, big-endian), then 64 bytes.
+    /// Every event of an administrative command has one, from feature level 3 on.
     pub signature: Option<Vec<u8>>,
 }

@@ -3,7 +3,14 @@
 mod canonical;
 mod chain;
 mod event;
+pub mod merkle;
+#[cfg(test)]
+mod merkle_tests;
+mod signers;
+mod statement;
 
 pub use canonical::{CanonicalError, decode, encode};
 pub use chain::{ChainFault, ChainHead, SealedEvent, Verifier, event_digest, link};
 pub use event::{AuditEvent, EventActor, EventKind, EventOutcome, EventResource, Severity};
+pub use signers::{SIGNER_DETAIL, SIGNER_NONE, Signers};
+pub use statement::{CONTENT_DETAIL, Statement};

@@ -1,6 +1,6 @@
 //! A member of the cluster, as the log knows it.
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, PublicKey};
 use crate::time::TimestampMs;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,4 +25,6 @@ pub struct NodeRecord {
     pub version: String,
     pub role: NodeRole,
     pub joined_at: TimestampMs,
+    /// What it signs checkpoints, exports and its own proposals with. Feature level 3.
+    pub signing_key: Option<PublicKey>,
 }

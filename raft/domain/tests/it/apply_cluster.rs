@@ -282,3 +282,45 @@ fn a_rejected_command_is_audited_as_such() {
     assert_eq!((event.kind, event.outcome), (EventKind::ConfigurationChange, EventOutcome::Failure));
     assert_eq!(event.reason, "ALREADY_EXISTS");
 }
+
+/// FEATURE_LEVEL_SIGNING: from there on a node has a key of its own, and events that change who signs name all signers.
+#[test]
+fn signers_are_told_by_every_event_that_changes_them() {
+    use only1mcp_domain::audit::{SIGNER_DETAIL, Signers};
+    use only1mcp_domain::ids::PublicKey;
+
+    let mut world = World::formed();
+    let key = |node: u64, byte| Command::SetSigningKey { node: NodeId(node), key: PublicKey([byte; 32]) };
+    let early = world.submit(&node(1), key(1, 1)).outcome;
+    assert!(matches!(early, Err(Rejection::Invalid { .. })), "{early:?}");
+    let n2 = world.join("n2");
+    world.must(Command::SetNodeRole { node: n2, role: NodeRole::Voter });
+    let told = |world: &World| Signers::told_by(&world.last_event());
+    assert_eq!(told(&world), None, "below feature level 3 events are as they were");
+    let level =
+        ClusterSettings { feature_level: limits::FEATURE_LEVEL_SIGNING, ..ClusterSettings::new("test") };
+    world.must(Command::SetSettings { settings: level, if_revision: None });
+
+    let first = world.submit(&node(1), key(1, 1));
+    assert!(first.outcome.is_ok());
+    let signers = |keys: &[(u64, Option<u8>)]| {
+        let key = |(node, byte): &(u64, Option<u8>)| (NodeId(*node), byte.map(|byte| PublicKey([byte; 32])));
+        Some(Signers(keys.iter().map(key).collect()))
+    };
+    assert_eq!(told(&world), signers(&[(1, Some(1)), (2, None)]));
+    let again = world.submit(&node(1), key(1, 1));
+    assert!(again.outcome.is_ok() && again.audit.is_empty(), "nothing changed, nothing is told");
+    let stolen = world.submit(&node(2), key(2, 1)).outcome;
+    assert!(matches!(stolen, Err(Rejection::Invalid { .. })), "{stolen:?}");
+    let others = world.submit(&node(2), key(1, 9)).outcome;
+    assert!(matches!(others, Err(Rejection::Forbidden { .. })), "{others:?}");
+    world.submit(&node(2), key(2, 2)).outcome.unwrap();
+    world.submit(&node(2), key(2, 3)).outcome.unwrap();
+    assert_eq!(told(&world), signers(&[(1, Some(1)), (2, Some(3))]));
+    let details = world.last_event().details.clone();
+    assert!(details.iter().any(|(name, value)| name == "signing_key_before" && *value == "02".repeat(32)));
+    assert_eq!(details.iter().filter(|(name, _)| name.starts_with(SIGNER_DETAIL)).count(), 2);
+    world.must(Command::SetNodeRole { node: n2, role: NodeRole::Learner });
+    assert_eq!(told(&world), signers(&[(1, Some(1))]));
+    world.assert_mirrored();
+}

@@ -17,6 +17,7 @@ fn entry(world: &World, id: u8, command: Command) -> Entry {
         request_digest: Digest([id; 32]),
         observed_at: TimestampMs(world.now_ms),
         command,
+        signature: None,
     }
 }
 
@@ -122,7 +123,14 @@ fn tick_at(world: &mut World, at: u64) {
     let observed_at = TimestampMs(at);
     let command = Command::Tick { node: NodeId(1) };
     let (command_id, request_digest) = (None, Digest([0; 32]));
-    let applied = world.enter(&Entry { actor: node(1), command_id, request_digest, observed_at, command });
+    let applied = world.enter(&Entry {
+        actor: node(1),
+        command_id,
+        request_digest,
+        observed_at,
+        command,
+        signature: None,
+    });
     assert!(applied.outcome.is_ok());
 }
 

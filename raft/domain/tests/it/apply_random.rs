@@ -320,7 +320,7 @@ fn entry(dice: &mut Dice<'_>, state: &State, now_ms: &mut u64) -> Entry {
     let command_id = dice.chance().then(|| CommandId([dice.roll(30) as u8; 16]));
     let request_digest = Digest([dice.roll(2) as u8; 32]);
     let command = command(dice, state);
-    Entry { actor, command_id, request_digest, observed_at: TimestampMs(*now_ms), command }
+    Entry { actor, command_id, request_digest, observed_at: TimestampMs(*now_ms), command, signature: None }
 }
 
 proptest! {

@@ -93,6 +93,7 @@ impl World {
             request_digest: Digest([1; 32]),
             observed_at: TimestampMs(self.now_ms),
             command,
+            signature: None,
         })
     }
 

@@ -297,6 +297,7 @@ fn closed_sessions_max() {
             request_digest: Digest([0; 32]),
             observed_at: TimestampMs(START_MS),
             command,
+            signature: None,
         };
         state.apply(100 + n as u64, &entry).outcome
     };

@@ -1,0 +1,70 @@
+//! This node's signing key: made by the node, on its disk under its data keys, its public half in the log.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use only1mcp_consensus::Handle;
+use only1mcp_domain::State;
+use only1mcp_domain::command::Command;
+use only1mcp_domain::limits;
+use only1mcp_proofs::SigningKey;
+use only1mcp_storage::DataFolder;
+use tokio::time::{Duration, sleep};
+
+use crate::host::HostEntropy;
+use crate::serve::admin_port::propose_own;
+use crate::serve::stores;
+
+const PLACE: &str = "signing-key";
+const TELL: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The folder's key; a new one where it has none, which is how a key is changed.
+pub fn signing_key(folder: &DataFolder, keys: stores::Keys<'_>) -> anyhow::Result<Arc<SigningKey>> {
+    let seed: [u8; 32] = match folder.signing_key()? {
+        Some(stored) => {
+            let plain = match keys {
+                Some(sealer) => sealer.open_file(PLACE, &stored)?,
+                None => stored,
+            };
+            plain
+                .try_into()
+                .map_err(|_| anyhow::anyhow!("the file `signing-key` is corrupt: it holds no key"))?
+        }
+        None => {
+            let seed = HostEntropy.bytes();
+            let stored = match keys {
+                Some(sealer) => sealer.seal_file(PLACE, &seed)?,
+                None => seed.to_vec(),
+            };
+            folder.write_signing_key(&stored)?;
+            seed
+        }
+    };
+    Ok(Arc::new(SigningKey::of_seed(seed)))
+}
+
+/// Whether nodes sign at the cluster's feature level.
+pub fn signs(state: &State) -> bool {
+    let level = state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level);
+    level >= limits::FEATURE_LEVEL_SIGNING
+}
+
+/// Tells the cluster this node's key, until it knows it.
+pub async fn make_known(handle: Handle, key: Arc<SigningKey>) {
+    let node = handle.node();
+    loop {
+        let state = handle.state();
+        let record = state.nodes.get(&node).map(|record| &record.value);
+        if record.and_then(|record| record.signing_key) == Some(key.public()) {
+            return;
+        }
+        if record.is_some() && signs(&state) {
+            let command = Command::SetSigningKey { node, key: key.public() };
+            if let Err(error) = propose_own(&handle, command, TELL).await {
+                tracing::info!(%error, "this node's signing key is not told yet");
+            }
+        }
+        sleep(AGAIN).await;
+    }
+}
