@@ -11,6 +11,7 @@ const FORMAT: Sealed = Sealed { kind: "data", version: 1 };
 const NODE_ID: Sealed = Sealed { kind: "node-id", version: 1 };
 const IDENTITY: Sealed = Sealed { kind: "identity", version: 1 };
 const KEY_RING: Sealed = Sealed { kind: "key-ring", version: 1 };
+const GENERATIONS: Sealed = Sealed { kind: "generations", version: 1 };
 
 /// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, `key-ring`, and the folders `log/`, `state/`, `journal/`
 /// and `segments/`. The lock is held until this is dropped.
@@ -122,6 +123,16 @@ impl DataFolder {
     /// Replaces the key ring; durable at return, never half written.
     pub fn write_key_ring(&self, content: &[u8]) -> Result<(), StorageError> {
         KEY_RING.write(&self.root.join("key-ring"), content)
+    }
+
+    /// Keys of generations where nothing is encrypted, and so neither are they; opaque here.
+    pub fn generations(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        GENERATIONS.read(&self.root.join("generations"))
+    }
+
+    /// Replaces them; durable at return, never half written.
+    pub fn write_generations(&self, content: &[u8]) -> Result<(), StorageError> {
+        GENERATIONS.write(&self.root.join("generations"), content)
     }
 
     /// Whether log, journal or rows were ever begun here.

@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 83] = [
+static AUTHORITY: [(&str, Need); 89] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -113,6 +113,13 @@ static AUTHORITY: [(&str, Need); 83] = [
     // They hold every secret of the cluster.
     ("Backups/CreateBackup", InSystem(GlobalAdmin)),
     ("Backups/ReadSegment", InSystem(GlobalAdmin)),
+    ("Subjects/GetSubject", InTenant(GlobalRead)),
+    ("Subjects/EraseSubject", InTenant(UserDelete)),
+    // Whoever may erase may not lift what keeps from it.
+    ("Subjects/HoldSubject", InTenant(GlobalAdmin)),
+    ("Subjects/GetErasure", InSystem(GlobalRead)),
+    ("Subjects/RenewErasure", InSystem(GlobalAdmin)),
+    ("Subjects/ReadKeyTable", InSystem(GlobalAdmin)),
     // Reflection tells what the product can do, to those who may use it.
     ("Reflection/ServerReflectionInfo", Authenticated),
 ];

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backup::BackupPort;
+use crate::subjects::PersonalPort;
 
 /// Put into a request's extensions by the listener when the caller's client certificate named a principal.
 /// Without it, only an API key identifies a caller.
@@ -314,4 +315,5 @@ pub struct Ports {
     pub host: Arc<dyn HostPort>,
     pub backup: Arc<dyn BackupPort>,
     pub zones: Arc<dyn Zones>,
+    pub personal: Arc<dyn PersonalPort>,
 }

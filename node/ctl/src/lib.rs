@@ -38,6 +38,7 @@ mod record;
 mod restriction;
 mod role;
 mod session;
+mod subject;
 mod tenant;
 mod upstream;
 mod webhook;

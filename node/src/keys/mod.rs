@@ -7,4 +7,4 @@ mod open;
 
 pub use command::{KeysArgs, run};
 pub use config::{AwsKmsConfig, KeysConfig, KmsFallback};
-pub use open::{Opened, Source, open, owner, source};
+pub use open::{Opened, Source, open, owner, source, table_context};

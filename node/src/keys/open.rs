@@ -1,13 +1,14 @@
 //! Opening a data folder's key ring, or making it for a new folder.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use only1mcp_keys::{
-    AwsKms, AwsKmsOptions, KeyError, KeyFile, KeyProvider, KeyRing, KmsPlace, Owner, RecoveryPublic,
-    RingError,
+    AwsKms, AwsKmsOptions, KeyContext, KeyError, KeyFile, KeyProvider, KeyRing, KmsPlace, Owner, Purpose,
+    RecoveryPublic, RingError,
 };
-use only1mcp_storage::{DataFolder, Sealer};
+use only1mcp_storage::{DataFolder, Key32, Sealer};
 
 use super::config::KeysConfig;
 use crate::config::NodeConfig;
@@ -23,6 +24,8 @@ pub struct Source {
 pub struct Opened {
     pub ring: KeyRing,
     pub sealer: Arc<Sealer>,
+    /// By number: what persons' keys are wrapped by.
+    pub generations: BTreeMap<u32, Key32>,
 }
 
 /// `None` where the configuration says that nothing is encrypted. Asks nobody yet but the file.
@@ -63,6 +66,17 @@ fn missing(error: KeyError, file: &std::path::Path) -> anyhow::Error {
     anyhow::anyhow!("{error}: make it with `only1mcp keys init --file {}`", file.display())
 }
 
+/// What the key of a generation is bound to in a key table, which is of a cluster and of no node.
+pub fn table_context(generation: u32) -> KeyContext {
+    KeyContext {
+        cluster: String::new(),
+        node: String::new(),
+        ring: [0; 16],
+        id: generation,
+        purpose: Purpose::Generation,
+    }
+}
+
 pub fn owner(config: &NodeConfig) -> Owner {
     Owner { cluster: config.keys.cluster.clone(), node: config.name.clone() }
 }
@@ -90,5 +104,6 @@ pub async fn open(
             KeyRing::create(folder, source.provider.as_ref(), owner, recovery, now_ms).await?
         }
     };
-    Ok(Opened { ring, sealer: Arc::new(Sealer::with_system_randomness(keys)?) })
+    let generations = keys.generations.clone();
+    Ok(Opened { ring, sealer: Arc::new(Sealer::with_system_randomness(keys)?), generations })
 }

@@ -1,5 +1,6 @@
 //! A node as a member: consensus, enforcement, gateway and administration put together, and taken apart in order.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
@@ -14,7 +15,7 @@ use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_gateway::Gateway;
-use only1mcp_storage::{DataFolder, Engine, FileSegments, Journal, RaftLog, free_bytes};
+use only1mcp_storage::{DataFolder, Engine, FileSegments, Journal, Key32, RaftLog, free_bytes};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -31,6 +32,7 @@ use crate::serve::clock_watch;
 use crate::serve::cluster_port::ConsensusPort;
 use crate::serve::disk_watch;
 use crate::serve::duties;
+use crate::serve::erasure::{self, GenerationStore, GenerationsHere, PersonalKeys};
 use crate::serve::front::Later;
 use crate::serve::gateway_port::GatewayPort;
 use crate::serve::home::{ForwardedHere, PeerHomes};
@@ -142,6 +144,7 @@ pub struct Member {
 /// Consensus with its peer port open: enough to form a cluster, or to catch up with one.
 pub struct Joined {
     pub handle: Handle,
+    pub personal: Arc<PersonalKeys>,
     journal: Arc<dyn Journal>,
     forwarded: ForwardedHere,
     vitals: Arc<OnceLock<Arc<Enforcer>>>,
@@ -155,6 +158,7 @@ impl Joined {
         config: &NodeConfig,
         folder: &DataFolder,
         keys: stores::Keys<'_>,
+        (store, generations): (GenerationStore, BTreeMap<u32, Key32>),
         identity: &mut Identity,
         peer_keeper: &Arc<Keeper>,
         stop: &CancellationToken,
@@ -172,6 +176,7 @@ impl Joined {
         let stores = Stores { log, engine: engine.clone(), segments };
         let consensus = start_consensus(config, folder, identity, stores, connector).await?;
         let handle = consensus.handle();
+        let personal = PersonalKeys::new(handle.clone(), store, generations);
         let doorkeeper = Arc::new(Doorkeeper { handle: OnceLock::from(handle.clone()) });
         let forwarded = ForwardedHere::default();
         let vitals = Arc::new(OnceLock::new());
@@ -179,6 +184,7 @@ impl Joined {
             membership: Some(doorkeeper),
             forward: Some(Arc::new(forwarded.clone())),
             recall: Some(Arc::new(RecallHere(vitals.clone()))),
+            generations: Some(Arc::new(GenerationsHere(Arc::new(OnceLock::from(personal.clone()))))),
             vitals: Some(Arc::new(NodeVitals {
                 enforcer: vitals.clone(),
                 engine: engine.clone(),
@@ -192,7 +198,7 @@ impl Joined {
             torn::have_another_lead(&handle).await;
         }
         serve_peers(config, &consensus, handlers, peer_keeper, &ports_stop, &mut tasks).await?;
-        Ok(Self { handle, journal, forwarded, vitals, tasks, ports_stop })
+        Ok(Self { handle, personal, journal, forwarded, vitals, tasks, ports_stop })
     }
 
     /// Waits for the cluster, takes up enforcement, and opens the gateway and administration.
@@ -211,6 +217,7 @@ impl Joined {
             clock: Arc::new(HostClock),
             entropy: Arc::new(HostEntropy),
             zones: Arc::new(SystemZones),
+            personal: self.personal.clone(),
         };
         let service = Service::start(parts).await.map_err(|why| anyhow::anyhow!(why))?;
         let enforcer = service.enforcer();
@@ -246,6 +253,7 @@ impl Joined {
             cluster: Arc::new(AdminCluster {
                 handle: self.handle.clone(),
                 enforcer: enforcer.clone(),
+                personal: self.personal.clone(),
                 folder: config.data_dir.clone(),
             }),
             backup: Arc::new(NodeBackup(self.handle.clone())),
@@ -255,7 +263,9 @@ impl Joined {
                 readiness: readiness.clone(),
             }),
             zones: Arc::new(SystemZones),
+            personal: self.personal.clone(),
         };
+        self.tasks.spawn(erasure::run(self.handle.clone(), self.personal.clone()));
         serve_admin(config, ports, admin_keeper, &self.ports_stop, &mut self.tasks).await?;
         self.tasks.spawn(clock_watch::run(self.handle.clone(), enforcer.clone()));
         let mark = disk_watch::Mark { low: config.disk_low_bytes };

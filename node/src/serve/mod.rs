@@ -10,6 +10,7 @@ pub mod cluster_port;
 pub mod control;
 mod disk_watch;
 mod duties;
+pub mod erasure;
 mod form;
 mod front;
 mod gateway_port;

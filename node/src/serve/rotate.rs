@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use only1mcp_keys::{KeyRing, RingError};
-use only1mcp_storage::{DataFolder, Sealer};
+use only1mcp_storage::{DataFolder, Key32, Sealer};
 use tokio::sync::Mutex;
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,19 @@ impl Rotation {
         self.sealer.use_key(id, key)?;
         tracing::info!(data_key = id, "a new data key seals from now on");
         Ok(id)
+    }
+
+    /// Keeps a generation's key: durable at return.
+    pub async fn keep_generation(&self, generation: u32, key: &Key32) -> Result<(), RingError> {
+        let mut ring = self.ring.lock().await;
+        let recovery = self.source.recovery.as_deref();
+        let provider = self.source.provider.as_ref();
+        ring.keep_generation(&self.folder, provider, recovery, (generation, key), HostClock.now_ms()).await
+    }
+
+    /// Forgets those before `oldest` for ever.
+    pub async fn forget_generations(&self, oldest: u32) -> Result<(), RingError> {
+        self.ring.lock().await.forget_generations(&self.folder, oldest)
     }
 
     async fn is_due(&self) -> bool {

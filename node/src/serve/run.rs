@@ -12,6 +12,7 @@ use only1mcp_storage::{DataFolder, StorageError};
 use crate::config::NodeConfig;
 use crate::offline;
 use crate::serve::control::{Asked, ControlAnswer, ControlRequest, ControlSocket, failed};
+use crate::serve::erasure::{self, GenerationStore};
 use crate::serve::front::{self, Later};
 use crate::serve::identity::Identity;
 use crate::serve::member::{Authorities, Joined, Member, TlsConnector, keeper, listen};
@@ -130,17 +131,29 @@ impl Node {
             }
         };
         self.readiness.set(Phase::Starting);
+        let store = match &self.rotation {
+            Some(rotation) => GenerationStore::Ring(rotation.clone()),
+            None => GenerationStore::Plain(self.folder.clone()),
+        };
+        let generations = unsealed.generations(&self.folder)?;
         let joined = Joined::start(
             &self.config,
             &self.folder,
             unsealed.keys(),
+            (store, generations),
             &mut identity,
             &self.peer_keeper,
             &self.stop,
         )
         .await?;
         let answer = match &forming {
-            Some((administrator, _)) => Some(form::form(&self.config, &joined.handle, administrator).await),
+            Some((administrator, _)) => {
+                let formed = form::form(&self.config, &joined.handle, administrator).await;
+                if formed.is_ok() {
+                    erasure::first_generation(&joined.handle, &joined.personal).await?;
+                }
+                Some(formed)
+            }
             None => None,
         };
         if let (Some(answer), Some((_, sender))) = (answer, forming) {

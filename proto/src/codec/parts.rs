@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use only1mcp_domain::ids::{
     ApiKeyId, BudgetId, CallId, CommandId, DecisionId, Digest, DiscountId, GrantId, McpSessionId, MeteringId,
-    PriceId, PrincipalId, ProjectId, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
+    PriceId, PrincipalId, ProjectId, RoleId, RuleId, SubjectKeyId, TenantId, UpstreamId, WebhookId,
 };
 use only1mcp_domain::model::Glob;
 use prost::Message;
@@ -144,7 +144,7 @@ macro_rules! raws {
     };
 }
 
-raws!(CallId, CommandId, DecisionId, Digest, McpSessionId);
+raws!(CallId, CommandId, DecisionId, Digest, McpSessionId, SubjectKeyId);
 
 pub(crate) fn raw<T: Raw>(what: &'static str, bytes: &[u8]) -> Decoded<T> {
     T::read(what, bytes)

@@ -16,6 +16,7 @@ impl Gen {
             via: self.pick(&[Via::ApiKey, Via::ClientCertificate, Via::LocalSocket, Via::Node(node)]),
             ip: self.option(Gen::ip),
             user_agent: self.text(),
+            personal: None,
             request_id: self.text(),
         }
     }
@@ -59,10 +60,11 @@ impl Gen {
         entries.push(apart.entry(correction));
         let mut apart = self.apart(150);
         entries.extend(self.epoch_commands().into_iter().map(|command| apart.entry(command)));
+        entries.extend(self.subject_entries());
         entries
     }
 
-    fn entry(&mut self, command: Command) -> Entry {
+    pub fn entry(&mut self, command: Command) -> Entry {
         Entry {
             actor: self.actor(),
             command_id: self.option(|g| CommandId(g.raw())),

@@ -20,6 +20,7 @@ impl Gen {
         all.extend(self.webhook_rows());
         all.extend(self.apart(50).tagged_rows());
         all.extend(self.epoch_rows());
+        all.extend(self.subject_rows());
         all
     }
 

@@ -14,6 +14,7 @@ mod key_file;
 mod provider;
 mod recovery;
 mod ring;
+mod subject;
 mod wrap;
 
 pub use aws_kms::{AwsKms, AwsKmsOptions, KmsPlace};
@@ -22,3 +23,6 @@ pub use key_file::KeyFile;
 pub use provider::{KeyError, KeyProvider, NewKey, Provided, Purpose, Wrapped};
 pub use recovery::{RecoveryKey, RecoveryPublic};
 pub use ring::{KeyRing, Owner, RingError};
+pub use subject::{
+    generation_check, new_generation_key, new_subject_key, open_slot, seal_slot, unwrap_subject, wrap_subject,
+};

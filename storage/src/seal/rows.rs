@@ -12,7 +12,7 @@ use crate::error::StorageError;
 
 /// Tables whose keys hold ids of principals, which may be mail addresses. Within them rows come in no order that means
 /// anything: see [`SealedEngine::scan`].
-const HIDDEN: &[Table] = &[Table::Principals, Table::Accounts];
+const HIDDEN: &[Table] = &[Table::Principals, Table::Accounts, Table::Subjects];
 
 /// Rows are scanned as those of any engine. In a hidden table a scan may begin at the table's start or right behind a
 /// key that a scan gave (that key and one zero byte), and gives rows in the order of their pseudonyms.

@@ -84,7 +84,7 @@ async fn send(
             return Err(AdminError::AuditUnreadable);
         }
         for sealed in &events {
-            if sender.send(part(Part::Record(record(trail, sealed)))).await.is_err() {
+            if sender.send(part(Part::Record(record(core, trail, sealed)))).await.is_err() {
                 return Ok(());
             }
             next = sealed.index.0 + 1;
@@ -93,9 +93,9 @@ async fn send(
     Ok(())
 }
 
-fn record(trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {
+fn record(core: &Core, trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {
     match decoded(sealed) {
-        Some(event) if trail.holds(&event.tenant) => whole(sealed, &event),
+        Some(event) if trail.holds(&event.tenant) => whole(core, sealed, &event),
         Some(_) => place(sealed),
         // Nobody's, because it cannot be read: to operators its bytes, for finding out why.
         None if *trail == Trail::Everyone => unreadable(sealed),

@@ -8,8 +8,8 @@ mod read;
 mod verify;
 
 pub use command::{AuditArgs, run};
-pub(crate) use format::hex;
 pub use format::{FORMAT, Head, Header, Line, readable};
+pub(crate) use format::{hex, unhex};
 pub use read::{FileFault, Reader};
 pub use verify::{Report, verify};
 

@@ -35,6 +35,7 @@ fn event(number: u64) -> AuditEvent {
         after_state: None,
         diff: None,
         details: vec![("a".into(), "b".into())],
+        personal: Vec::new(),
         signature: None,
     }
 }

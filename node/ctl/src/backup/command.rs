@@ -3,18 +3,19 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::check::{Checked, check};
 use super::copy::{Copied, Progress, copy};
+use super::key_table::fetch;
 use super::manifest::Manifest;
 use super::remote::Node;
 use super::target::Target;
 use crate::output::{Output, Printer};
 use crate::parse::time_text;
-use crate::session::Connection;
+use crate::session::{Connection, Session};
 use crate::write::WriteArgs;
 
 const COLUMNS: [(&str, &str); 8] = [
@@ -42,6 +43,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Writes the key table: without it a backup shows no names, addresses or user agents again. Keep it apart from
+    /// backups, and only the newest: who is erased is in no newer one.
+    Keys {
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// The public part of a recovery key, as `only1mcp keys recovery-init` makes it; a restore needs the private one.
+        #[arg(long, value_name = "FILE")]
+        recovery: PathBuf,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
     /// Lists the backups in a folder; needs no server.
     List {
         #[arg(long, value_name = "DIR")]
@@ -60,6 +72,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(connection: &Connection, output: Output, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create { to, here, write } => create(connection, output, &to, here, write).await,
+        Command::Keys { to, recovery, write } => keys(connection, output, &to, &recovery, write).await,
         Command::List { from } => list(&Printer::new(output), &from),
         Command::Verify { from, at } => verify(&Printer::new(output), &from, at.as_deref()),
     }
@@ -105,6 +118,24 @@ async fn create(
         manifest.segments.len(),
     );
     node.session().printer.done(&sentence, &record)
+}
+
+async fn keys(
+    connection: &Connection,
+    output: Output,
+    to: &Path,
+    recovery: &Path,
+    write: WriteArgs,
+) -> anyhow::Result<()> {
+    let public = std::fs::read_to_string(recovery);
+    let public = public.with_context(|| format!("cannot read {}", recovery.display()))?;
+    let session = Session::open(connection, output).await?;
+    let table = fetch(&session, &public, to, write).await?;
+    let (persons, generation) = (table.persons(), table.generation);
+    let record = json!({"file": to.display().to_string(), "persons": persons, "generation": generation});
+    let sentence =
+        format!("the keys of {persons} persons, of generation {generation}, are in {}", to.display());
+    session.printer.done(&sentence, &record)
 }
 
 /// One line, written over.

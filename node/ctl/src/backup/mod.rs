@@ -7,6 +7,7 @@
 mod check;
 mod command;
 mod copy;
+mod key_table;
 mod manifest;
 mod remote;
 mod target;
@@ -14,5 +15,6 @@ mod target;
 pub use check::{Checked, Fault, check};
 pub(crate) use command::{Command, run};
 pub use copy::{Copied, Origin, Progress, Source, copy};
+pub use key_table::KeyTable;
 pub use manifest::{FORMAT, ImageFile, Manifest, SegmentFile};
 pub use target::{Frames, Target};

@@ -44,6 +44,14 @@ pub trait RecallHandler: Send + Sync + 'static {
     fn recall(&self, request: peer::RecallRequest) -> BoxFuture<'_, Result<peer::RecallResponse, Status>>;
 }
 
+/// Gives a member the key of a generation that persons' keys are wrapped by.
+pub trait GenerationHandler: Send + Sync + 'static {
+    fn fetch(
+        &self,
+        request: peer::FetchGenerationRequest,
+    ) -> BoxFuture<'_, Result<peer::FetchGenerationResponse, Status>>;
+}
+
 /// What consensus does not know of its node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Vitals {
@@ -65,5 +73,6 @@ pub struct Handlers {
     pub membership: Option<Arc<dyn MembershipHandler>>,
     pub forward: Option<Arc<dyn ForwardHandler>>,
     pub recall: Option<Arc<dyn RecallHandler>>,
+    pub generations: Option<Arc<dyn GenerationHandler>>,
     pub vitals: Option<Arc<dyn VitalsSource>>,
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::ids::{CallId, DecisionId, NodeId, Revision, TenantId};
+use crate::model::{Slot, SlotPart};
 use crate::time::TimestampMs;
 
 macro_rules! event_kinds {
@@ -172,6 +173,8 @@ pub struct AuditEvent {
     pub diff: Option<String>,
     /// Further facts (digests, durations, role path), sorted, without doubles.
     pub details: Vec<(String, String)>,
+    /// Personal data, each part sealed for the person it is about.
+    pub personal: Vec<(SlotPart, Slot)>,
     /// Signature of a critical event; none are signed yet.
     pub signature: Option<Vec<u8>>,
 }

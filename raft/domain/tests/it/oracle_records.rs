@@ -43,6 +43,8 @@ pub fn principal(tenant: &TenantId, id: &str) -> Principal {
         kind: PrincipalKind::Person,
         display_name: String::new(),
         email: String::new(),
+        personal: None,
+        personal: None,
         projects: Vec::new(),
         attributes: BTreeMap::new(),
         enabled: true,
