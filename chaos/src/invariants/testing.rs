@@ -203,7 +203,6 @@ pub fn event(action: &str, id: &str, details: &[(&str, &str)]) -> AuditEvent {
         diff: None,
         details: details.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         personal: Vec::new(),
-        personal: Vec::new(),
         signature: None,
     }
 }

@@ -15,7 +15,7 @@ use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_gateway::Gateway;
-use only1mcp_storage::{DataFolder, Engine, FileSegments, Journal, Key32, RaftLog, free_bytes};
+use only1mcp_storage::{DataFolder, Engine, FileSegments, Journal, Key32, RaftLog, Segments, free_bytes};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -133,6 +133,8 @@ impl Authorities {
 /// A running member.
 pub struct Member {
     pub handle: Handle,
+    pub engine: Arc<dyn Engine>,
+    pub segments: Arc<dyn Segments>,
     pub enforcer: Arc<Enforcer>,
     service: Service,
     gateway: Gateway,
@@ -145,6 +147,8 @@ pub struct Member {
 pub struct Joined {
     pub handle: Handle,
     pub personal: Arc<PersonalKeys>,
+    engine: Arc<dyn Engine>,
+    segments: Arc<dyn Segments>,
     journal: Arc<dyn Journal>,
     forwarded: ForwardedHere,
     vitals: Arc<OnceLock<Arc<Enforcer>>>,
@@ -173,7 +177,7 @@ impl Joined {
         let log_was_cut = RaftLog::cut_at_open(&*log).is_some();
         let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
         let segments = stores::segments(FileSegments::open(folder.segments())?, keys);
-        let stores = Stores { log, engine: engine.clone(), segments };
+        let stores = Stores { log, engine: engine.clone(), segments: segments.clone() };
         let consensus = start_consensus(config, folder, identity, stores, connector).await?;
         let handle = consensus.handle();
         let personal = PersonalKeys::new(handle.clone(), store, generations);
@@ -198,7 +202,7 @@ impl Joined {
             torn::have_another_lead(&handle).await;
         }
         serve_peers(config, &consensus, handlers, peer_keeper, &ports_stop, &mut tasks).await?;
-        Ok(Self { handle, personal, journal, forwarded, vitals, tasks, ports_stop })
+        Ok(Self { handle, personal, engine, segments, journal, forwarded, vitals, tasks, ports_stop })
     }
 
     /// Waits for the cluster, takes up enforcement, and opens the gateway and administration.
@@ -277,6 +281,8 @@ impl Joined {
         }
         Ok(Member {
             handle: self.handle,
+            engine: self.engine,
+            segments: self.segments,
             enforcer,
             service,
             gateway,
@@ -298,7 +304,7 @@ impl Member {
 
     /// Takes no new calls; lets those under way end, hands in all activity and the leadership, then stops.
     pub async fn stop(self, deadline: Instant) -> anyhow::Result<()> {
-        let Self { handle, enforcer, service, gateway, gateway_port, mut tasks, ports_stop } = self;
+        let Self { handle, enforcer, service, gateway, gateway_port, mut tasks, ports_stop, .. } = self;
         gateway_port.drain();
         let for_calls = deadline.checked_sub(Duration::from_secs(2)).unwrap_or(deadline).max(Instant::now());
         gateway.shutdown(for_calls).await;
@@ -316,7 +322,7 @@ impl Member {
 
     /// Hands in the journal and leaves the cluster for good.
     pub async fn leave(self, deadline: Instant) -> anyhow::Result<()> {
-        let Self { handle, service, gateway, gateway_port, ports_stop, tasks: _tasks, enforcer: _ } = self;
+        let Self { handle, service, gateway, gateway_port, ports_stop, tasks: _tasks, .. } = self;
         let node = handle.node();
         gateway_port.drain();
         gateway.shutdown(deadline).await;

@@ -23,6 +23,7 @@ mod member;
 mod metrics;
 mod readiness;
 mod recall;
+mod reseal;
 mod retime;
 mod rotate;
 mod run;
@@ -34,4 +35,5 @@ pub mod wall_clock;
 
 pub(crate) use form::{registration, socket_entry};
 pub(crate) use identity::Identity;
+pub(crate) use reseal::Told;
 pub use run::run;

@@ -64,6 +64,7 @@ fn lines(count: u64) -> (Vec<String>, Vec<Head>) {
             hash: sealed.hash.to_string(),
             bytes: whole.then(|| hex(&sealed.bytes)),
             event: whole.then(|| readable(&event)),
+            personal: None,
         };
         out.push(serde_json::to_string(&line).unwrap());
         heads.push(Head::of(head));

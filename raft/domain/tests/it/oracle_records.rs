@@ -44,7 +44,6 @@ pub fn principal(tenant: &TenantId, id: &str) -> Principal {
         display_name: String::new(),
         email: String::new(),
         personal: None,
-        personal: None,
         projects: Vec::new(),
         attributes: BTreeMap::new(),
         enabled: true,
