@@ -19,6 +19,7 @@ const SECRET: &[&str] = &[
     ".only1mcp.log.v1.StoredWebhook",
     ".only1mcp.model.v1.EnvironmentVariable",
     ".only1mcp.model.v1.HeaderSecret",
+    ".only1mcp.peer.v1.FetchGenerationResponse",
     ".only1mcp.peer.v1.ForwardMcpRequest",
     ".only1mcp.peer.v1.Header",
     ".only1mcp.peer.v1.InstallSnapshotRequest",

@@ -173,6 +173,10 @@ async fn control(args: &ControlArgs, request: ControlRequest) -> anyhow::Result<
             print::progress(format!("data key {data_key} seals from now on"));
             Ok(ExitCode::SUCCESS)
         }
+        ControlAnswer::Keys { keys, .. } => {
+            println!("{} data keys", keys.len());
+            Ok(ExitCode::SUCCESS)
+        }
         ControlAnswer::Left => {
             print::progress("the node has left the cluster; its data folder can be removed");
             Ok(ExitCode::SUCCESS)

@@ -29,6 +29,7 @@ redacted! {
     log::StoredWebhook { tenant, id, events, enabled }
     model::EnvironmentVariable { name }
     model::HeaderSecret { name }
+    peer::FetchGenerationResponse { }
     peer::ForwardMcpRequest { from, method, source, tenant, copy }
     peer::Header { name }
     peer::InstallSnapshotRequest { from, to, vote }

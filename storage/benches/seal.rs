@@ -19,7 +19,13 @@ const IN_FLIGHT: u64 = 64;
 
 fn sealer() -> Arc<Sealer> {
     let key = |byte| Key32::take(&mut [byte; 32]);
-    let keys = SealerKeys { ring: [7; 16], data: [(1, key(1))].into(), current: 1, names: key(2) };
+    let keys = SealerKeys {
+        ring: [7; 16],
+        data: [(1, key(1))].into(),
+        current: 1,
+        names: key(2),
+        generations: Default::default(),
+    };
     Arc::new(Sealer::with_system_randomness(keys).unwrap())
 }
 

@@ -45,4 +45,22 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Bytes used on disk, roughly.
     fn size_bytes(&self) -> u64;
+
+    /// Seals again, under the key in use, those of the next `limit` rows behind `after` that lie under another; not
+    /// durable before [`Engine::sync`]. Nothing is to be done where nothing is sealed.
+    fn reseal(&self, after: &[u8], limit: usize) -> Result<Resealed, StorageError> {
+        let _ = (after, limit);
+        Ok(Resealed::default())
+    }
+}
+
+/// How far sealing again has come.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Resealed {
+    /// Behind which the next step begins; `None` at the end.
+    pub next: Option<Vec<u8>>,
+    /// Looked at.
+    pub rows: usize,
+    /// Written anew. Units: bytes.
+    pub bytes: usize,
 }

@@ -13,6 +13,7 @@ const IDENTITY: Sealed = Sealed { kind: "identity", version: 1 };
 const SIGNING_KEY: Sealed = Sealed { kind: "signing-key", version: 1 };
 const CHECKPOINTS: Sealed = Sealed { kind: "checkpoints", version: 1 };
 const KEY_RING: Sealed = Sealed { kind: "key-ring", version: 1 };
+const GENERATIONS: Sealed = Sealed { kind: "generations", version: 1 };
 
 /// An open and locked data folder: `lock`, `format`, `node-id`, `identity`, `key-ring`, `signing-key`,
 /// `checkpoints`, and the folders `log/`, `state/`, `journal/`
@@ -145,6 +146,16 @@ impl DataFolder {
     /// Replaces the key ring; durable at return, never half written.
     pub fn write_key_ring(&self, content: &[u8]) -> Result<(), StorageError> {
         KEY_RING.write(&self.root.join("key-ring"), content)
+    }
+
+    /// Keys of generations where nothing is encrypted, and so neither are they; opaque here.
+    pub fn generations(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        GENERATIONS.read(&self.root.join("generations"))
+    }
+
+    /// Replaces them; durable at return, never half written.
+    pub fn write_generations(&self, content: &[u8]) -> Result<(), StorageError> {
+        GENERATIONS.write(&self.root.join("generations"), content)
     }
 
     /// Whether log, journal or rows were ever begun here.

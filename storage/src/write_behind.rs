@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::engine::{Engine, Row, Rows};
+use crate::engine::{Engine, Resealed, Row, Rows};
 use crate::error::StorageError;
 use crate::flushed::lock;
 use crate::seal::check_plain_row;
@@ -181,6 +181,13 @@ impl<E: Engine> Engine for WriteBehind<E> {
             gathered.complete = false;
         }
         self.shared.inner.replace_with(rows)
+    }
+
+    /// What is gathered meanwhile is newer, and goes to the database after it.
+    fn reseal(&self, after: &[u8], limit: usize) -> Result<Resealed, StorageError> {
+        let _alone = lock(&self.shared.handing_on)?;
+        self.shared.gathered()?.check()?;
+        self.shared.inner.reseal(after, limit)
     }
 
     fn is_complete(&self) -> Result<bool, StorageError> {

@@ -4,6 +4,9 @@ use only1mcp_domain::audit::{self, AuditEvent, EventOutcome, SealedEvent};
 use only1mcp_proto::admin as pb;
 use only1mcp_proto::model as m;
 
+use crate::core::Core;
+use crate::subjects::opened_event;
+
 pub(crate) fn outcome_name(outcome: EventOutcome) -> &'static str {
     match outcome {
         EventOutcome::Success => "success",
@@ -14,8 +17,9 @@ pub(crate) fn outcome_name(outcome: EventOutcome) -> &'static str {
 }
 
 /// The event with its content.
-pub(crate) fn whole(sealed: &SealedEvent, event: &AuditEvent) -> pb::AuditRecord {
-    pb::AuditRecord { sealed: Some(sealed.into()), event: Some(event.into()) }
+pub(crate) fn whole(core: &Core, sealed: &SealedEvent, event: &AuditEvent) -> pb::AuditRecord {
+    let told = opened_event(core, &core.ports.cluster.view().state, event);
+    pb::AuditRecord { sealed: Some(sealed.into()), event: Some(told) }
 }
 
 /// The event with its bytes, which nobody can read.

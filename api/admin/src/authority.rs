@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 86] = [
+static AUTHORITY: [(&str, Need); 92] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -116,6 +116,13 @@ static AUTHORITY: [(&str, Need); 86] = [
     // They hold every secret of the cluster.
     ("Backups/CreateBackup", InSystem(GlobalAdmin)),
     ("Backups/ReadSegment", InSystem(GlobalAdmin)),
+    ("Subjects/GetSubject", InTenant(GlobalRead)),
+    ("Subjects/EraseSubject", InTenant(UserDelete)),
+    // Whoever may erase may not lift what keeps from it.
+    ("Subjects/HoldSubject", InTenant(GlobalAdmin)),
+    ("Subjects/GetErasure", InSystem(GlobalRead)),
+    ("Subjects/RenewErasure", InSystem(GlobalAdmin)),
+    ("Subjects/ReadKeyTable", InSystem(GlobalAdmin)),
     // Reflection tells what the product can do, to those who may use it.
     ("Reflection/ServerReflectionInfo", Authenticated),
 ];

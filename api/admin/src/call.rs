@@ -73,6 +73,7 @@ impl Call {
             via: self.via(),
             ip: self.ip,
             user_agent: self.user_agent.clone(),
+            personal: None,
             request_id: self.request_id.clone(),
         }
     }
@@ -87,6 +88,7 @@ impl Call {
             project: None,
             ip: self.ip,
             user_agent: self.user_agent.clone(),
+            personal: None,
             request_id: self.request_id.clone(),
         }
     }

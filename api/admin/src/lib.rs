@@ -27,6 +27,7 @@ mod prices;
 mod principals;
 mod roles;
 mod routes;
+mod subjects;
 mod tenants;
 mod upstreams;
 mod webhooks;
@@ -35,3 +36,4 @@ mod write;
 
 pub use backup::{BackupImage, BackupPort};
 pub use routes::{SERVICES, routes};
+pub use subjects::{GenerationCopy, Opened, PersonalPort};

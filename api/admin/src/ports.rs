@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backup::BackupPort;
+use crate::subjects::PersonalPort;
 
 /// Put into a request's extensions by the listener when the caller's client certificate named a principal.
 /// Without it, only an API key identifies a caller.
@@ -342,4 +343,5 @@ pub struct Ports {
     pub backup: Arc<dyn BackupPort>,
     pub proofs: Arc<dyn ProofPort>,
     pub zones: Arc<dyn Zones>,
+    pub personal: Arc<dyn PersonalPort>,
 }

@@ -12,6 +12,7 @@ use only1mcp_proto::admin::decisions_server::DecisionsServer;
 use only1mcp_proto::admin::prices_server::PricesServer;
 use only1mcp_proto::admin::principals_server::PrincipalsServer;
 use only1mcp_proto::admin::roles_server::RolesServer;
+use only1mcp_proto::admin::subjects_server::SubjectsServer;
 use only1mcp_proto::admin::tenants_server::TenantsServer;
 use only1mcp_proto::admin::upstreams_server::UpstreamsServer;
 use only1mcp_proto::admin::webhooks_server::WebhooksServer;
@@ -31,12 +32,13 @@ use crate::ports::Ports;
 use crate::prices::PricesService;
 use crate::principals::PrincipalsService;
 use crate::roles::RolesService;
+use crate::subjects::SubjectsService;
 use crate::tenants::TenantsService;
 use crate::upstreams::UpstreamsService;
 use crate::webhooks::WebhooksService;
 
 /// Full names of the services, as health and reflection tell them.
-pub const SERVICES: [&str; 12] = [
+pub const SERVICES: [&str; 13] = [
     "only1mcp.admin.v1.Cluster",
     "only1mcp.admin.v1.Tenants",
     "only1mcp.admin.v1.Principals",
@@ -49,6 +51,7 @@ pub const SERVICES: [&str; 12] = [
     "only1mcp.admin.v1.Costs",
     "only1mcp.admin.v1.Audit",
     "only1mcp.admin.v1.Backups",
+    "only1mcp.admin.v1.Subjects",
 ];
 
 /// Every service over `ports`, with health (open to anybody) and reflection (for valid credentials).
@@ -79,6 +82,7 @@ pub fn routes(ports: Ports) -> Result<Routes, tonic_reflection::server::Error> {
         .add_service(PricesServer::new(PricesService(core.clone())))
         .add_service(CostsServer::new(CostsService(core.clone())))
         .add_service(AuditServer::new(AuditService(core.clone())))
+        .add_service(SubjectsServer::new(SubjectsService(core.clone())))
         .add_service(BackupsServer::new(BackupsService(core)))
         .add_service(HealthServer::new(health))
         .add_service(reflection)

@@ -92,6 +92,10 @@ writes! {
     DeleteUpstreamRequest false;
     SetUpstreamEnabledRequest false;
     SetToolEnabledRequest false;
+    EraseSubjectRequest false;
+    HoldSubjectRequest false;
+    RenewErasureRequest false;
+    ReadKeyTableRequest false;
 }
 
 /// What the command of a write is made with.

@@ -152,6 +152,7 @@ pub fn admission(amount: i128) -> Entry {
         project: None,
         ip: None,
         user_agent: String::new(),
+        personal: None,
         request_id: String::new(),
     };
     batch(vec![Record::Admission(Box::new(Admission {
@@ -202,6 +203,7 @@ pub fn event(action: &str, id: &str, details: &[(&str, &str)]) -> AuditEvent {
         after_state: None,
         diff: None,
         details: details.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        personal: Vec::new(),
         signature: None,
     }
 }

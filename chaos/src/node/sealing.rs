@@ -24,5 +24,6 @@ pub fn sealer(life: Life) -> Result<Arc<Sealer>, StorageError> {
         locked(&salts).fill(salt);
         Ok(())
     };
-    Sealer::new(SealerKeys { ring, data, current: 1, names }, Box::new(draw)).map(Arc::new)
+    Sealer::new(SealerKeys { ring, data, current: 1, names, generations: Default::default() }, Box::new(draw))
+        .map(Arc::new)
 }

@@ -104,6 +104,7 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
         clock: site.clock.clone(),
         entropy: site.entropy.clone(),
         zones: Arc::new(SystemZones),
+        personal: Arc::new(only1mcp_enforcer::InTheClear),
     };
     let mut service = Service::start(parts).await?;
     let enforcer = service.enforcer();

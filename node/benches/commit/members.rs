@@ -78,6 +78,7 @@ impl Members {
                 clock: Arc::new(HostClock),
                 entropy: Arc::new(HostEntropy),
                 zones: Arc::new(SystemZones),
+                personal: Arc::new(only1mcp_enforcer::InTheClear),
             };
             members.services.push(Service::start(parts).await.unwrap());
         }

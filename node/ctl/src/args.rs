@@ -9,7 +9,7 @@ use super::output::Output;
 use super::session::{Connection, Session};
 use super::{
     audit, backup, budget, cluster, cost, decide, deny, error, grant, key, price, principal, restriction,
-    role, tenant, upstream, webhook, whoami,
+    role, subject, tenant, upstream, webhook, whoami,
 };
 
 /// Administer a cluster.
@@ -35,6 +35,12 @@ enum Command {
     /// Persons and service accounts.
     #[command(subcommand)]
     Principal(principal::Command),
+    /// Persons' data: what is known of it, its export and its end.
+    #[command(subcommand)]
+    Subject(subject::Command),
+    /// Generations of the keys that persons' data is sealed under.
+    #[command(subcommand)]
+    Erasure(subject::ErasureCommand),
     /// API keys.
     #[command(subcommand)]
     Key(key::Command),
@@ -106,6 +112,8 @@ async fn dispatch(args: CtlArgs) -> anyhow::Result<()> {
         Command::Cluster(command) => cluster::run(&session, command).await,
         Command::Tenant(command) => Box::pin(tenant::run(&session, *command)).await,
         Command::Principal(command) => principal::run(&session, command).await,
+        Command::Subject(command) => Box::pin(subject::run(&session, command)).await,
+        Command::Erasure(command) => subject::run_erasure(&session, command).await,
         Command::Key(command) => key::run(&session, command).await,
         Command::Role(command) => role::run(&session, command).await,
         Command::Grant(command) => grant::run(&session, command).await,

@@ -8,9 +8,11 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use only1mcp_domain::audit::{self, ChainHead, SealedEvent};
 use only1mcp_domain::ids::{AuditIndex, Digest};
+use only1mcp_domain::model::SlotPart;
 use only1mcp_proto::admin as pb;
+use only1mcp_proto::model as m;
 use pb::export_audit_response::Part;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::audit_prove;
 use super::parse::{time_ms, time_text};
@@ -282,6 +284,7 @@ async fn export(session: &Session, request: pb::ExportAuditRequest, file: &Path)
             hash: sealed.hash.to_string(),
             bytes: (!sealed.bytes.is_empty()).then(|| hex(&sealed.bytes)),
             event: event.as_ref().map(readable),
+            personal: personal(&record),
         };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
         events += 1;
@@ -339,7 +342,7 @@ fn sealed(record: &pb::AuditRecord) -> anyhow::Result<SealedEvent> {
 }
 
 /// The event as its canonical bytes say, with a few fields put together for the eye.
-fn shown(record: &pb::AuditRecord) -> anyhow::Result<Value> {
+pub(super) fn shown(record: &pb::AuditRecord) -> anyhow::Result<Value> {
     let sealed = sealed(record)?;
     let event =
         audit::decode(&sealed.bytes).with_context(|| format!("event {} cannot be read", sealed.index))?;
@@ -366,5 +369,23 @@ fn shown(record: &pb::AuditRecord) -> anyhow::Result<Value> {
     if let Some(field) = out.get_mut("outcome") {
         *field = outcome;
     }
+    if let (Some(personal), Some(out)) = (personal(record), out.as_object_mut()) {
+        out.insert("personal".to_owned(), personal);
+    }
     Ok(out)
+}
+
+/// What the server read of the event's sealed parts; `None` where it has none.
+fn personal(record: &pb::AuditRecord) -> Option<Value> {
+    let sealed = &record.event.as_ref()?.personal;
+    let part = |part: &m::SealedPart| {
+        let number = u8::try_from(part.part).ok().and_then(SlotPart::from_number);
+        let mut out = Map::new();
+        out.insert("of".to_owned(), json!(number.map_or("unknown", SlotPart::name)));
+        out.insert("status".to_owned(), json!(part.status));
+        let inside = part.inside.iter().filter(|field| !field.value.is_empty());
+        out.extend(inside.map(|field| (field.name.clone(), json!(field.value))));
+        Value::Object(out)
+    };
+    (!sealed.is_empty()).then(|| Value::Array(sealed.iter().map(part).collect()))
 }

@@ -39,6 +39,7 @@ mod record;
 mod restriction;
 mod role;
 mod session;
+mod subject;
 mod tenant;
 mod upstream;
 mod webhook;

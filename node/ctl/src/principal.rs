@@ -199,7 +199,7 @@ async fn list(session: &Session, tenant: String) -> anyhow::Result<()> {
     session.printer.list(&columns, records)
 }
 
-fn shown(record: &pb::PrincipalRecord) -> Value {
+pub(super) fn shown(record: &pb::PrincipalRecord) -> Value {
     let Some(principal) = &record.principal else { return Value::Null };
     let kind = match principal.kind() {
         m::PrincipalKind::Unspecified => "unspecified",

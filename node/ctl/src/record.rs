@@ -68,7 +68,7 @@ macro_rules! answers {
 answers! {
     PutBudgetResponse DeleteBudgetResponse PutPriceResponse DeletePriceResponse PutMeteringResponse
     DeleteMeteringResponse PutDiscountResponse DeleteDiscountResponse
-    DeleteWebhookResponse;
+    DeleteWebhookResponse EraseSubjectResponse HoldSubjectResponse;
     ListBudgetsResponse BudgetRecord,
     ListPricesResponse PriceRecord,
     ListMeteringsResponse MeteringRecord,

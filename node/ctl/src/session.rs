@@ -17,6 +17,7 @@ use only1mcp_proto::admin::decisions_client::DecisionsClient;
 use only1mcp_proto::admin::prices_client::PricesClient;
 use only1mcp_proto::admin::principals_client::PrincipalsClient;
 use only1mcp_proto::admin::roles_client::RolesClient;
+use only1mcp_proto::admin::subjects_client::SubjectsClient;
 use only1mcp_proto::admin::tenants_client::TenantsClient;
 use only1mcp_proto::admin::upstreams_client::UpstreamsClient;
 use only1mcp_proto::admin::webhooks_client::WebhooksClient;
@@ -128,6 +129,7 @@ clients! {
     upstreams UpstreamsClient;
     budgets BudgetsClient;
     webhooks WebhooksClient;
+    subjects SubjectsClient;
     prices PricesClient;
     costs CostsClient;
     audit AuditClient;

@@ -140,6 +140,7 @@ impl Log {
             via: Via::Node(NODE),
             ip: None,
             user_agent: String::new(),
+            personal: None,
             request_id: String::new(),
         };
         let (command_id, request_digest, observed_at) = (None, Digest::default(), START);

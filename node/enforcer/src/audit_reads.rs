@@ -123,6 +123,7 @@ mod tests {
                 project: None,
                 ip: None,
                 user_agent: String::new(),
+                personal: None,
                 request_id: String::new(),
             },
             tenant: acme,

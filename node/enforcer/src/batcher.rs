@@ -21,10 +21,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
-use crate::bound::bound;
+use crate::bound::{bound, caller_of};
 use crate::journal_record::{JournalRecord, Numbered};
 use crate::metrics::Metrics;
-use crate::ports::{BatchNote, Note, Parts, ProposeFailure};
+use crate::ports::{BatchNote, Note, Parts, PersonalPort, ProposeFailure};
 use crate::priced::{cost_bytes, quote_bytes, tags_bytes};
 use crate::purse::{Posting, Purse};
 use crate::recover::Carried;
@@ -46,6 +46,8 @@ const PROPOSE_DEADLINE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(20);
 /// Without activity a node tells its clock this often.
 const TICK: Duration = Duration::from_secs(1);
+/// Of a sealed slot besides its content, with its frame.
+const SLOT_BYTES: usize = 64;
 /// How often it is told which calls are over.
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -82,6 +84,7 @@ pub(crate) struct Intake {
     items: mpsc::Sender<Item>,
     /// Not bounded by itself: at most a few for each call that the bounded way let in.
     owed: mpsc::UnboundedSender<Item>,
+    personal: Arc<dyn PersonalPort>,
 }
 
 impl Intake {
@@ -93,14 +96,14 @@ impl Intake {
     /// Takes a record that must not be lost while the node lives: the end of a call that was let in, or what its
     /// accounts need.
     pub(crate) fn owe(&self, mut record: Record, urgent: bool) {
-        bound(&mut record);
+        self.prepare(&mut record);
         // Closed only when the node ends.
         let _ = self.owed.send(Item { record, urgent, progress: None });
     }
 
     /// As [`Intake::owe`], and tells how far it comes.
     pub(crate) fn owe_and_follow(&self, mut record: Record) -> watch::Receiver<Progress> {
-        bound(&mut record);
+        self.prepare(&mut record);
         let (sender, receiver) = watch::channel(Progress::Queued);
         let _ = self.owed.send(Item { record, urgent: true, progress: Some(sender) });
         receiver
@@ -117,8 +120,15 @@ impl Intake {
         Ok(receiver)
     }
 
+    fn prepare(&self, record: &mut Record) {
+        bound(record);
+        if let Some(caller) = caller_of(record) {
+            self.personal.seal(caller);
+        }
+    }
+
     fn send(&self, mut item: Item) -> Result<(), ActivityError> {
-        bound(&mut item.record);
+        self.prepare(&mut item.record);
         self.items.try_send(item).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ActivityError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => ActivityError::Stopped,
@@ -175,6 +185,7 @@ impl Batcher {
     pub(crate) fn new(parts: Parts, metrics: Arc<Metrics>, purse: Arc<Purse>) -> (Self, Intake) {
         let (sender, items) = mpsc::channel(QUEUE_MAX);
         let (owe, owed) = mpsc::unbounded_channel();
+        let personal = parts.personal.clone();
         let batcher = Self {
             parts,
             metrics,
@@ -198,7 +209,7 @@ impl Batcher {
             ticking: false,
             settled_at: Instant::now(),
         };
-        (batcher, Intake { items: sender, owed: owe })
+        (batcher, Intake { items: sender, owed: owe, personal })
     }
 
     /// Runs until `stop` turns true and everything is applied, or something fails that ends the node.
@@ -535,6 +546,7 @@ pub(crate) fn node_entry(parts: &Parts, command: Command) -> Entry {
             via: Via::Node(node),
             ip: None,
             user_agent: String::new(),
+            personal: None,
             request_id: String::new(),
         },
         command_id: None,
@@ -594,7 +606,8 @@ pub(crate) fn approximate_bytes(record: &Record) -> usize {
     const ACCOUNT_BYTES: usize =
         limits::SLUG_BYTES_MAX + limits::NAME_BYTES_MAX + limits::SUBJECT_BYTES_MAX + 128;
     let caller = |caller: &only1mcp_domain::activity::Caller| {
-        caller.user_agent.len() + caller.request_id.len() + 3 * limits::NAME_BYTES_MAX
+        let sealed = caller.personal.as_ref().map_or(0, |slot| slot.ciphertext.len() + SLOT_BYTES);
+        caller.user_agent.len() + caller.request_id.len() + sealed + 3 * limits::NAME_BYTES_MAX
     };
     FIXED
         + match record {

@@ -38,6 +38,24 @@ pub(crate) fn bound(record: &mut Record) {
     }
 }
 
+/// Of the records that have one.
+pub(crate) fn caller_of(record: &mut Record) -> Option<&mut Caller> {
+    match record {
+        Record::Admission(admission) => Some(&mut admission.caller),
+        Record::Refusal(refusal) => Some(&mut refusal.caller),
+        Record::SessionOpened(event) | Record::SessionClosed(event) => Some(&mut event.caller),
+        Record::AuditRead(read) => Some(&mut read.caller),
+        Record::NodeNotice { .. }
+        | Record::Ask(_)
+        | Record::Return(_)
+        | Record::Restarted { .. }
+        | Record::SettledThrough(_)
+        | Record::Completion(_)
+        | Record::Unauthenticated(_)
+        | Record::KeyUsed { .. } => None,
+    }
+}
+
 fn caller(caller: &mut Caller) {
     cut(&mut caller.user_agent, limits::EVENT_TEXT_BYTES_MAX);
     cut(&mut caller.request_id, limits::EVENT_TEXT_BYTES_MAX);
@@ -77,6 +95,7 @@ mod tests {
                 project: None,
                 ip: None,
                 user_agent: long.clone(),
+                personal: None,
                 request_id: long.clone(),
             },
             tenant: TenantId::system(),

@@ -69,6 +69,7 @@ impl CallFacts {
             project: self.project.clone(),
             ip: self.ip,
             user_agent: self.user_agent.clone(),
+            personal: None,
             request_id: self.request_id.clone(),
         }
     }

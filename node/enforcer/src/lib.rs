@@ -36,8 +36,8 @@ pub use enforcer::{CallFacts, Enforcer, Service};
 pub use freshness::Freshness;
 pub use metrics::{Buckets, BucketsSnapshot, Metrics, MetricsSnapshot};
 pub use ports::{
-    BatchNote, Clock, ClusterPort, Entropy, Flushed, JournalPort, JournalRecordAt, Note, Parts,
-    ProposeFailure,
+    BatchNote, Clock, ClusterPort, Entropy, Flushed, InTheClear, JournalPort, JournalRecordAt, Note, Parts,
+    PersonalPort, ProposeFailure,
 };
 pub use priced::Used;
 pub use recall::{RecallUnknown, Recalled};

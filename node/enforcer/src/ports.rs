@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use only1mcp_domain::activity::Caller;
 use only1mcp_domain::command::Entry;
 use only1mcp_domain::ids::{Incarnation, NodeId};
 use only1mcp_domain::outcome::{Effect, Outcome, Rejection};
@@ -91,6 +92,19 @@ pub trait JournalPort: Send + Sync + 'static {
     fn is_whole(&self) -> bool;
 }
 
+/// Takes what is personal out of records before anything of them is written.
+pub trait PersonalPort: Send + Sync + 'static {
+    /// Seals address and user agent for the caller. Where that cannot be, and records are to be sealed, they are left out.
+    fn seal(&self, caller: &mut Caller);
+}
+
+/// Leaves everything as it is: for clusters whose records are not sealed.
+pub struct InTheClear;
+
+impl PersonalPort for InTheClear {
+    fn seal(&self, _: &mut Caller) {}
+}
+
 /// Everything the enforcer is made of.
 #[derive(Clone)]
 pub struct Parts {
@@ -99,4 +113,5 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub zones: Arc<dyn Zones>,
+    pub personal: Arc<dyn PersonalPort>,
 }

@@ -287,6 +287,7 @@ impl World {
                 via,
                 ip: None,
                 user_agent: String::new(),
+                personal: None,
                 request_id: String::new(),
             },
             command_id: None,

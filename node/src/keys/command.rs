@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::{Source, source};
 use crate::config::NodeConfig;
 use crate::print;
+use crate::serve::Told;
 use crate::serve::control::{self, ControlAnswer, ControlRequest};
 
 /// Make and look after the keys that data folders are encrypted with.
@@ -36,7 +37,8 @@ enum KeysCommand {
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
     },
-    /// Show the data keys of a node that does not run, never the keys themselves.
+    /// Show the data keys of a node, never the keys themselves; and, where it runs, how far what lies under older ones is
+    /// sealed again.
     Show(OfNode),
     /// Wrap the data keys of a node that does not run under the newest key of what its configuration names.
     Rewrap {
@@ -83,7 +85,7 @@ pub async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
             let made = KeyFile::add_key(&file)?;
             print::progress(format!("{} wraps with key {} from now on", file.display(), made.current()));
         }
-        KeysCommand::Show(node) => show(&node)?,
+        KeysCommand::Show(node) => show(&node).await?,
         KeysCommand::Rewrap { node, from_file } => rewrap(&node, from_file.as_deref()).await?,
         KeysCommand::Rotate(node) => rotate(&node).await?,
         KeysCommand::RecoveryInit { private, public } => recovery_init(&private, &public)?,
@@ -107,13 +109,33 @@ async fn configured(config: &NodeConfig) -> anyhow::Result<Source> {
     source(&config.keys).await?.context("the configuration says that nothing is encrypted")
 }
 
-fn show(node: &OfNode) -> anyhow::Result<()> {
-    let (_, _, ring) = folder_of(node)?;
-    for (id, key, created_ms) in ring.data_keys() {
-        let state = if id == ring.current() { "seals" } else { "opens" };
-        println!("data key {id}: {state}, wrapped by {key}, made at {created_ms} ms");
+async fn show(node: &OfNode) -> anyhow::Result<()> {
+    let config = NodeConfig::load(&node.config)?;
+    let line = |id: u32, seals: bool, key: &str, made_ms: u64| {
+        let state = if seals { "seals" } else { "opens" };
+        println!("data key {id}: {state}, wrapped by {key}, made at {made_ms} ms");
+    };
+    if !matches!(DataFolder::existing(&config.data_dir), Err(StorageError::Locked { .. })) {
+        let (_, _, ring) = folder_of(node)?;
+        for (id, key, made_ms) in ring.data_keys() {
+            line(id, id == ring.current(), &key, made_ms);
+        }
+        return Ok(());
     }
-    Ok(())
+    match control::request(&config.control_socket(), &ControlRequest::ShowKeys).await? {
+        ControlAnswer::Keys { keys, resealing } => {
+            keys.iter().for_each(|key| line(key.id, key.seals, &key.wrapped_by, key.made_ms));
+            let Told { under_way, rows, segments, bytes, rounds } = resealing;
+            let state = if under_way { "under way" } else { "not under way" };
+            println!(
+                "sealing again: {state}; since the start {rounds} rounds, {rows} rows and {segments} segments looked at, \
+                 {bytes} bytes sealed again"
+            );
+            Ok(())
+        }
+        ControlAnswer::Failed { code, message } => anyhow::bail!("{message} ({code})"),
+        other => anyhow::bail!("unexpected answer {other:?}"),
+    }
 }
 
 async fn rewrap(node: &OfNode, from_file: Option<&Path>) -> anyhow::Result<()> {

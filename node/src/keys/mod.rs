@@ -4,7 +4,7 @@
 mod command;
 
 pub use command::{KeysArgs, run};
-pub use only1mcp_keys::{KeysConfig, Opened, Source, open, source};
+pub use only1mcp_keys::{KeysConfig, Opened, Source, open, source, table_context};
 
 use only1mcp_keys::Owner;
 

@@ -16,13 +16,14 @@ use crate::serve::{socket_entry, wall_clock::WallClock};
 /// To lead a node waits for its own elections to be over; a log of any length is applied before.
 const LEAD: Duration = Duration::from_secs(120);
 
-/// Begins an epoch on stores whose only voter is `node`. Returns the state after it, which is durable.
+/// Begins an epoch on stores whose only voter is `node`, then has `further` commands applied. Returns the state after it, which is durable.
 pub async fn begin_epoch(
     config: &NodeConfig,
     stores: Stores,
     node: NodeId,
     before: &State,
     cause: EpochCause,
+    further: Vec<Command>,
 ) -> anyhow::Result<Arc<State>> {
     let Some(cluster) = &before.cluster else { anyhow::bail!("the cluster is not formed") };
     let settings = &cluster.settings.value;
@@ -37,7 +38,12 @@ pub async fn begin_epoch(
     let until = Instant::now() + LEAD;
     let committed = handle.propose(socket_entry(&by, begin), until).await?;
     committed.outcome.map_err(|rejection| anyhow::anyhow!("{rejection} ({})", rejection.code()))?;
-    let state = handle.wait_applied(committed.log_index, until).await?;
+    let mut state = handle.wait_applied(committed.log_index, until).await?;
+    for command in further {
+        let committed = handle.propose(socket_entry(&by, command), until).await?;
+        committed.outcome.map_err(|rejection| anyhow::anyhow!("{rejection} ({})", rejection.code()))?;
+        state = handle.wait_applied(committed.log_index, until).await?;
+    }
     handle.shutdown().await?;
     let begun = state.cluster.as_ref().map_or(0, |cluster| cluster.epoch);
     ensure!(begun == epoch, "epoch {begun} was begun in place of {epoch}");

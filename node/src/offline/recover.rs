@@ -72,7 +72,7 @@ pub async fn recover(args: &RecoverArgs) -> anyhow::Result<()> {
     stores::begin(&folder, WHAT)?;
     strand(&stores, node, &config.name, &config.peer_address())?;
     let cause = EpochCause::MajorityLost { node };
-    let state = alone::begin_epoch(&config, stores, node, &survey.state, cause).await?;
+    let state = alone::begin_epoch(&config, stores, node, &survey.state, cause, Vec::new()).await?;
     let alone = Identity { seeds: Vec::new(), ..identity };
     alone.write(&folder)?;
     stores::end(&folder)?;

@@ -6,16 +6,19 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use only1mcp_consensus::offline::{Planted, plant};
 use only1mcp_consensus::{Stores, inspect};
-use only1mcp_domain::command::{EpochCause, Restored, Secret32};
+use only1mcp_domain::command::{AdoptKeys, Command, EpochCause, Restored, Secret32};
 use only1mcp_domain::ids::Digest;
 use only1mcp_domain::limits;
-use only1mcp_storage::{DataFolder, SegmentCheck, SegmentCopy, SegmentName, Segments as _};
+use only1mcp_keys::{RecoveryKey, generation_check};
+use only1mcp_storage::{DataFolder, Key32, SegmentCheck, SegmentCopy, SegmentName, Segments as _};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{alone, stores};
 use crate::config::NodeConfig;
-use crate::ctl::backup::{Checked, Manifest, Protection, Target, check};
+use crate::ctl::backup::{Checked, KeyTable, Manifest, Protection, Target, check};
 use crate::host::HostEntropy;
+use crate::keys::table_context;
 use crate::print;
 use crate::serve::{Identity, registration};
 
@@ -53,6 +56,13 @@ pub struct RestoreArgs {
     /// The configuration of the node.
     #[arg(long, value_name = "FILE", env = "ONLY1MCP_CONFIG")]
     config: PathBuf,
+    /// The key table of the cluster that the backup is of, as `only1mcp ctl backup keys` wrote it: the newest there is.
+    /// Without it nobody's name, address or user agent can be read again.
+    #[arg(long, value_name = "FILE", requires = "recovery_private")]
+    key_table: Option<PathBuf>,
+    /// The private part of the recovery key that the key table is wrapped for.
+    #[arg(long, value_name = "FILE", requires = "key_table")]
+    recovery_private: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -81,9 +91,15 @@ pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("backup {} cannot be restored: {}", manifest.name(), faults.join("; "))
     })?;
+    let table = table(args)?;
     let folder = empty_folder(&config.data_dir)?;
     stores::begin(&folder, WHAT)?;
     let keys = stores::keys(&config, &folder).await?;
+    let mut adoption = Vec::new();
+    if let Some((table, key)) = &table {
+        stores::keep_generation(&config, &folder, table.generation, key).await?;
+        adoption = table.adoption()?;
+    }
     let stores = stores::open(&folder, keys.as_ref())?;
     // Empty, and known to be: a journal that is not there would count as lost.
     drop(crate::serve::stores::journal(folder.journal(), keys.as_ref())?);
@@ -91,7 +107,7 @@ pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     let frames = target.frames(&manifest)?.map(|frame| frame.map_err(|error| format!("{error:#}")));
     let planted = plant(&stores, frames, &config.name, &config.peer_address())?;
     let (engine, files) = (stores.engine.clone(), stores.segments.clone());
-    let state = begin(&config, stores, &planted, &manifest).await?;
+    let state = begin(&config, stores, &planted, &manifest, adoption).await?;
     // INVARIANT: P3 (from the first event to the one that tells of the restore)
     if let Some(fault) = inspect(&*engine, &*files).faults.first() {
         bail!("what was restored is not sound: {fault}");
@@ -124,11 +140,29 @@ pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The table and the key of its generation.
+fn table(args: &RestoreArgs) -> anyhow::Result<Option<(KeyTable, Key32)>> {
+    let (Some(table), Some(private)) = (&args.key_table, &args.recovery_private) else {
+        print::progress(
+            "no --key-table is given: names, addresses and user agents of before stay sealed for ever",
+        );
+        return Ok(None);
+    };
+    let table = KeyTable::read(table)?;
+    let text = std::fs::read_to_string(private);
+    let text = Zeroizing::new(text.with_context(|| format!("cannot read {}", private.display()))?);
+    let context = table_context(table.generation);
+    let key = RecoveryKey::parse(&text)?.unwrap(&table.wrapped_generation()?, &context)?;
+    ensure!(generation_check(&key) == table.check()?, "the key table holds another key than it says");
+    Ok(Some((table, key)))
+}
+
 async fn begin(
     config: &NodeConfig,
     stores: Stores,
     planted: &Planted,
     manifest: &Manifest,
+    adoption: Vec<AdoptKeys>,
 ) -> anyhow::Result<std::sync::Arc<only1mcp_domain::State>> {
     let cause = EpochCause::Restored(Box::new(Restored {
         cluster_id: Digest(HostEntropy.bytes()),
@@ -136,7 +170,8 @@ async fn begin(
         node: registration(config),
         backup: manifest.digest()?,
     }));
-    alone::begin_epoch(config, stores, planted.node, &planted.state, cause).await
+    let further = adoption.into_iter().map(|part| Command::AdoptKeys(Box::new(part))).collect();
+    alone::begin_epoch(config, stores, planted.node, &planted.state, cause, further).await
 }
 
 /// Errors: there is something in it that an interrupted restore did not put there.

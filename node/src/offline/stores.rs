@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use only1mcp_consensus::Stores;
 use only1mcp_keys::KeyRing;
-use only1mcp_storage::{DataFolder, FileSegments, Sealer};
+use only1mcp_storage::{DataFolder, FileSegments, Key32, Sealer};
 
 use crate::config::NodeConfig;
 use crate::host::HostClock;
+use crate::serve::erasure::keep_plain_generation;
 use crate::serve::stores::{self as files, Keys};
 
 /// While it is there the folder is neither what it was nor what it was to become.
@@ -64,6 +65,22 @@ pub async fn keys(config: &NodeConfig, folder: &DataFolder) -> anyhow::Result<Op
     let owner = crate::keys::owner(config);
     let opened = crate::keys::open(folder, &source, &owner, HostClock.now_ms()).await?;
     Ok(Some(opened.sealer))
+}
+
+/// Keeps the key of a generation in the folder, as the node that will live there does.
+pub async fn keep_generation(
+    config: &NodeConfig,
+    folder: &DataFolder,
+    generation: u32,
+    key: &Key32,
+) -> anyhow::Result<()> {
+    let Some(source) = crate::keys::source(&config.keys).await.context("keys")? else {
+        return keep_plain_generation(folder, generation, key);
+    };
+    let mut ring = KeyRing::read(folder)?.context("the folder has no key ring")?;
+    let (provider, recovery) = (source.provider.as_ref(), source.recovery.as_deref());
+    ring.keep_generation(folder, provider, recovery, (generation, key), HostClock.now_ms()).await?;
+    Ok(())
 }
 
 /// As the node itself opens them.

@@ -29,6 +29,7 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use crate::host::{HostClock, HostEntropy};
 use crate::serve::disk_watch::is_let_through;
+use crate::serve::erasure::PersonalKeys;
 use crate::serve::join;
 use crate::serve::readiness::{Readiness, clock_offset_ms};
 use crate::serve::recall;
@@ -43,6 +44,7 @@ const ASK: Duration = Duration::from_millis(500);
 pub struct AdminCluster {
     pub handle: Handle,
     pub enforcer: Arc<Enforcer>,
+    pub personal: Arc<PersonalKeys>,
     /// The data folder, for the space left beside it.
     pub folder: PathBuf,
 }
@@ -144,6 +146,11 @@ impl ClusterPort for AdminCluster {
 
     fn propose(&self, entry: Entry, deadline: Instant) -> BoxFuture<'_, Result<Committed, ProposeFailure>> {
         Box::pin(async move {
+            let mut entry = entry;
+            if let Err(error) = self.personal.seal_entry(&mut entry) {
+                tracing::error!(code = "NOT_SEALED", %error, "a write was not proposed, since it cannot be sealed");
+                return Err(ProposeFailure::NotReady);
+            }
             if self.enforcer.is_disk_low() && !is_let_through(&entry.command) {
                 return Err(ProposeFailure::DiskLow);
             }

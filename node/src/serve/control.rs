@@ -10,6 +10,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::serve::reseal::Told;
+
 /// A request is short; anything longer is refused.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,8 +29,19 @@ pub enum ControlRequest {
     Status,
     /// Makes a new data key, which seals from then on.
     RotateKeys,
+    /// Which data keys there are, and how far sealing again has come.
+    ShowKeys,
     /// Hands in the journal and leaves the cluster for good.
     Leave,
+}
+
+/// A data key, never the key itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ShownKey {
+    pub id: u32,
+    pub seals: bool,
+    pub wrapped_by: String,
+    pub made_ms: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +61,10 @@ pub enum ControlAnswer {
     },
     KeysRotated {
         data_key: u32,
+    },
+    Keys {
+        keys: Vec<ShownKey>,
+        resealing: Told,
     },
     Left,
     Failed {

@@ -313,6 +313,7 @@ impl Enforcement for GatewayPort {
                     via: Via::ApiKey,
                     ip: facts.ip,
                     user_agent: facts.user_agent.clone(),
+                    personal: None,
                     request_id: facts.request_id.clone(),
                 },
                 command_id: Some(CommandId(session.0)),

@@ -105,6 +105,7 @@ pub fn node_entry(node: NodeId, command: Command) -> Entry {
             via: Via::Node(node),
             ip: None,
             user_agent: String::new(),
+            personal: None,
             request_id: String::new(),
         },
         command_id: None,

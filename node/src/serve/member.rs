@@ -1,5 +1,6 @@
 //! A node as a member: consensus, enforcement, gateway and administration put together, and taken apart in order.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
@@ -15,7 +16,7 @@ use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{Enforcer, Parts, Service, SystemZones};
 use only1mcp_gateway::Gateway;
 use only1mcp_proofs::SigningKey;
-use only1mcp_storage::{DataFolder, Engine, FileSegments, Journal, RaftLog, free_bytes};
+use only1mcp_storage::{DataFolder, Engine, FileSegments, Journal, Key32, RaftLog, Segments, free_bytes};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -32,6 +33,7 @@ use crate::serve::clock_watch;
 use crate::serve::cluster_port::ConsensusPort;
 use crate::serve::disk_watch;
 use crate::serve::duties;
+use crate::serve::erasure::{self, GenerationStore, GenerationsHere, PersonalKeys};
 use crate::serve::front::Later;
 use crate::serve::gateway_port::GatewayPort;
 use crate::serve::home::{ForwardedHere, PeerHomes};
@@ -133,6 +135,8 @@ impl Authorities {
 /// A running member.
 pub struct Member {
     pub handle: Handle,
+    pub engine: Arc<dyn Engine>,
+    pub segments: Arc<dyn Segments>,
     pub enforcer: Arc<Enforcer>,
     service: Service,
     gateway: Gateway,
@@ -144,6 +148,9 @@ pub struct Member {
 /// Consensus with its peer port open: enough to form a cluster, or to catch up with one.
 pub struct Joined {
     pub handle: Handle,
+    pub personal: Arc<PersonalKeys>,
+    engine: Arc<dyn Engine>,
+    segments: Arc<dyn Segments>,
     journal: Arc<dyn Journal>,
     forwarded: ForwardedHere,
     checkpoints: Arc<Checkpoints>,
@@ -158,6 +165,7 @@ impl Joined {
         config: &NodeConfig,
         folder: &Arc<DataFolder>,
         keys: stores::Keys<'_>,
+        (store, generations): (GenerationStore, BTreeMap<u32, Key32>),
         identity: &mut Identity,
         peer_keeper: &Arc<Keeper>,
         stop: &CancellationToken,
@@ -172,13 +180,14 @@ impl Joined {
         let log_was_cut = RaftLog::cut_at_open(&*log).is_some();
         let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
         let segments = stores::segments(FileSegments::open(folder.segments())?, keys);
-        let stores = Stores { log, engine: engine.clone(), segments };
+        let stores = Stores { log, engine: engine.clone(), segments: segments.clone() };
         let key = proofs::signing_key(folder, keys)?;
         let record = proofs::Record::open(folder.clone())?;
         let signer = key.clone();
         let consensus = start_consensus(config, folder, identity, stores, (connector, signer)).await?;
         let handle = consensus.handle();
         let checkpoints = Arc::new(Checkpoints::open(handle.clone(), key, record));
+        let personal = PersonalKeys::new(handle.clone(), store, generations);
         let doorkeeper = Arc::new(Doorkeeper { handle: OnceLock::from(handle.clone()) });
         let forwarded = ForwardedHere::default();
         let vitals = Arc::new(OnceLock::new());
@@ -187,6 +196,7 @@ impl Joined {
             forward: Some(Arc::new(forwarded.clone())),
             checkpoints: Some(checkpoints.clone()),
             recall: Some(Arc::new(RecallHere(vitals.clone()))),
+            generations: Some(Arc::new(GenerationsHere(Arc::new(OnceLock::from(personal.clone()))))),
             vitals: Some(Arc::new(NodeVitals {
                 enforcer: vitals.clone(),
                 engine: engine.clone(),
@@ -200,7 +210,18 @@ impl Joined {
             torn::have_another_lead(&handle).await;
         }
         serve_peers(config, &consensus, handlers, peer_keeper, &ports_stop, &mut tasks).await?;
-        Ok(Self { handle, journal, forwarded, checkpoints, vitals, tasks, ports_stop })
+        Ok(Self {
+            handle,
+            personal,
+            engine,
+            segments,
+            journal,
+            forwarded,
+            checkpoints,
+            vitals,
+            tasks,
+            ports_stop,
+        })
     }
 
     /// Waits for the cluster, takes up enforcement, and opens the gateway and administration.
@@ -219,6 +240,7 @@ impl Joined {
             clock: Arc::new(HostClock),
             entropy: Arc::new(HostEntropy),
             zones: Arc::new(SystemZones),
+            personal: self.personal.clone(),
         };
         let service = Service::start(parts).await.map_err(|why| anyhow::anyhow!(why))?;
         let enforcer = service.enforcer();
@@ -257,6 +279,7 @@ impl Joined {
             cluster: Arc::new(AdminCluster {
                 handle: self.handle.clone(),
                 enforcer: enforcer.clone(),
+                personal: self.personal.clone(),
                 folder: config.data_dir.clone(),
             }),
             backup: Arc::new(NodeBackup(self.handle.clone())),
@@ -267,7 +290,9 @@ impl Joined {
             }),
             proofs: Arc::new(proofs::Proofs(self.checkpoints.clone())),
             zones: Arc::new(SystemZones),
+            personal: self.personal.clone(),
         };
+        self.tasks.spawn(erasure::run(self.handle.clone(), self.personal.clone()));
         serve_admin(config, ports, admin_keeper, &self.ports_stop, &mut self.tasks).await?;
         self.tasks.spawn(clock_watch::run(self.handle.clone(), enforcer.clone()));
         let mark = disk_watch::Mark { low: config.disk_low_bytes };
@@ -279,6 +304,8 @@ impl Joined {
         }
         Ok(Member {
             handle: self.handle,
+            engine: self.engine,
+            segments: self.segments,
             enforcer,
             service,
             gateway,
@@ -300,7 +327,7 @@ impl Member {
 
     /// Takes no new calls; lets those under way end, hands in all activity and the leadership, then stops.
     pub async fn stop(self, deadline: Instant) -> anyhow::Result<()> {
-        let Self { handle, enforcer, service, gateway, gateway_port, mut tasks, ports_stop } = self;
+        let Self { handle, enforcer, service, gateway, gateway_port, mut tasks, ports_stop, .. } = self;
         gateway_port.drain();
         let for_calls = deadline.checked_sub(Duration::from_secs(2)).unwrap_or(deadline).max(Instant::now());
         gateway.shutdown(for_calls).await;
@@ -318,7 +345,7 @@ impl Member {
 
     /// Hands in the journal and leaves the cluster for good.
     pub async fn leave(self, deadline: Instant) -> anyhow::Result<()> {
-        let Self { handle, service, gateway, gateway_port, ports_stop, tasks: _tasks, enforcer: _ } = self;
+        let Self { handle, service, gateway, gateway_port, ports_stop, tasks: _tasks, .. } = self;
         let node = handle.node();
         gateway_port.drain();
         gateway.shutdown(deadline).await;

@@ -11,11 +11,13 @@ use only1mcp_storage::{DataFolder, StorageError};
 
 use crate::config::NodeConfig;
 use crate::offline;
-use crate::serve::control::{Asked, ControlAnswer, ControlRequest, ControlSocket, failed};
+use crate::serve::control::{Asked, ControlAnswer, ControlRequest, ControlSocket, ShownKey, failed};
+use crate::serve::erasure::{self, GenerationStore};
 use crate::serve::front::{self, Later};
 use crate::serve::identity::Identity;
 use crate::serve::member::{Authorities, Joined, Member, TlsConnector, keeper, listen};
 use crate::serve::readiness::{Phase, Readiness};
+use crate::serve::reseal::Reseal;
 use crate::serve::rotate::Rotation;
 use crate::serve::unseal::{self, Unsealed};
 use crate::serve::{form, join, retime, signals};
@@ -130,17 +132,29 @@ impl Node {
             }
         };
         self.readiness.set(Phase::Starting);
+        let store = match &self.rotation {
+            Some(rotation) => GenerationStore::Ring(rotation.clone()),
+            None => GenerationStore::Plain(self.folder.clone()),
+        };
+        let generations = unsealed.generations(&self.folder)?;
         let joined = Joined::start(
             &self.config,
             &self.folder,
             unsealed.keys(),
+            (store, generations),
             &mut identity,
             &self.peer_keeper,
             &self.stop,
         )
         .await?;
         let answer = match &forming {
-            Some((administrator, _)) => Some(form::form(&self.config, &joined.handle, administrator).await),
+            Some((administrator, _)) => {
+                let formed = form::form(&self.config, &joined.handle, administrator).await;
+                if formed.is_ok() {
+                    erasure::first_generation(&joined.handle, &joined.personal).await?;
+                }
+                Some(formed)
+            }
             None => None,
         };
         if let (Some(answer), Some((_, sender))) = (answer, forming) {
@@ -194,6 +208,13 @@ impl Node {
         let patience = Duration::from_millis(self.config.shutdown_ms);
         if let Some(rotation) = &self.rotation {
             tokio::spawn(rotation.clone().watch(self.stop.clone()));
+            let reseal = Reseal {
+                engine: member.engine.clone(),
+                segments: member.segments.clone(),
+                rotation: rotation.clone(),
+                bytes_per_second: self.config.keys.reseal_bytes_per_second,
+            };
+            tokio::spawn(reseal.run(self.stop.clone()));
         }
         let mut ended = std::pin::pin!(ended);
         let mut turn = std::pin::pin!(retime::turn(self.config.clone(), member.handle.clone()));
@@ -250,6 +271,19 @@ impl Node {
                     why_not,
                 }
             }
+            ControlRequest::ShowKeys => match &self.rotation {
+                Some(rotation) => {
+                    let ring = rotation.ring().await;
+                    let keys = ring.data_keys().into_iter().map(|(id, wrapped_by, made_ms)| ShownKey {
+                        id,
+                        seals: id == ring.current(),
+                        wrapped_by,
+                        made_ms,
+                    });
+                    ControlAnswer::Keys { keys: keys.collect(), resealing: rotation.progress().told() }
+                }
+                None => failed("PLAINTEXT", "the data folder is not encrypted".to_owned()),
+            },
             ControlRequest::RecoverAdmin { administrator } => key_answer(
                 form::recover_administrator(&member.handle, administrator).await,
                 member.handle.node().0,

@@ -1,15 +1,17 @@
 //! Opening the node's data folder: until a key source gives its keys the node is `sealed`, which it says, and asks again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use only1mcp_keys::{KeyRing, RingError};
-use only1mcp_storage::DataFolder;
+use only1mcp_storage::{DataFolder, Key32};
 use tokio::time::{Duration, sleep};
 
 use crate::config::NodeConfig;
 use crate::host::HostClock;
 use crate::keys::{self, Opened, Source};
+use crate::serve::erasure::plain_generations;
 use crate::serve::readiness::{Phase, Readiness};
 use crate::serve::rotate::Rotation;
 use crate::serve::stores;
@@ -23,6 +25,14 @@ pub struct Unsealed(Option<(Opened, Source)>);
 impl Unsealed {
     pub fn keys(&self) -> stores::Keys<'_> {
         self.0.as_ref().map(|(opened, _)| &opened.sealer)
+    }
+
+    /// What persons' keys are wrapped by, as the folder holds them.
+    pub fn generations(&self, folder: &DataFolder) -> anyhow::Result<BTreeMap<u32, Key32>> {
+        match &self.0 {
+            Some((opened, _)) => Ok(opened.generations.clone()),
+            None => plain_generations(folder),
+        }
     }
 
     /// For a node that is a member from now on.

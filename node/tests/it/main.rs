@@ -30,6 +30,7 @@ mod disk;
 mod disk_low;
 mod doctor;
 #[cfg(target_os = "linux")]
+mod erasure;
 mod faults;
 mod gate;
 mod health;

@@ -83,7 +83,13 @@ async fn no_file_of_any_node_shows_what_it_was_told() {
     // A new data key while calls go on: what was sealed before still opens at the next start.
     let config = cluster.path("node-2.yaml");
     let (done, said) = run(&["keys", "rotate", "--config", config.to_str().unwrap()]).await;
-    assert!(done && said.contains("data key 3 seals"), "{said}");
+    assert!(done && said.contains("data key 4 seals"), "{said}");
+    eventually("rows and segments are sealed again under it", async || {
+        let (done, said) = run(&["keys", "show", "--config", config.to_str().unwrap()]).await;
+        assert!(done && said.contains("data key 1: opens"), "{said}");
+        said.contains("not under way; since the start 1 rounds") && !said.contains(" 0 bytes sealed again")
+    })
+    .await;
     let mut client = cluster.client(2, &key).await;
     for _ in 0..20 {
         let answer = client.call("demo__echo", json!({"text": "planted-argument-51c9"})).await;

@@ -144,6 +144,7 @@ impl From<&Caller> for log::Caller {
             project: write_text(caller.project.as_ref()),
             ip: caller.ip.map(|ip| ip.to_string()),
             user_agent: caller.user_agent.clone(),
+            personal: caller.personal.as_ref().map(Into::into),
             request_id: caller.request_id.clone(),
         }
     }
@@ -161,6 +162,7 @@ impl TryFrom<log::Caller> for Caller {
             project: optional_text("Caller.project", wire.project.as_deref())?,
             ip: wire.ip.as_deref().map(|ip| parsed("Caller.ip", ip)).transpose()?,
             user_agent: wire.user_agent,
+            personal: wire.personal.map(TryInto::try_into).transpose()?,
             request_id: wire.request_id,
         })
     }

@@ -8,6 +8,7 @@ use only1mcp_domain::time::TimestampMs;
 use super::error::DecodeError;
 use super::model::price::{boxed, currency};
 use super::parts::{Raw as _, Text as _, enumeration, raw, record, required, text};
+use super::subject;
 use crate::log::command::Kind;
 use crate::{log, model};
 
@@ -151,6 +152,23 @@ fn write(command: &Command) -> Kind {
             Kind::AssignDuty(log::AssignDuty { duty: Some(duty.into()), node: node.0, after: *after })
         }
         Command::AdvanceDuty(progress) => Kind::AdvanceDuty(progress.into()),
+        Command::AddSubjectKeys(keys) => Kind::AddSubjectKeys(subject::write_keys(keys)),
+        Command::OfferGeneration(offer) => Kind::OfferGeneration(offer.into()),
+        Command::BeginGeneration { generation } => {
+            Kind::BeginGeneration(log::BeginGeneration { generation: *generation })
+        }
+        Command::TellGenerations { node, held } => Kind::TellGenerations(subject::write_held(*node, held)),
+        Command::RewrapSubjects(keys) => Kind::RewrapSubjects(subject::write_keys(keys)),
+        Command::EraseSubject { tenant, principal } => {
+            Kind::EraseSubject(log::SubjectName { tenant: tenant.written(), principal: principal.written() })
+        }
+        Command::HoldSubject { tenant, principal, hold } => Kind::HoldSubject(log::HoldSubject {
+            tenant: tenant.written(),
+            principal: principal.written(),
+            hold: hold.clone(),
+        }),
+        Command::WantGeneration => Kind::WantGeneration(log::Nothing {}),
+        Command::AdoptKeys(adopt) => Kind::AdoptKeys((&**adopt).into()),
         Command::PutBudget { budget, if_revision } => {
             Kind::PutBudget(log::PutBudget { budget: Some((&**budget).into()), if_revision: *if_revision })
         }
@@ -212,6 +230,25 @@ impl TryFrom<log::Command> for Command {
                 after: c.after,
             },
             Kind::AdvanceDuty(c) => Self::AdvanceDuty(c.try_into()?),
+            Kind::AddSubjectKeys(c) => Self::AddSubjectKeys(subject::read_keys(c)?),
+            Kind::OfferGeneration(c) => Self::OfferGeneration(c.try_into()?),
+            Kind::BeginGeneration(c) => Self::BeginGeneration { generation: c.generation },
+            Kind::TellGenerations(c) => {
+                let (node, held) = subject::read_held(&c)?;
+                Self::TellGenerations { node, held }
+            }
+            Kind::RewrapSubjects(c) => Self::RewrapSubjects(subject::read_keys(c)?),
+            Kind::EraseSubject(c) => Self::EraseSubject {
+                tenant: text("EraseSubject.tenant", &c.tenant)?,
+                principal: text("EraseSubject.principal", &c.principal)?,
+            },
+            Kind::HoldSubject(c) => Self::HoldSubject {
+                tenant: text("HoldSubject.tenant", &c.tenant)?,
+                principal: text("HoldSubject.principal", &c.principal)?,
+                hold: c.hold,
+            },
+            Kind::WantGeneration(_) => Self::WantGeneration,
+            Kind::AdoptKeys(c) => Self::AdoptKeys(Box::new(c.try_into()?)),
             Kind::PutBudget(c) => Self::PutBudget {
                 budget: Box::new(record("PutBudget.budget", c.budget)?),
                 if_revision: c.if_revision,

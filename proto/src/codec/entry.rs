@@ -86,6 +86,7 @@ impl From<&Actor> for log::Actor {
             via: Some(log::Via { kind: Some(via) }),
             ip: actor.ip.map(|ip| ip.to_string()),
             user_agent: actor.user_agent.clone(),
+            personal: actor.personal.as_ref().map(Into::into),
             request_id: actor.request_id.clone(),
         }
     }
@@ -109,6 +110,7 @@ impl TryFrom<log::Actor> for Actor {
             via,
             ip: wire.ip.as_deref().map(|ip| parsed("Actor.ip", ip)).transpose()?,
             user_agent: wire.user_agent,
+            personal: wire.personal.map(TryInto::try_into).transpose()?,
             request_id: wire.request_id,
         })
     }

@@ -20,9 +20,11 @@ mod outcome;
 mod parts;
 mod rejection;
 mod row;
+mod subject;
 
 pub use activity::{decode_records, encode_records};
 pub use entry::{decode_entry, encode_command, encode_entry};
 pub use error::{DecodeError, Problem};
 pub use outcome::{decode_outcome, encode_outcome};
 pub use row::{decode_row, encode_row};
+pub use subject::{read_erased, write_erased};

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use bytes::Bytes;
 use only1mcp_domain::ids::{
     ApiKeyId, BudgetId, CallId, CommandId, DecisionId, Digest, DiscountId, GrantId, McpSessionId, MeteringId,
-    PriceId, PrincipalId, ProjectId, PublicKey, RoleId, RuleId, TenantId, UpstreamId, WebhookId,
+    PriceId, PrincipalId, ProjectId, PublicKey, RoleId, RuleId, SubjectKeyId, TenantId, UpstreamId,
+    WebhookId,
 };
 use only1mcp_domain::model::Glob;
 use prost::Message;
@@ -144,7 +145,7 @@ macro_rules! raws {
     };
 }
 
-raws!(CallId, CommandId, DecisionId, Digest, PublicKey, McpSessionId);
+raws!(CallId, CommandId, DecisionId, Digest, PublicKey, McpSessionId, SubjectKeyId);
 
 pub(crate) fn raw<T: Raw>(what: &'static str, bytes: &[u8]) -> Decoded<T> {
     T::read(what, bytes)

@@ -16,6 +16,7 @@ use super::ledger;
 use super::model::price::write_amounts;
 use super::outcome;
 use super::parts::{Decoded, Raw as _, Text as _, fixed, message, raw, record, required, text};
+use super::subject;
 use crate::log::row::Kind;
 use crate::{log, model};
 
@@ -64,6 +65,8 @@ fn table_of(row: &RowValue) -> Table {
         RowValue::Raised { .. } => Table::Raised,
         RowValue::Webhook(_) => Table::Webhooks,
         RowValue::Duty { .. } => Table::Duties,
+        RowValue::Subject { .. } => Table::Subjects,
+        RowValue::Erasure(_) => Table::Erasure,
     }
 }
 
@@ -153,6 +156,10 @@ fn write(row: &RowValue) -> Kind {
         }),
         RowValue::Webhook(v) => Kind::Webhook(versioned!(WebhookRow, v)),
         RowValue::Duty { id, duty } => Kind::Duty(duty::write_duty(id, duty)),
+        RowValue::Subject { tenant, principal, subject } => {
+            Kind::Subject(subject::write_subject(tenant, principal, subject))
+        }
+        RowValue::Erasure(erasure) => Kind::Erasure(erasure.into()),
     }
 }
 
@@ -233,6 +240,8 @@ fn read(kind: Kind) -> Decoded<RowValue> {
         Kind::Raised(r) => cost::read_raised(&r)?,
         Kind::Webhook(r) => RowValue::Webhook(versioned("WebhookRow.value", r.revision, r.value)?),
         Kind::Duty(r) => duty::read_duty(r)?,
+        Kind::Subject(r) => subject::read_subject(r)?,
+        Kind::Erasure(r) => RowValue::Erasure(r.try_into()?),
     })
 }
 

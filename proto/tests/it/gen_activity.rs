@@ -21,6 +21,7 @@ impl Gen {
             project: self.option(Gen::project_id),
             ip: self.option(Gen::ip),
             user_agent: self.text(),
+            personal: None,
             request_id: self.text(),
         }
     }
@@ -130,6 +131,7 @@ impl Gen {
         all.extend(self.ledger_records());
         all.extend(self.priced_records());
         all.extend(self.apart(50).tagged_records());
+        all.extend(self.subject_records());
         all
     }
 

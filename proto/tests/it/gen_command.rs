@@ -16,6 +16,7 @@ impl Gen {
             via: self.pick(&[Via::ApiKey, Via::ClientCertificate, Via::LocalSocket, Via::Node(node)]),
             ip: self.option(Gen::ip),
             user_agent: self.text(),
+            personal: None,
             request_id: self.text(),
         }
     }
@@ -68,10 +69,11 @@ impl Gen {
         let command = Command::SetSigningKey { node: apart.node_id(), key: PublicKey(apart.digest().0) };
         let entry = apart.entry(command);
         entries.push(Entry { signature: apart.option(Gen::signed), ..entry });
+        entries.extend(self.subject_entries());
         entries
     }
 
-    fn entry(&mut self, command: Command) -> Entry {
+    pub fn entry(&mut self, command: Command) -> Entry {
         Entry {
             actor: self.actor(),
             command_id: self.option(|g| CommandId(g.raw())),

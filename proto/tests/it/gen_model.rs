@@ -156,6 +156,7 @@ impl Gen {
             kind: self.pick(&[PrincipalKind::Person, PrincipalKind::Service]),
             display_name: self.text(),
             email: self.text(),
+            personal: None,
             projects: self.list(Gen::project_id),
             attributes: self.list(|g| (g.text(), g.text())).into_iter().collect(),
             enabled: self.flag(),
@@ -359,6 +360,7 @@ impl Gen {
             after_state: self.option(Gen::text),
             diff: self.option(Gen::text),
             details: self.list(|g| (g.text(), g.text())),
+            personal: Vec::new(),
             signature: self.option(|g| g.raw::<64>().to_vec()),
         }
     }

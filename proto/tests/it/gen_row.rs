@@ -26,6 +26,7 @@ impl Gen {
         let signing_key = apart.option(|g| PublicKey(g.digest().0));
         let value = NodeRecord { signing_key, ..node.value };
         all.push(RowValue::Node(Versioned { value, ..node }));
+        all.extend(self.subject_rows());
         all
     }
 

@@ -16,6 +16,7 @@ mod gen_epoch;
 mod gen_ledger;
 mod gen_model;
 mod gen_row;
+mod gen_subject;
 mod gen_tags;
 mod gen_webhook;
 mod golden;

@@ -50,8 +50,8 @@ pub use published::{AppliedNote, BatchNote};
 pub use reads::ReadError;
 pub use scrub::Scrubbed;
 pub use service::{
-    CheckpointHandler, ForwardHandler, ForwardStream, Handlers, MembershipHandler, PeerIdentity, PeerService,
-    RecallHandler, Vitals, VitalsSource,
+    CheckpointHandler, ForwardHandler, ForwardStream, GenerationHandler, Handlers, MembershipHandler,
+    PeerIdentity, PeerService, RecallHandler, Vitals, VitalsSource,
 };
 pub use snapshot::SnapshotError;
 pub use status::{MemberStatus, Role, StateDigest, Status};

@@ -9,7 +9,7 @@ use crate::ids::{
     PrincipalId, ProjectId, Revision, RoleId, TenantId, UpstreamId,
 };
 use crate::ledger::{AccountKey, Ask, Charge};
-use crate::model::{SealMode, Tags};
+use crate::model::{SealMode, Slot, Tags};
 use crate::price::Quote;
 use crate::state::State;
 use crate::time::TimestampMs;
@@ -87,8 +87,11 @@ pub struct Caller {
     pub key: Option<ApiKeyId>,
     pub session: Option<McpSessionId>,
     pub project: Option<ProjectId>,
+    /// `None` where it is sealed; the user agent is empty then.
     pub ip: Option<IpAddr>,
     pub user_agent: String,
+    /// Both, sealed before the record was journaled.
+    pub personal: Option<Slot>,
     pub request_id: String,
 }
 

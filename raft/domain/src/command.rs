@@ -11,8 +11,8 @@ use crate::ids::{
 };
 use crate::ledger::AccountKey;
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, DutyId, Grant, JoinToken, NodeRole, Principal, Role, Tenant,
-    TenantStatus, ToolRestriction, Upstream, Webhook,
+    ApiKey, Budget, ClusterSettings, DenyRule, DutyId, Erased, Grant, Held, JoinToken, NodeRole, Offer,
+    Principal, Role, Slot, SubjectKey, Tenant, TenantStatus, ToolRestriction, Upstream, Webhook,
 };
 use crate::price::{Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::time::TimestampMs;
@@ -35,8 +35,11 @@ pub struct Actor {
     pub principal: PrincipalId,
     pub key: Option<ApiKeyId>,
     pub via: Via,
+    /// `None` where it is sealed; the user agent is empty then.
     pub ip: Option<IpAddr>,
     pub user_agent: String,
+    /// Both, sealed by the proposer.
+    pub personal: Option<Slot>,
     /// Correlates the event with logs and with the caller's own records.
     pub request_id: String,
 }
@@ -289,12 +292,54 @@ pub enum Command {
     },
     AdvanceDuty(DutyProgress),
 
+    // apply/subject.rs
+    /// Keys for persons that have none yet.
+    AddSubjectKeys(Vec<SubjectKey>),
+    /// A member has made the key of the next generation.
+    OfferGeneration(Offer),
+    /// Enough members hold the key that was offered.
+    BeginGeneration {
+        generation: u32,
+    },
+    /// Which keys of generations a member holds.
+    TellGenerations {
+        node: NodeId,
+        held: Held,
+    },
+    /// The same keys of persons, wrapped by the generation in force.
+    RewrapSubjects(Vec<SubjectKey>),
+    /// A person's key goes, and with it the principal, its grants and its keys.
+    EraseSubject {
+        tenant: TenantId,
+        principal: PrincipalId,
+    },
+    /// With a reason: it may not be erased. With none: it may again.
+    HoldSubject {
+        tenant: TenantId,
+        principal: PrincipalId,
+        hold: String,
+    },
+    /// The next generation is to begin now.
+    WantGeneration,
+    /// In a cluster made of a backup: persons' keys as they were kept apart from it.
+    AdoptKeys(Box<AdoptKeys>),
+
     // apply/session.rs
     CloseMcpSession {
         tenant: TenantId,
         session: McpSessionId,
         expires_at: TimestampMs,
     },
+}
+
+/// A part of the key table of the cluster that a backup is of, newer than the backup or not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdoptKeys {
+    pub generation: u32,
+    pub check: Digest,
+    pub keys: Vec<SubjectKey>,
+    /// Persons that are known to be erased.
+    pub erased: Vec<(TenantId, PrincipalId, Erased)>,
 }
 
 /// What to take back of what one record posted; the proposer has read the record.

@@ -242,6 +242,9 @@ bytes_id!(
     /// Names one MCP session (the token's inner id, not the token).
     McpSessionId, 16);
 bytes_id!(
+    /// Names the key that one person's data is sealed under.
+    SubjectKeyId, 16);
+bytes_id!(
     /// A SHA3-256 digest or hash, or one of the Merkle tree's.
     Digest, 32);
 bytes_id!(

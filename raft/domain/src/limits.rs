@@ -268,6 +268,10 @@ pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 pub const WEBHOOK_REQUESTS_MAX: usize = 33;
 /// The same of one tenant, that one among them.
 pub const WEBHOOK_REQUESTS_PER_TENANT_MAX: usize = 4;
+/// Keys of persons that one entry gives, or wraps anew.
+pub const SUBJECT_KEYS_MAX: usize = 1_000;
+/// A person who was erased is unrecoverable within this, in milliseconds: 30 days.
+pub const ERASURE_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// A node with less disk space left takes no work, unless its configuration names another mark.
 pub const DISK_LOW_BYTES: u64 = 512 << 20;
 /// The lowest mark that may be configured: what a node writes while it only follows the others for a while.

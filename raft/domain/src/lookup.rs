@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::ids::{ApiKeyId, GrantId, PrincipalId, RoleId, RuleId, TenantId};
+use crate::ids::{ApiKeyId, GrantId, PrincipalId, RoleId, RuleId, SubjectKeyId, TenantId};
 use crate::state::Versioned;
 
 /// Part of [`crate::State`]; equal records make equal lookups.
@@ -28,6 +28,8 @@ pub struct Lookup {
     pub(crate) meterings_in: OrdMap<TenantId, usize>,
     /// What the records of a tenant take; `apply/storage.rs`.
     pub(crate) bytes_in: OrdMap<TenantId, u64>,
+    /// Whose a key is, of those that are not erased.
+    pub(crate) subject_of: OrdMap<SubjectKeyId, (TenantId, PrincipalId)>,
     /// Tool restrictions that limit a rate.
     pub(crate) rated: OrdSet<(TenantId, RuleId)>,
 }
@@ -71,6 +73,11 @@ impl Lookup {
             .range((Bound::Included(First(tenant.as_str(), "")), Bound::Unbounded))
             .take_while(move |(owner, _)| owner == tenant)
             .map(|(_, id)| id)
+    }
+
+    /// Whose key this is; `None` of one that is erased.
+    pub fn subject_of(&self, key: SubjectKeyId) -> Option<&(TenantId, PrincipalId)> {
+        self.subject_of.get(&key)
     }
 
     /// The tenant whose custom domain this is.

@@ -11,8 +11,8 @@ use crate::ids::{
 };
 use crate::ledger::{Account, AccountKey, Waiter};
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Grant, JoinToken, NodeRecord, Principal, Role,
-    Tenant, ToolRestriction, Upstream, Webhook,
+    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord,
+    Principal, Role, Subject, Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::state::{BatchSeen, CommandSeen, Versioned};
@@ -55,10 +55,12 @@ pub enum Table {
     Raised = 29,
     Webhooks = 30,
     Duties = 31,
+    Subjects = 95,
+    Erasure = 96,
 }
 
 impl Table {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Meta,
         Self::Tenants,
         Self::Principals,
@@ -90,6 +92,8 @@ impl Table {
         Self::Raised,
         Self::Webhooks,
         Self::Duties,
+        Self::Subjects,
+        Self::Erasure,
     ];
 
     /// Ascending: tables that are no part of the state and stand in the row store alone. Apply only ever adds to them.
@@ -276,6 +280,15 @@ impl RowKey {
         }
     }
 
+    pub fn subject(tenant: &TenantId, id: &PrincipalId) -> Self {
+        Self::of(Table::Subjects).text(tenant).text(id)
+    }
+
+    /// The one row of `Table::Erasure`.
+    pub fn erasure() -> Self {
+        Self::of(Table::Erasure).bytes(&[META])
+    }
+
     fn of(table: Table) -> Self {
         Self(vec![table.number()])
     }
@@ -362,6 +375,8 @@ pub enum RowValue {
     Raised { tenant: TenantId, metering: MeteringId, bounds: Amounts },
     Webhook(Versioned<Webhook>),
     Duty { id: DutyId, duty: Duty },
+    Subject { tenant: TenantId, principal: PrincipalId, subject: Subject },
+    Erasure(Erasure),
 }
 
 impl RowValue {
@@ -402,6 +417,8 @@ impl RowValue {
             }
             Self::Webhook(row) => RowKey::webhook(&row.value.tenant, &row.value.id),
             Self::Duty { id, .. } => RowKey::duty(id),
+            Self::Subject { tenant, principal, .. } => RowKey::subject(tenant, principal),
+            Self::Erasure(_) => RowKey::erasure(),
         }
     }
 }

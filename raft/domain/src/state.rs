@@ -14,8 +14,8 @@ use crate::ids::{
 use crate::ledger::Ledger;
 use crate::lookup::Lookup;
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Grant, JoinToken, NodeRecord, Principal, Role,
-    Tenant, ToolRestriction, Upstream, Webhook,
+    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord,
+    Principal, Role, Subject, Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::outcome::Outcome;
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
@@ -90,6 +90,9 @@ pub struct State {
     pub corrected: OrdSet<(TenantId, AuditIndex, u32)>,
     pub webhooks: OrdMap<(TenantId, WebhookId), Versioned<Webhook>>,
     pub duties: OrdMap<DutyId, Duty>,
+    /// Of each person whose data was ever sealed.
+    pub subjects: OrdMap<(TenantId, PrincipalId), Subject>,
+    pub erasure: Erasure,
     pub commands_seen: OrdMap<CommandId, CommandSeen>,
     /// `commands_seen` by age, for forgetting the oldest.
     pub commands_by_index: OrdSet<(u64, CommandId)>,

@@ -28,6 +28,13 @@ pub struct KeysConfig {
     /// Nor more than this, since the node was started.
     #[serde(default = "default_rotate_gib")]
     pub rotate_gib: u32,
+    /// How fast what lies under older data keys is sealed again; 0: not at all.
+    #[serde(default = "default_reseal_bytes_per_second")]
+    pub reseal_bytes_per_second: u64,
+}
+
+fn default_reseal_bytes_per_second() -> u64 {
+    4 << 20
 }
 
 fn default_rotate_days() -> u32 {
@@ -48,6 +55,7 @@ impl Default for KeysConfig {
             recovery: None,
             rotate_days: default_rotate_days(),
             rotate_gib: default_rotate_gib(),
+            reseal_bytes_per_second: default_reseal_bytes_per_second(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod provider;
 mod recovery;
 mod ring;
 mod source;
+mod subject;
 mod wrap;
 
 pub use aws_kms::{AwsKms, AwsKmsOptions, KmsPlace};
@@ -26,4 +27,7 @@ pub use key_file::KeyFile;
 pub use provider::{KeyError, KeyProvider, NewKey, Provided, Purpose, Wrapped};
 pub use recovery::{RecoveryKey, RecoveryPublic};
 pub use ring::{KeyRing, Owner, RingError};
-pub use source::{Opened, Source, open, source};
+pub use source::{Opened, Source, open, source, table_context};
+pub use subject::{
+    generation_check, new_generation_key, new_subject_key, open_slot, seal_slot, unwrap_subject, wrap_subject,
+};

@@ -14,6 +14,8 @@ pub enum Purpose {
     Data,
     /// Hides names in keys of rows, and guards the tally of rows.
     Names,
+    /// Wraps the keys of persons: of a whole cluster, and the same on each of its members.
+    Generation,
 }
 
 impl Purpose {
@@ -21,6 +23,7 @@ impl Purpose {
         match self {
             Self::Data => "data",
             Self::Names => "names",
+            Self::Generation => "generation",
         }
     }
 }

@@ -58,6 +58,9 @@ struct Entry {
     check: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     recovery: Option<String>,
+    /// Which generation of the cluster, of a key that wraps persons' keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
 }
 
 /// See the module's own words.
@@ -172,17 +175,24 @@ impl KeyRing {
     fn sorted(&self, plain: Vec<(u32, Purpose, Key32)>) -> Result<SealerKeys, RingError> {
         let mut data = BTreeMap::new();
         let mut names = None;
+        let mut generations = BTreeMap::new();
         for (id, purpose, key) in plain {
             match purpose {
                 Purpose::Data => drop(data.insert(id, key)),
                 Purpose::Names => names = Some(key),
+                Purpose::Generation => {
+                    let entry = self.keys.iter().find(|entry| entry.id == id);
+                    let generation = entry.and_then(|entry| entry.generation);
+                    let generation = generation.ok_or_else(|| damaged("a key of no generation"))?;
+                    drop(generations.insert(generation, key));
+                }
             }
         }
         let names = names.ok_or_else(|| damaged("it holds no key for names"))?;
         if !data.contains_key(&self.current) {
             return Err(damaged(format!("its current key {} is not in it", self.current)));
         }
-        Ok(SealerKeys { ring: self.id()?, data, current: self.current, names })
+        Ok(SealerKeys { ring: self.id()?, data, current: self.current, names, generations })
     }
 
     /// A new data key that seals from now on: on disk at return, for [`only1mcp_storage::Sealer::use_key`].
@@ -194,12 +204,50 @@ impl KeyRing {
         now_ms: u64,
     ) -> Result<(u32, Key32), RingError> {
         let mut next = self.clone();
-        let id = next.keys.iter().map(|entry| entry.id).max().unwrap_or(0).saturating_add(1);
+        let id = next.next_id();
         let key = next.add(provider, recovery, (id, Purpose::Data), now_ms).await?;
         next.current = id;
         next.write(folder)?;
         *self = next;
         Ok((id, key))
+    }
+
+    /// Keeps the key of a generation, in place of another of that number: on disk at return, and read back.
+    pub async fn keep_generation(
+        &mut self,
+        folder: &DataFolder,
+        provider: &dyn KeyProvider,
+        recovery: Option<&RecoveryPublic>,
+        (generation, key): (u32, &Key32),
+        created_ms: u64,
+    ) -> Result<(), RingError> {
+        let mut next = self.clone();
+        let mut entry = next.empty(next.next_id(), Purpose::Generation, provider.kind(), created_ms);
+        entry.generation = Some(generation);
+        let context = next.context(&entry)?;
+        entry.check = STANDARD.encode(wrap::check_value(key, &context.bytes()));
+        let wrapped = provider.wrap(key, &context).await?;
+        // INVARIANT: P6 (nothing is kept that does not open again)
+        let back = provider.unwrap(&wrapped, &context).await?;
+        entry.checked(back, &context, provider.kind().name())?;
+        let recoverable = recovery.map(|recovery| recovery.wrap(key, &context)).transpose()?;
+        entry.recovery = recoverable.map(|wrapped| STANDARD.encode(wrapped));
+        entry.key = wrapped.key;
+        entry.wrapped = STANDARD.encode(&wrapped.bytes);
+        next.keys.retain(|old| old.generation != Some(generation));
+        next.keys.push(entry);
+        next.write(folder)?;
+        *self = next;
+        Ok(())
+    }
+
+    /// Forgets the keys of generations before `oldest`, for ever: gone from disk at return.
+    pub fn forget_generations(&mut self, folder: &DataFolder, oldest: u32) -> Result<(), RingError> {
+        let mut next = self.clone();
+        next.keys.retain(|entry| entry.generation.is_none_or(|generation| generation >= oldest));
+        next.write(folder)?;
+        *self = next;
+        Ok(())
     }
 
     /// Every key under the newest key-encryption key of `provider`, which may be of another kind than before.
@@ -216,6 +264,9 @@ impl KeyRing {
             let plain = match entry.purpose {
                 Purpose::Data => keys.data.get(&entry.id),
                 Purpose::Names => Some(&keys.names),
+                Purpose::Generation => {
+                    entry.generation.and_then(|generation| keys.generations.get(&generation))
+                }
             };
             let plain = plain.ok_or_else(|| damaged(format!("key {} was not opened", entry.id)))?;
             let wrapped = provider.wrap(plain, &context).await?;
@@ -255,16 +306,7 @@ impl KeyRing {
         (id, purpose): (u32, Purpose),
         created_ms: u64,
     ) -> Result<Key32, RingError> {
-        let mut entry = Entry {
-            id,
-            purpose,
-            created_ms,
-            provider: provider.kind(),
-            key: String::new(),
-            wrapped: String::new(),
-            check: String::new(),
-            recovery: None,
-        };
+        let mut entry = self.empty(id, purpose, provider.kind(), created_ms);
         let context = self.context(&entry)?;
         let NewKey { plain, wrapped } = provider.generate(&context).await?;
         entry.check = STANDARD.encode(wrap::check_value(&plain, &context.bytes()));
@@ -277,6 +319,24 @@ impl KeyRing {
         entry.wrapped = STANDARD.encode(&wrapped.bytes);
         self.keys.push(entry);
         Ok(plain)
+    }
+
+    fn next_id(&self) -> u32 {
+        self.keys.iter().map(|entry| entry.id).max().unwrap_or(0).saturating_add(1)
+    }
+
+    fn empty(&self, id: u32, purpose: Purpose, provider: Provided, created_ms: u64) -> Entry {
+        Entry {
+            id,
+            purpose,
+            created_ms,
+            provider,
+            key: String::new(),
+            wrapped: String::new(),
+            check: String::new(),
+            recovery: None,
+            generation: None,
+        }
     }
 
     fn id(&self) -> Result<[u8; 16], RingError> {

@@ -1,13 +1,15 @@
 //! From a configuration to a provider, and to the opened key ring of a data folder or of a place of backups.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use only1mcp_storage::{DataFolder, Sealer};
+use only1mcp_storage::{DataFolder, Key32, Sealer};
 
 use crate::aws_kms::{AwsKms, AwsKmsOptions, KmsPlace};
 use crate::config::KeysConfig;
+use crate::context::KeyContext;
 use crate::key_file::KeyFile;
-use crate::provider::{KeyError, KeyProvider};
+use crate::provider::{KeyError, KeyProvider, Purpose};
 use crate::recovery::RecoveryPublic;
 use crate::ring::{KeyRing, Owner, RingError};
 
@@ -22,6 +24,8 @@ pub struct Source {
 pub struct Opened {
     pub ring: KeyRing,
     pub sealer: Arc<Sealer>,
+    /// By number: what persons' keys are wrapped by.
+    pub generations: BTreeMap<u32, Key32>,
 }
 
 /// `None` where the configuration says that nothing is encrypted. Asks nobody yet but the file.
@@ -65,6 +69,17 @@ fn missing(error: KeyError, file: &std::path::Path) -> KeyError {
     KeyError::File { path, detail }
 }
 
+/// What the key of a generation is bound to in a key table, which is of a cluster and of no node.
+pub fn table_context(generation: u32) -> KeyContext {
+    KeyContext {
+        cluster: String::new(),
+        node: String::new(),
+        ring: [0; 16],
+        id: generation,
+        purpose: Purpose::Generation,
+    }
+}
+
 /// Opens the ring that `folder` has; a folder that holds nothing yet gets one.
 pub async fn open(
     folder: &DataFolder,
@@ -88,5 +103,6 @@ pub async fn open(
             KeyRing::create(folder, source.provider.as_ref(), owner, recovery, now_ms).await?
         }
     };
-    Ok(Opened { ring, sealer: Arc::new(Sealer::with_system_randomness(keys)?) })
+    let generations = keys.generations.clone();
+    Ok(Opened { ring, sealer: Arc::new(Sealer::with_system_randomness(keys)?), generations })
 }

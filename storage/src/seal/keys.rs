@@ -38,6 +38,8 @@ pub struct SealerKeys {
     pub current: u32,
     /// For hidden keys of rows and the tally of rows: the same as long as the rows are.
     pub names: Key32,
+    /// Seal nothing here, and only lie in the same ring: the cluster's keys that persons' keys are wrapped by.
+    pub generations: BTreeMap<u32, Key32>,
 }
 
 #[cfg(test)]

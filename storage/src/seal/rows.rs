@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use only1mcp_domain::limits::{ROW_BYTES_MAX, ROW_KEY_BYTES_MAX};
 use only1mcp_domain::row::Table;
 
-use super::sealer::{Kind, Sealer};
-use crate::engine::{Engine, Row, Rows};
+use super::sealer::{Kind, SealedHead, Sealer};
+use crate::engine::{Engine, Resealed, Row, Rows};
 use crate::error::StorageError;
 
 /// Tables whose keys hold ids of principals, which may be mail addresses. Within them rows come in no order that means
 /// anything: see [`SealedEngine::scan`].
-const HIDDEN: &[Table] = &[Table::Principals, Table::Accounts];
+const HIDDEN: &[Table] = &[Table::Principals, Table::Accounts, Table::Subjects];
+
+/// Behind every stored key: no table has this number.
+const END_OF_ROWS: &[u8] = &[0xff];
 
 /// Rows are scanned as those of any engine. In a hidden table a scan may begin at the table's start or right behind a
 /// key that a scan gave (that key and one zero byte), and gives rows in the order of their pseudonyms.
@@ -160,6 +163,32 @@ impl<E: Engine> Engine for SealedEngine<E> {
 
     fn is_complete(&self) -> Result<bool, StorageError> {
         self.inner.is_complete()
+    }
+
+    /// By one writer, as all writing is: see [`crate::WriteBehind`].
+    fn reseal(&self, after: &[u8], limit: usize) -> Result<Resealed, StorageError> {
+        self.check()?;
+        let from = [after, &[0]].concat();
+        let found = self.inner.scan(if after.is_empty() { &[] } else { &from }, END_OF_ROWS, limit)?;
+        let mut out = Resealed { rows: found.len(), ..Resealed::default() };
+        if found.len() == limit {
+            out.next = found.last().map(|(key, _)| key.clone());
+        }
+        let current = self.sealer.current();
+        let mut anew = Vec::new();
+        for (stored, sealed) in found {
+            if SealedHead::of(&sealed).is_some_and(|head| head.data_key == current) {
+                continue;
+            }
+            let plain = self.seen(self.sealer.open(Kind::Row, &stored, &sealed))?;
+            let sealed = self.sealer.seal(Kind::Row, &stored, &plain)?;
+            out.bytes = out.bytes.saturating_add(sealed.len());
+            anew.push((stored, Some(sealed)));
+        }
+        if !anew.is_empty() {
+            self.inner.write(anew, false)?;
+        }
+        Ok(out)
     }
 
     fn size_bytes(&self) -> u64 {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use only1mcp_domain::ids::Digest;
 
-use super::sealer::{Kind, SEALED_BYTES, Sealer, Stream};
+use super::sealer::{Kind, SEALED_BYTES, SealedHead, Sealer, Stream};
 use crate::error::StorageError;
 use crate::flushed::lock;
 use crate::segments::{SegmentCopy, Segments, elsewhere, not_here};
@@ -268,5 +268,27 @@ impl<S: Segments> Segments for SealedSegments<S> {
 
     fn addresses(&self) -> Result<Vec<Digest>, StorageError> {
         self.inner.addresses()
+    }
+
+    /// Frame by frame, so that the new file has the places of the old one, for whoever reads at this moment.
+    fn reseal(&self, address: &Digest) -> Result<u64, StorageError> {
+        let Some(frames) = self.whole(address)? else { return Ok(0) };
+        if frames.torn || frames.starts.is_empty() || lock(&self.parts)?.contains_key(address) {
+            // To be fetched anew, or being written anew already.
+            return Ok(0);
+        }
+        let head = self.inner.read(address, SegmentCopy::Whole, 0, FRAME_HEAD_BYTES + SEALED_BYTES)?;
+        let head = head.get(FRAME_HEAD_BYTES..).and_then(SealedHead::of);
+        if head.is_some_and(|head| head.data_key == self.sealer.current()) {
+            return Ok(0);
+        }
+        self.inner.remove(address, SegmentCopy::Part)?;
+        for (inside, _) in &frames.starts {
+            let (_, _, bytes) = frames.at(*inside).ok_or_else(|| not_here(address))?;
+            let piece = self.read_frames((address, SegmentCopy::Whole), &frames, *inside, bytes)?;
+            self.append(address, *inside, &piece)?;
+        }
+        self.finish(address)?;
+        Ok(frames.file)
     }
 }

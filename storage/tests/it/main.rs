@@ -17,6 +17,7 @@ mod faults;
 mod folder;
 mod journal_suite;
 mod log_suite;
+mod resealed;
 mod sealed_suites;
 mod sealed_tamper;
 mod segments;

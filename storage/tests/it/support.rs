@@ -54,7 +54,13 @@ pub fn files(folder: &Path, suffix: &str) -> Vec<std::path::PathBuf> {
 pub fn keys(ring: u8) -> SealerKeys {
     let key = |byte: u8| Key32::take(&mut [byte ^ ring; 32]);
     let data = [(1, key(0x11)), (2, key(0x22))].into();
-    SealerKeys { ring: [ring; 16], data, current: 2, names: key(0x33) }
+    SealerKeys {
+        ring: [ring; 16],
+        data,
+        current: 2,
+        names: key(0x33),
+        generations: std::collections::BTreeMap::new(),
+    }
 }
 
 /// As at the start of a process.

@@ -91,7 +91,7 @@ async fn send(
             return Err(AdminError::AuditUnreadable);
         }
         for sealed in &events {
-            let record = record(trail, sealed);
+            let record = record(core, trail, sealed);
             let whole = record.sealed.as_ref().is_some_and(|sealed| !sealed.canonical.is_empty());
             signer.add(sealed.index, sealed.digest, sealed.hash, whole);
             if sender.send(part(Part::Record(record))).await.is_err() {
@@ -125,9 +125,9 @@ fn statement(header: &Header) -> ExportStatement {
     }
 }
 
-fn record(trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {
+fn record(core: &Core, trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {
     match decoded(sealed) {
-        Some(event) if trail.holds(&event.tenant) => whole(sealed, &event),
+        Some(event) if trail.holds(&event.tenant) => whole(core, sealed, &event),
         Some(_) => place(sealed),
         // Nobody's, because it cannot be read: to operators its bytes, for finding out why.
         None if *trail == Trail::Everyone => unreadable(sealed),

@@ -57,7 +57,7 @@ pub(super) async fn event(
         false => Trail::Of(call.identity.tenant.clone()),
     };
     let record = match decoded(sealed) {
-        Some(event) if trail.holds(&event.tenant) => whole(sealed, &event),
+        Some(event) if trail.holds(&event.tenant) => whole(core, sealed, &event),
         _ => place(sealed),
     };
     reading::of_trail(core, call, AuditReadKind::Verify, &trail, range_text(index, index), 1)?;

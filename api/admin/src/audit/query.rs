@@ -57,7 +57,7 @@ pub(super) async fn query(
         for sealed in &events {
             // Unreadable events are in the node's log, and `VerifyAudit` names them.
             if let Some(event) = decoded(sealed).filter(|event| filter.wants(event)) {
-                let record = whole(sealed, &event);
+                let record = whole(core, sealed, &event);
                 bytes += record.encoded_len();
                 records.push(record);
             }

@@ -66,7 +66,7 @@ async fn follow(
                 let Some(event) = decoded(sealed).filter(|event| trail.holds(&event.tenant)) else {
                     continue;
                 };
-                let record = Some(whole(sealed, &event));
+                let record = Some(whole(core, sealed, &event));
                 if sender.send(Ok(pb::WatchAuditResponse { record })).await.is_err() {
                     return Ok(());
                 }

@@ -15,12 +15,15 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
 use crate::page::Listing;
+use crate::ports::View;
+use crate::subjects::opened_principal;
 use crate::wire;
 
 pub(crate) struct PrincipalsService(pub(crate) Arc<Core>);
 
-fn shown(record: &Versioned<Principal>) -> pb::PrincipalRecord {
-    pb::PrincipalRecord { principal: Some((&record.value).into()), revision: record.revision }
+fn shown(core: &Core, view: &View, record: &Versioned<Principal>) -> pb::PrincipalRecord {
+    let principal = Some(opened_principal(core, &view.state, &record.value));
+    pb::PrincipalRecord { principal, revision: record.revision }
 }
 
 /// The record a request means: in the caller's own tenant where it names none.
@@ -29,6 +32,8 @@ fn meant(call: &Call, principal: Option<m::Principal>) -> Result<Principal, Admi
         if principal.tenant.is_empty() {
             principal.tenant = call.identity.tenant.to_string();
         }
+        // The node that proposes it seals it.
+        principal.personal = None;
         principal
     });
     wire::record("principal", principal)
@@ -61,7 +66,7 @@ impl Principals for PrincipalsService {
         let found = view.state.principals.get(&key);
         let record = found.ok_or_else(|| AdminError::not_found("principal", &key.1))?;
         let read = self.0.read_info(&view);
-        Ok(Response::new(pb::GetPrincipalResponse { read, record: Some(shown(record)) }))
+        Ok(Response::new(pb::GetPrincipalResponse { read, record: Some(shown(&self.0, &view, record)) }))
     }
 
     async fn list_principals(
@@ -84,7 +89,7 @@ impl Principals for PrincipalsService {
             |_| true,
             |(_, id)| id.to_string(),
         );
-        let records = rows.into_iter().map(shown).collect();
+        let records = rows.into_iter().map(|record| shown(core, &list.view, record)).collect();
         let read = core.read_info(&list.view);
         Ok(Response::new(pb::ListPrincipalsResponse { read, records, next_page_token }))
     }

@@ -6,6 +6,7 @@ use only1mcp_proto::admin as pb;
 use crate::call::Call;
 use crate::core::Core;
 use crate::error::AdminError;
+use crate::subjects::opened_principal;
 
 pub(super) async fn who_am_i(core: &Core, call: &Call) -> Result<pb::WhoAmIResponse, AdminError> {
     let identity = &call.identity;
@@ -28,7 +29,9 @@ pub(super) async fn who_am_i(core: &Core, call: &Call) -> Result<pb::WhoAmIRespo
         principal: identity.principal.to_string(),
         via: if identity.key.is_some() { "api_key" } else { "client_certificate" }.to_owned(),
         key_id: identity.key.as_ref().map(ToString::to_string).unwrap_or_default(),
-        display_name: principal.map(|record| record.value.display_name.clone()).unwrap_or_default(),
+        display_name: principal
+            .map(|record| opened_principal(core, &view.state, &record.value).display_name)
+            .unwrap_or_default(),
         roles,
         permissions: permissions.map(|permission| permission.name().to_owned()).collect(),
         read: core.read_info(&view),

@@ -161,6 +161,7 @@ pub fn by_node(command: Command) -> Entry {
             via: Via::Node(NodeId(1)),
             ip: None,
             user_agent: String::new(),
+            personal: None,
             request_id: String::new(),
         },
         command_id: None,

@@ -12,7 +12,7 @@ use only1mcp_admin::ports::{
     MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, Recalled, TrailFailure, UpstreamHealth,
     UpstreamStatus, View,
 };
-use only1mcp_admin::{BackupImage, BackupPort};
+use only1mcp_admin::{BackupImage, BackupPort, GenerationCopy, Opened, PersonalPort};
 use only1mcp_domain::State;
 use only1mcp_domain::activity::AuditRead;
 use only1mcp_domain::audit::SealedEvent;
@@ -21,7 +21,7 @@ use only1mcp_domain::cost::CostRecord;
 use only1mcp_domain::decide::CompiledPolicy;
 use only1mcp_domain::ids::{ApiKeyId, AuditIndex, Digest, NodeId, TenantId, UpstreamId};
 use only1mcp_domain::ledger::{LimitId, Period};
-use only1mcp_domain::model::PeriodKind;
+use only1mcp_domain::model::{PeriodKind, Slot, SlotPart};
 use only1mcp_domain::row::RowValue;
 use only1mcp_domain::time::{LocalTime, TimestampMs, Zones};
 use tokio::sync::watch;
@@ -355,5 +355,16 @@ impl BackupPort for Memory {
         let left = 1_000_usize.saturating_sub(usize::try_from(offset).unwrap());
         let chunk = bytes::Bytes::from(vec![0x5e; left.min(400)]);
         async move { Ok(known.then_some(chunk)) }.boxed()
+    }
+}
+
+/// Seals nothing, so nothing has to be opened.
+impl PersonalPort for Memory {
+    fn open(&self, _: &State, _: SlotPart, _: &Slot) -> Opened {
+        Opened::Sealed
+    }
+
+    fn generation_for(&self, _: &State, _: &str) -> Result<GenerationCopy, String> {
+        Err("there are no generations here".to_owned())
     }
 }

@@ -33,6 +33,18 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         "Cluster/PromoteNode" => pb::PromoteNodeRequest { node: 9, ..Default::default() },
         "Cluster/FinishUpgrade" => pb::FinishUpgradeRequest::default(),
         "Cluster/WatchConfiguration" => pb::WatchConfigurationRequest { from_revision: 0, tenant: t() },
+        "Subjects/GetSubject" => pb::GetSubjectRequest {
+            tenant: t(), principal: "developer".into(), ..Default::default()
+        },
+        "Subjects/EraseSubject" => pb::EraseSubjectRequest {
+            tenant: t(), principal: "nobody".into(), ..Default::default()
+        },
+        "Subjects/HoldSubject" => pb::HoldSubjectRequest {
+            tenant: t(), principal: "nobody".into(), hold: "case 7".into(), ..Default::default()
+        },
+        "Subjects/GetErasure" => pb::GetErasureRequest::default(),
+        "Subjects/RenewErasure" => pb::RenewErasureRequest::default(),
+        "Subjects/ReadKeyTable" => pb::ReadKeyTableRequest::default(),
         "Backups/CreateBackup" => pb::CreateBackupRequest::default(),
         "Backups/ReadSegment" => pb::ReadSegmentRequest { first: 1, address: vec![1; 32].into(), offset: 0 },
         "Tenants/CreateTenant" => pb::CreateTenantRequest {

@@ -91,6 +91,7 @@ fn form(memory: &Memory) -> String {
         kind: PrincipalKind::Person,
         display_name: "Root".into(),
         email: String::new(),
+        personal: None,
         projects: Vec::new(),
         attributes: BTreeMap::new(),
         enabled: true,
@@ -137,6 +138,7 @@ fn form(memory: &Memory) -> String {
         via: Via::Node(NodeId(1)),
         ip: None,
         user_agent: String::new(),
+        personal: None,
         request_id: String::new(),
     };
     let entry = Entry {
@@ -163,6 +165,7 @@ impl World {
             backup: memory.clone(),
             proofs: memory.clone(),
             zones: Arc::new(TwoZones),
+            personal: memory.clone(),
         };
         let routes = only1mcp_admin::routes(ports).unwrap();
         tokio::spawn(

@@ -176,6 +176,7 @@ impl Memory {
             via: Via::Node(NodeId(node)),
             ip: None,
             user_agent: String::new(),
+            personal: None,
             request_id: String::new(),
         };
         let entry = Entry {
@@ -246,6 +247,7 @@ impl Memory {
             via: Via::ClientCertificate,
             ip: None,
             user_agent: String::new(),
+            personal: None,
             request_id: String::new(),
         };
         let entry = Entry {
@@ -336,6 +338,7 @@ fn form() -> Command {
         kind: PrincipalKind::Person,
         display_name: "Root".to_owned(),
         email: String::new(),
+        personal: None,
         projects: Vec::new(),
         attributes: BTreeMap::new(),
         enabled: true,

@@ -68,6 +68,10 @@ pub struct Line {
     pub bytes: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Value>,
+    /// What the exporting node read of the event's sealed parts, or that they are erased. Nothing vouches for it but that
+    /// node: the digest covers what is sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personal: Option<Value>,
 }
 
 impl Head {
@@ -135,6 +139,14 @@ pub fn readable(event: &AuditEvent) -> Value {
     let details = event.details.iter().map(|(name, value)| json!([name, value]));
     let details: Vec<Value> = details.collect();
     put("details", if details.is_empty() { Value::Null } else { Value::Array(details) });
+    let sealed = event.personal.iter().map(|(part, slot)| {
+        json!({
+            "of": part.name(), "key": slot.key.to_string(), "commitment": slot.commitment.to_string(),
+            "ciphertext": hex(&slot.ciphertext),
+        })
+    });
+    let sealed: Vec<Value> = sealed.collect();
+    put("sealed", if sealed.is_empty() { Value::Null } else { Value::Array(sealed) });
     put("signature", event.signature.as_ref().map_or(Value::Null, |bytes| json!(hex(bytes))));
     Value::Object(out)
 }

@@ -9,8 +9,8 @@ mod signed;
 mod verify;
 
 pub use command::{AuditArgs, run};
-pub(crate) use format::hex;
 pub use format::{ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
+pub(crate) use format::{hex, unhex};
 pub use read::{FileFault, Reader};
 pub use verify::{Asked, Fault, Report, verify};
 

@@ -37,6 +37,7 @@ pub fn event(number: u64) -> AuditEvent {
         after_state: None,
         diff: None,
         details: vec![("a".into(), "b".into())],
+        personal: Vec::new(),
         signature: None,
     }
 }
@@ -66,6 +67,7 @@ fn lines(count: u64) -> (Vec<String>, Vec<Head>) {
             hash: sealed.hash.to_string(),
             bytes: whole.then(|| hex(&sealed.bytes)),
             event: whole.then(|| readable(&event)),
+            personal: None,
         };
         out.push(serde_json::to_string(&line).unwrap());
         heads.push(Head::of(head));

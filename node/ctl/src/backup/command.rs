@@ -1,21 +1,22 @@
 //! `ctl backup`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::check::{Checked, check};
 use super::copy::{Copied, Progress, copy};
+use super::key_table::fetch;
 use super::manifest::Manifest;
 use super::protection::Protection;
 use super::remote::Node;
 use super::target::Target;
 use crate::output::{Output, Printer};
 use crate::parse::time_text;
-use crate::session::Connection;
+use crate::session::{Connection, Session};
 use crate::write::WriteArgs;
 
 const COLUMNS: [(&str, &str); 8] = [
@@ -46,6 +47,17 @@ pub(crate) enum Command {
         /// Take it from the node that the endpoint names, even if it leads.
         #[arg(long)]
         here: bool,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Writes the key table: without it a backup shows no names, addresses or user agents again. Keep it apart from
+    /// backups, and only the newest: who is erased is in no newer one.
+    Keys {
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// The public part of a recovery key, as `only1mcp keys recovery-init` makes it; a restore needs the private one.
+        #[arg(long, value_name = "FILE")]
+        recovery: PathBuf,
         #[command(flatten)]
         write: WriteArgs,
     },
@@ -86,6 +98,7 @@ pub(crate) async fn run(connection: &Connection, output: Output, command: Comman
             let target = Target::create(&to, &protection).await?;
             create(connection, output, &target, here, write).await
         }
+        Command::Keys { to, recovery, write } => keys(connection, output, &to, &recovery, write).await,
         Command::List { from } => list(&Printer::new(output), &from),
         Command::Verify { from, keys, at } => {
             let target = Target::existing(&from, &keys.protection()?).await?;
@@ -132,6 +145,24 @@ async fn create(
         manifest.segments.len(),
     );
     node.session().printer.done(&sentence, &record)
+}
+
+async fn keys(
+    connection: &Connection,
+    output: Output,
+    to: &Path,
+    recovery: &Path,
+    write: WriteArgs,
+) -> anyhow::Result<()> {
+    let public = std::fs::read_to_string(recovery);
+    let public = public.with_context(|| format!("cannot read {}", recovery.display()))?;
+    let session = Session::open(connection, output).await?;
+    let table = fetch(&session, &public, to, write).await?;
+    let (persons, generation) = (table.persons(), table.generation);
+    let record = json!({"file": to.display().to_string(), "persons": persons, "generation": generation});
+    let sentence =
+        format!("the keys of {persons} persons, of generation {generation}, are in {}", to.display());
+    session.printer.done(&sentence, &record)
 }
 
 /// One line, written over.

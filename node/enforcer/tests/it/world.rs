@@ -188,6 +188,7 @@ impl World {
             clock: Arc::new(Wall),
             entropy: Arc::new(Counter::default()),
             zones: Arc::new(SystemZones),
+            personal: Arc::new(only1mcp_enforcer::InTheClear),
         };
         let (enforcer, running) = start(&parts).await;
         Self { cluster, enforcer, parts, journal, running }
@@ -355,6 +356,7 @@ fn first_state() -> State {
         kind: PrincipalKind::Service,
         display_name: String::new(),
         email: String::new(),
+        personal: None,
         projects: Vec::new(),
         attributes: BTreeMap::new(),
         enabled: true,

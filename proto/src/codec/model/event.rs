@@ -4,11 +4,12 @@ use only1mcp_domain::audit::{
     AuditEvent, EventActor, EventKind, EventOutcome, EventResource, SealedEvent, Severity,
 };
 use only1mcp_domain::ids::{AuditIndex, NodeId, Revision};
+use only1mcp_domain::model::{Slot, SlotPart};
 use only1mcp_domain::time::TimestampMs;
 
 use crate::codec::error::DecodeError;
 use crate::codec::parts::{
-    Raw as _, Text as _, enumeration, optional_raw, parsed, raw, required, text, wire_enum,
+    Raw as _, Text as _, enumeration, optional_raw, parsed, raw, record, required, text, wire_enum,
 };
 use crate::model;
 
@@ -98,6 +99,7 @@ impl From<&AuditEvent> for model::AuditEvent {
             after_state: event.after_state.clone(),
             diff: event.diff.clone(),
             details: event.details.iter().map(detail).collect(),
+            personal: event.personal.iter().map(write_part).collect(),
             signature: event.signature.clone().map(Into::into),
         }
     }
@@ -134,9 +136,25 @@ impl TryFrom<model::AuditEvent> for AuditEvent {
             after_state: wire.after_state,
             diff: wire.diff,
             details: wire.details.into_iter().map(|detail| (detail.name, detail.value)).collect(),
+            personal: wire.personal.into_iter().map(read_part).collect::<Result<_, _>>()?,
             signature: wire.signature.map(|bytes| bytes.to_vec()),
         })
     }
+}
+
+/// What is inside is for whoever has the key to add.
+fn write_part((part, slot): &(SlotPart, Slot)) -> model::SealedPart {
+    model::SealedPart {
+        part: part.number().into(),
+        slot: Some(slot.into()),
+        status: String::new(),
+        inside: Vec::new(),
+    }
+}
+
+fn read_part(wire: model::SealedPart) -> Result<(SlotPart, Slot), DecodeError> {
+    let number = u8::try_from(wire.part).ok().and_then(SlotPart::from_number);
+    Ok((required("SealedPart.part", number)?, record("SealedPart.slot", wire.slot)?))
 }
 
 impl From<&SealedEvent> for model::SealedEvent {

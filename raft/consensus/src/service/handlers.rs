@@ -52,6 +52,14 @@ pub trait CheckpointHandler: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<peer::SignCheckpointResponse, Status>>;
 }
 
+/// Gives a member the key of a generation that persons' keys are wrapped by.
+pub trait GenerationHandler: Send + Sync + 'static {
+    fn fetch(
+        &self,
+        request: peer::FetchGenerationRequest,
+    ) -> BoxFuture<'_, Result<peer::FetchGenerationResponse, Status>>;
+}
+
 /// What consensus does not know of its node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Vitals {
@@ -74,5 +82,6 @@ pub struct Handlers {
     pub forward: Option<Arc<dyn ForwardHandler>>,
     pub checkpoints: Option<Arc<dyn CheckpointHandler>>,
     pub recall: Option<Arc<dyn RecallHandler>>,
+    pub generations: Option<Arc<dyn GenerationHandler>>,
     pub vitals: Option<Arc<dyn VitalsSource>>,
 }

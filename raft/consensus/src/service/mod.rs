@@ -8,8 +8,8 @@ mod segments;
 
 pub use authorize::PeerIdentity;
 pub use handlers::{
-    CheckpointHandler, ForwardHandler, ForwardStream, Handlers, MembershipHandler, RecallHandler, Vitals,
-    VitalsSource,
+    CheckpointHandler, ForwardHandler, ForwardStream, GenerationHandler, Handlers, MembershipHandler,
+    RecallHandler, Vitals, VitalsSource,
 };
 pub use peer_service::{PeerService, server};
 pub use raft_calls::receive;

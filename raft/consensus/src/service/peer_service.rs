@@ -260,6 +260,16 @@ impl Peer for PeerService {
         Ok(Response::new(self.handle.status().to_wire(&vitals, digest)))
     }
 
+    async fn fetch_generation(
+        &self,
+        request: Request<peer::FetchGenerationRequest>,
+    ) -> Result<Response<peer::FetchGenerationResponse>, Status> {
+        let request = self.member(request, |r| r.from).await?;
+        let handler =
+            self.handlers.generations.as_ref().ok_or_else(|| Status::unimplemented("no keys here"))?;
+        Ok(Response::new(handler.fetch(request).await?))
+    }
+
     async fn recall(
         &self,
         request: Request<peer::RecallRequest>,

@@ -49,6 +49,7 @@ fn principal(id: &str) -> Command {
         kind: PrincipalKind::Person,
         display_name: id.to_owned(),
         email: format!("{id}@example.com"),
+        personal: None,
         projects: Vec::new(),
         attributes: [("team".to_owned(), "blue".to_owned())].into(),
         enabled: true,

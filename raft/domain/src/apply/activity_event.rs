@@ -11,6 +11,7 @@ use crate::audit::{AuditEvent, EventActor, EventKind, EventOutcome, EventResourc
 use crate::decide::Reason;
 use crate::ids::{NodeId, TenantId};
 use crate::ledger::{AccountKey, Forfeit, Level, Posted};
+use crate::model::SlotPart;
 use crate::price::Meter;
 use crate::time::TimestampMs;
 
@@ -375,6 +376,7 @@ fn by_caller(
         session_id: caller.session.map(|id| id.to_string()).unwrap_or_default(),
         ip_address: caller.ip,
         user_agent: cut(&caller.user_agent),
+        personal: caller.personal.iter().map(|slot| (SlotPart::Context, slot.clone())).collect(),
         ..by_node(change, node, at)
     }
 }
@@ -410,6 +412,7 @@ pub(super) fn by_node(change: &Change<'_>, node: NodeId, at: TimestampMs) -> Aud
         after_state: None,
         diff: None,
         details: Vec::new(),
+        personal: Vec::new(),
         signature: None,
     }
 }

@@ -8,6 +8,7 @@ use crate::audit::{
 use crate::command::{Actor, Command, Entry, EpochCause, Via};
 use crate::ids::{Digest, NodeId, TenantId};
 use crate::limits;
+use crate::model::{Personal, Slot, SlotPart};
 use crate::outcome::{Outcome, Rejection};
 
 /// What a command has to say of itself once it is applied.
@@ -18,6 +19,7 @@ pub(super) struct Report {
     before: Option<String>,
     after: Option<String>,
     details: Vec<(String, String)>,
+    personal: Vec<(SlotPart, Slot)>,
     severity: Severity,
     /// Where the outcome says it better than the command.
     kind: Option<EventKind>,
@@ -37,6 +39,7 @@ impl Report {
             before,
             after,
             details: Vec::new(),
+            personal: Vec::new(),
             severity: Severity::Notice,
             kind: None,
             silent: false,
@@ -49,6 +52,12 @@ impl Report {
 
     pub(super) fn detail(mut self, name: &str, value: impl Into<String>) -> Self {
         self.details.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The sealed part of the record that was changed.
+    pub(super) fn personal(mut self, part: SlotPart, of: Option<&Personal>) -> Self {
+        self.personal.extend(of.map(|personal| (part, personal.slot.clone())));
         self
     }
 
@@ -139,6 +148,7 @@ fn event(change: &Change<'_>, command: &Command, result: Result<&Report, &Reject
         after_state: None,
         diff: None,
         details: Vec::new(),
+        personal: actor.personal.iter().map(|slot| (SlotPart::Context, slot.clone())).collect(),
         signature: None,
     };
     match result {
@@ -148,6 +158,7 @@ fn event(change: &Change<'_>, command: &Command, result: Result<&Report, &Reject
             before_state: report.before.clone(),
             after_state: report.after.clone(),
             details: report.details.iter().map(|(name, value)| (name.clone(), cut(value))).collect(),
+            personal: event.personal.iter().chain(&report.personal).cloned().collect(),
             ..event
         },
         Err(rejection) => rejected(event, actor, rejection),
@@ -324,6 +335,19 @@ fn subject(command: &Command) -> Subject {
         }
         Command::AssignDuty { duty, .. } => cluster("duty.assign", "duty", duty),
         Command::AdvanceDuty(progress) => cluster("duty.advance", "duty", &progress.duty),
+        Command::AddSubjectKeys(_) => cluster("subject.add_keys", "cluster", &"erasure"),
+        Command::OfferGeneration(_) => cluster("erasure.offer_generation", "cluster", &"erasure"),
+        Command::BeginGeneration { .. } => cluster("erasure.begin_generation", "cluster", &"erasure"),
+        Command::TellGenerations { node, .. } => of(DataDeletion, "erasure.destroyed", system, "node", node),
+        Command::RewrapSubjects(_) => cluster("subject.rewrap", "cluster", &"erasure"),
+        Command::WantGeneration => cluster("erasure.want_generation", "cluster", &"erasure"),
+        Command::AdoptKeys(_) => of(BackupRestored, "erasure.adopt_keys", system, "cluster", &"erasure"),
+        Command::EraseSubject { tenant, principal } => {
+            of(DataDeletion, "subject.erase", tenant, "principal", principal)
+        }
+        Command::HoldSubject { tenant, principal, .. } => {
+            of(ConfigurationChange, "subject.hold", tenant, "principal", principal)
+        }
         Command::PutUpstream { upstream, .. } => {
             of(ServerModified, "upstream.put", &upstream.tenant, "upstream", &upstream.id)
         }

@@ -36,7 +36,7 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
     match command {
         Command::FormCluster(_) => Host,
         // Offered by no node that runs: the tools that raise it have the data folder to themselves.
-        Command::RecoverAdmin { .. } | Command::BeginEpoch(_) => LocalSocket,
+        Command::RecoverAdmin { .. } | Command::BeginEpoch(_) | Command::AdoptKeys(_) => LocalSocket,
         Command::Tick { node }
         | Command::OpenIncarnation { node }
         | Command::SealJournal { node }
@@ -69,10 +69,20 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         Command::CorrectCost(correction) => within(&correction.tenant, CostBudgetSet),
         Command::PutWebhook { webhook, .. } => within(&webhook.tenant, CostBudgetSet),
         Command::DeleteWebhook { tenant, .. } => within(tenant, CostBudgetSet),
-        Command::AssignDuty { .. } | Command::AdvanceDuty(_) => Node { node: None },
+        Command::AssignDuty { .. }
+        | Command::AdvanceDuty(_)
+        | Command::AddSubjectKeys(_)
+        | Command::OfferGeneration(_)
+        | Command::BeginGeneration { .. }
+        | Command::RewrapSubjects(_) => Node { node: None },
+        Command::TellGenerations { node, .. } => Node { node: Some(*node) },
+        Command::EraseSubject { tenant, .. } => within(tenant, UserDelete),
+        // Whoever may erase may not lift what keeps from it.
+        Command::HoldSubject { tenant, .. } => within(tenant, Permission::GlobalAdmin),
         Command::SetSettings { .. }
         | Command::CreateJoinToken(_)
         | Command::RemoveNode { .. }
+        | Command::WantGeneration
         | Command::NoteBackup(_) => operator(),
         Command::CreateTenant(_) | Command::UpdateTenant { .. } | Command::SetTenantStatus { .. } => {
             operator()

@@ -15,8 +15,8 @@ use crate::ids::{
 };
 use crate::ledger::{Account, AccountKey};
 use crate::model::{
-    ApiKey, Budget, DenyRule, Duty, DutyId, Grant, JoinToken, NodeRecord, Principal, Role, Tenant,
-    ToolRestriction, Upstream, Webhook,
+    ApiKey, Budget, DenyRule, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord, Principal, Role, Subject,
+    Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::outcome::{Applied, Effect, Outcome, Rejection};
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
@@ -271,6 +271,17 @@ impl<'a> Change<'a> {
     pub(super) fn remove_webhook(&mut self, tenant: &TenantId, id: &WebhookId) {
         self.erase(RowKey::webhook(tenant, id));
         self.state.unset_webhook(tenant, id);
+    }
+
+    pub(super) fn put_subject(&mut self, whose: (TenantId, PrincipalId), subject: Subject) {
+        let (tenant, principal) = whose.clone();
+        self.write(RowValue::Subject { tenant, principal, subject: subject.clone() });
+        self.state.set_subject(whose, subject);
+    }
+
+    pub(super) fn put_erasure(&mut self, erasure: Erasure) {
+        self.write(RowValue::Erasure(erasure.clone()));
+        self.state.erasure = erasure;
     }
 
     pub(super) fn put_duty(&mut self, id: DutyId, duty: Duty) {

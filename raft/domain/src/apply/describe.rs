@@ -290,11 +290,14 @@ pub(super) fn principal(principal: &Principal) -> String {
         PrincipalKind::Person => "person",
         PrincipalKind::Service => "service",
     };
-    Object::new()
-        .text("id", &principal.id)
-        .text("kind", kind)
-        .text("display_name", &principal.display_name)
-        .text("email", &principal.email)
+    let object = Object::new().text("id", &principal.id).text("kind", kind);
+    // Sealed, both stand in the event's sealed parts.
+    let object = if principal.personal.is_some() {
+        object
+    } else {
+        object.text("display_name", &principal.display_name).text("email", &principal.email)
+    };
+    object
         .texts("projects", &principal.projects)
         .object("attributes", texts_by_name(&principal.attributes))
         .flag("enabled", principal.enabled)

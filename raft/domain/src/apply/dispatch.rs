@@ -5,7 +5,7 @@ use crate::apply::change::Change;
 use crate::apply::holdings::has_administrator;
 use crate::apply::{
     activity, authority, budget, cluster, cost, duty, epoch, grant, key, ledger, member, memory, price,
-    principal, role, rule, session, storage, tenant, upstream, webhook,
+    principal, role, rule, session, storage, subject, tenant, upstream, webhook,
 };
 use crate::command::{Command, Entry};
 use crate::ids::TenantId;
@@ -141,6 +141,15 @@ fn run(change: &mut Change<'_>, command: &Command) -> Result<Report, Rejection> 
         Command::DeleteWebhook { tenant, webhook } => webhook::delete(change, tenant, webhook),
         Command::AssignDuty { duty, node, after } => duty::assign(change, duty, *node, *after),
         Command::AdvanceDuty(progress) => duty::advance(change, progress),
+        Command::AddSubjectKeys(keys) => subject::add_keys(change, keys),
+        Command::OfferGeneration(offer) => subject::offer(change, *offer),
+        Command::BeginGeneration { generation } => subject::begin(change, *generation),
+        Command::TellGenerations { node, held } => subject::tell(change, *node, *held),
+        Command::RewrapSubjects(keys) => subject::rewrap(change, keys),
+        Command::EraseSubject { tenant, principal } => subject::erase(change, tenant, principal),
+        Command::HoldSubject { tenant, principal, hold } => subject::hold(change, tenant, principal, hold),
+        Command::WantGeneration => subject::want(change),
+        Command::AdoptKeys(adopt) => subject::adopt(change, adopt),
         Command::CloseMcpSession { session, expires_at, .. } => session::close(change, *session, *expires_at),
     }
 }
@@ -151,6 +160,7 @@ fn may_unseat_administrators(command: &Command) -> bool {
         Command::UpdatePrincipal { principal, .. } => &principal.tenant,
         Command::PutRole { role, .. } => &role.tenant,
         Command::DeletePrincipal { tenant, .. }
+        | Command::EraseSubject { tenant, .. }
         | Command::DeleteRole { tenant, .. }
         | Command::RevokeGrant { tenant, .. } => tenant,
         _ => return false,

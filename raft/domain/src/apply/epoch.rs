@@ -4,7 +4,7 @@ use crate::apply::activity_event::{by_node, detail};
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
 use crate::apply::validate::{ensure, invalid};
-use crate::apply::{cost, describe, duty, member};
+use crate::apply::{cost, describe, duty, member, subject};
 use crate::audit::{AuditEvent, EventKind, EventOutcome, Severity};
 use crate::command::{BackupNote, BeginEpoch, EpochCause, Restored};
 use crate::ids::{ApiKeyId, NodeId};
@@ -59,6 +59,7 @@ fn restored(
         epoch,
         ..cluster
     });
+    subject::restored(change);
     begun(change);
     Ok(report(change, lost)
         .detail("epoch", epoch.to_string())
@@ -121,6 +122,7 @@ fn lose_members(change: &mut Change<'_>, keep: Option<NodeId>, reason: ForfeitRe
         let event = told(change, node, reason, &forfeits);
         change.seal(&event);
         duty::released(change, node.id);
+        subject::released(change, node.id);
         change.put_node(NodeRecord { role: NodeRole::Removed, ..node.clone() });
         change.remove_settled(node.id);
         change.remove_clock(node.id);

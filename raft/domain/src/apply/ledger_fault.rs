@@ -67,6 +67,7 @@ mod tests {
                 via: Via::Node(NodeId(1)),
                 ip: None,
                 user_agent: String::new(),
+                personal: None,
                 request_id: String::new(),
             },
             command_id: None,

@@ -5,6 +5,7 @@ use crate::apply::change::Change;
 use crate::apply::describe;
 use crate::apply::duty;
 use crate::apply::ledger;
+use crate::apply::subject;
 use crate::apply::validate::{Check, at_most, ensure, filled, invalid, text};
 use crate::audit::{SIGNER_DETAIL, SIGNER_NONE, Severity};
 use crate::command::{Command, RegisterNode};
@@ -183,6 +184,7 @@ pub(super) fn remove(change: &mut Change<'_>, node: NodeId, lose_journal: bool) 
     report = ledger::removed(change, node, report);
     duty::released(change, node);
     change.put_node(new);
+    subject::released(change, node);
     change.remove_clock(node);
     change.remove_activity(node);
     change.effect(Effect::NodesChanged);

@@ -31,6 +31,7 @@ mod rule;
 mod session;
 mod storage;
 mod store;
+mod subject;
 mod tenant;
 mod upstream;
 mod validate;

@@ -3,12 +3,13 @@
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
 use crate::apply::describe;
+use crate::apply::subject;
 use crate::apply::tenant::{already_exists, not_found, open, quotas};
 use crate::apply::validate::{Check, at_most, distinct, ensure, filled, list, revision, text, within_quota};
 use crate::apply::weigh::fits_row;
 use crate::ids::{ApiKeyId, GrantId, PrincipalId, TenantId};
 use crate::limits;
-use crate::model::Principal;
+use crate::model::{Principal, SlotPart};
 use crate::outcome::Rejection;
 use crate::state::{State, Versioned};
 
@@ -22,7 +23,9 @@ pub(super) fn create(change: &mut Change<'_>, principal: &Principal) -> Result<R
     at_most(count + 1, limits::PRINCIPALS_PER_TENANT_MAX, "principals in one tenant")?;
     let quota = quotas(change.state, &principal.tenant)?.max_users;
     within_quota(count + 1, quota, &principal.tenant, "users in this tenant by its quota")?;
-    let report = Report::changed(None, Some(describe::principal(principal)));
+    let report = Report::changed(None, Some(describe::principal(principal)))
+        .personal(SlotPart::After, principal.personal.as_ref());
+    let principal = subject::received(change, principal)?;
     change.put_principal(principal.clone());
     change.policy_changed(Some(&principal.tenant));
     Ok(report)
@@ -41,8 +44,11 @@ pub(super) fn update(
     // A waiver of the second factor rests on it.
     ensure(old.kind == principal.kind, "kind", "cannot be changed")?;
     check(principal)?;
+    let principal = subject::received(change, principal)?;
     let new = Principal { created_at: old.created_at, ..principal.clone() };
-    let report = Report::changed(Some(describe::principal(&old)), Some(describe::principal(&new)));
+    let report = Report::changed(Some(describe::principal(&old)), Some(describe::principal(&new)))
+        .personal(SlotPart::Before, old.personal.as_ref())
+        .personal(SlotPart::After, new.personal.as_ref());
     change.put_principal(new);
     change.policy_changed(Some(&principal.tenant));
     Ok(report)
@@ -58,9 +64,21 @@ pub(super) fn delete(
     open(change.state, tenant)?;
     let old = find(change.state, tenant, id)?.clone();
     revision(if_revision, old.revision)?;
+    let report = Report::changed(Some(describe::principal(&old.value)), None)
+        .personal(SlotPart::Before, old.value.personal.as_ref());
+    Ok(taken_out(change, tenant, id, report))
+}
+
+/// The principal, its grants and its keys.
+pub(super) fn taken_out(
+    change: &mut Change<'_>,
+    tenant: &TenantId,
+    id: &PrincipalId,
+    report: Report,
+) -> Report {
     let grants: Vec<GrantId> = change.state.lookup.grants_of(tenant, id).cloned().collect();
     let keys: Vec<ApiKeyId> = change.state.lookup.keys_of(tenant, id).cloned().collect();
-    let report = Report::changed(Some(describe::principal(&old.value)), None)
+    let report = report
         .detail("deleted_grants", joined(&grants))
         .detail("deleted_grant_count", grants.len().to_string())
         .detail("revoked_keys", joined(&keys))
@@ -69,7 +87,7 @@ pub(super) fn delete(
     keys.iter().for_each(|key| change.remove_api_key(key));
     change.remove_principal(tenant, id);
     change.policy_changed(Some(tenant));
-    Ok(report)
+    report
 }
 
 fn joined<T: AsRef<str>>(ids: &[T]) -> String {

@@ -7,6 +7,7 @@ use sha3::{Digest as _, Sha3_256};
 use crate::audit::ChainHead;
 use crate::ids::{AuditIndex, Digest, Incarnation, NodeId, Revision};
 use crate::ledger::AccountKey;
+use crate::model::Erasure;
 use crate::row::{ActivityRow, HeadRow, MetaRow, RowChange, RowFault, RowKey, RowValue};
 use crate::state::{BatchSeen, Cluster, NodeActivity, State};
 
@@ -84,6 +85,13 @@ impl State {
             }))
             .chain(self.webhooks.values().cloned().map(RowValue::Webhook))
             .chain(self.duties.iter().map(|(id, duty)| RowValue::Duty { id: id.clone(), duty: duty.clone() }))
+            .chain(self.subjects.iter().map(|((tenant, principal), subject)| RowValue::Subject {
+                tenant: tenant.clone(),
+                principal: principal.clone(),
+                subject: subject.clone(),
+            }))
+            // A cluster that never had any is stored as it was before there were any.
+            .chain((self.erasure != Erasure::default()).then(|| RowValue::Erasure(self.erasure.clone())))
             .map(RowChange::from)
     }
 
@@ -158,6 +166,10 @@ impl State {
                 RowValue::Duty { id, duty } => {
                     state.duties.insert(id, duty);
                 }
+                RowValue::Subject { tenant, principal, subject } => {
+                    state.set_subject((tenant, principal), subject);
+                }
+                RowValue::Erasure(erasure) => state.erasure = erasure,
             }
         }
         for ((node, _, sequence), seen) in batches {

@@ -9,7 +9,7 @@ use crate::ids::{
 };
 use crate::lookup::count;
 use crate::model::{
-    ApiKey, Budget, DenyRule, Grant, Principal, Role, Tenant, ToolRestriction, Upstream, Webhook,
+    ApiKey, Budget, DenyRule, Grant, Principal, Role, Subject, Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::price::{Discount, ExchangeRate, Metering, PriceEntry};
 use crate::state::{CommandSeen, State, Versioned};
@@ -44,6 +44,16 @@ impl State {
             self.weigh(tenant, Some(&old.value), None);
             count(&mut self.lookup.principals_in, tenant, false);
         }
+    }
+
+    pub(super) fn set_subject(&mut self, whose: (TenantId, PrincipalId), subject: Subject) {
+        if let Some(old) = self.subjects.get(&whose).and_then(|old| old.key.as_ref()) {
+            self.lookup.subject_of.remove(&old.id);
+        }
+        if let Some(key) = &subject.key {
+            self.lookup.subject_of.insert(key.id, whose.clone());
+        }
+        self.subjects.insert(whose, subject);
     }
 
     pub(super) fn set_api_key(&mut self, record: Versioned<ApiKey>) {

@@ -82,6 +82,7 @@ impl Weigh for Principal {
     fn weight(&self) -> usize {
         [
             texts([self.tenant.as_str(), self.id.as_str(), &self.display_name, &self.email]),
+            self.personal.as_ref().map_or(0, |personal| personal.slot.ciphertext.len()),
             texts(&self.projects),
             texts(self.attributes.keys()),
             texts(self.attributes.values()),

@@ -1,4 +1,8 @@
-//! Canonical bytes of an event: format version 1. One event has one form, so that its digest says which event it is.
+//! Canonical bytes of an event. One event has one form, so that its digest says which event it is.
+//!
+//! Format version 1 is that of an event without sealed parts. Version 2, that of an event with at least one, begins with
+//! the byte `02` and ends with one field more, `1a`. So a digest covers the ciphertext of what is personal: it can be
+//! checked by whoever cannot read it, and when nobody can any more.
 //!
 //! Shape: the version byte `01`, then fields in ascending order of their tags. A field is its tag (1 byte), the length
 //! of its value (4 bytes, big-endian) and its value. Texts are UTF-8. Numbers are big-endian of the width given below.
@@ -32,6 +36,8 @@
 //! | 18 | signature, optional | bytes |
 //! | 19 | details | pairs of parts (name, value), strictly ascending |
 //!
+//! | 1a | personal, in version 2 alone | for each sealed part, four parts: number of what it is (1 byte), key (16 bytes), commitment (32 bytes), ciphertext; as the event has them |
+//!
 //! The last field is always there, so that no event is the beginning of another.
 //!
 //! A part is its length (4 bytes, big-endian) and its text; parts follow each other without anything between.
@@ -39,10 +45,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::audit::event::{AuditEvent, EventActor, EventKind, EventOutcome, EventResource, Severity};
-use crate::ids::{CallId, DecisionId, NodeId, Revision, TenantId};
+use crate::ids::{CallId, DecisionId, Digest, NodeId, Revision, SubjectKeyId, TenantId};
+use crate::model::{Slot, SlotPart};
 use crate::time::TimestampMs;
 
 const VERSION: u8 = 1;
+/// Of an event with sealed parts.
+const VERSION_SEALED: u8 = 2;
 
 /// Bytes that are no event.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -59,7 +68,7 @@ pub enum CanonicalError {
 
 /// The one form of `event`; details are sorted and stripped of doubles.
 pub fn encode(event: &AuditEvent) -> Vec<u8> {
-    let mut out = Writer(vec![VERSION]);
+    let mut out = Writer(vec![if event.personal.is_empty() { VERSION } else { VERSION_SEALED }]);
     out.field(0x01, &event.kind.number().to_be_bytes());
     out.field(0x02, &[event.severity.number()]);
     out.field(0x03, event.tenant.as_str().as_bytes());
@@ -89,6 +98,9 @@ pub fn encode(event: &AuditEvent) -> Vec<u8> {
     details.sort_unstable();
     details.dedup();
     out.field(0x19, &parts(details.into_iter().flat_map(|(name, value)| [name, value])));
+    if !event.personal.is_empty() {
+        out.field(0x1a, &personal_parts(&event.personal));
+    }
     out.0
 }
 
@@ -96,11 +108,11 @@ pub fn encode(event: &AuditEvent) -> Vec<u8> {
 pub fn decode(bytes: &[u8]) -> Result<AuditEvent, CanonicalError> {
     let mut input = Reader(bytes);
     let [version] = input.array::<1>("version")?;
-    if version != VERSION {
+    if version != VERSION && version != VERSION_SEALED {
         return Err(CanonicalError::Version(version));
     }
     let mut fields = Fields { input };
-    let event = AuditEvent {
+    let mut event = AuditEvent {
         kind: fields.number4(0x01, "kind").and_then(|n| known("kind", EventKind::from_number(n)))?,
         severity: fields
             .number1(0x02, "severity")
@@ -131,7 +143,11 @@ pub fn decode(bytes: &[u8]) -> Result<AuditEvent, CanonicalError> {
         diff: fields.optional_text(0x17, "diff")?,
         signature: fields.take(0x18)?.map(<[u8]>::to_vec),
         details: read_details(fields.need(0x19, "details")?)?,
+        personal: Vec::new(),
     };
+    if version == VERSION_SEALED {
+        event.personal = read_personal(fields.need(0x1a, "personal")?)?;
+    }
     match fields.input.0.len() {
         0 => Ok(event),
         rest => Err(CanonicalError::Trailing(rest)),
@@ -168,6 +184,32 @@ pub(super) fn parts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
 
 pub(super) fn actor_parts(actor: &EventActor) -> Vec<u8> {
     parts([actor.tenant.as_str(), actor.id.as_str(), actor.via.as_str()])
+}
+
+fn personal_parts(personal: &[(SlotPart, Slot)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (part, slot) in personal {
+        push_part(&mut out, &[part.number()]);
+        push_part(&mut out, &slot.key.0);
+        push_part(&mut out, &slot.commitment.0);
+        push_part(&mut out, &slot.ciphertext);
+    }
+    out
+}
+
+/// At least one: an event without any is of version 1.
+fn read_personal(value: &[u8]) -> Result<Vec<(SlotPart, Slot)>, CanonicalError> {
+    const FIELD: &str = "personal";
+    let mut input = Reader(value);
+    let mut out = Vec::new();
+    while !input.0.is_empty() {
+        let [number] = exact(input.part(FIELD)?, FIELD)?;
+        let part = known(FIELD, SlotPart::from_number(number))?;
+        let key = SubjectKeyId(exact(input.part(FIELD)?, FIELD)?);
+        let commitment = Digest(exact(input.part(FIELD)?, FIELD)?);
+        out.push((part, Slot { key, commitment, ciphertext: input.part(FIELD)?.to_vec() }));
+    }
+    if out.is_empty() { Err(fault(FIELD, "is empty")) } else { Ok(out) }
 }
 
 fn address_bytes(address: IpAddr) -> Vec<u8> {

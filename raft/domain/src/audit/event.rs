@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::ids::{CallId, DecisionId, NodeId, Revision, TenantId};
+use crate::model::{Slot, SlotPart};
 use crate::time::TimestampMs;
 
 macro_rules! event_kinds {
@@ -172,6 +173,8 @@ pub struct AuditEvent {
     pub diff: Option<String>,
     /// Further facts (digests, durations, role path), sorted, without doubles.
     pub details: Vec<(String, String)>,
+    /// Personal data, each part sealed for the person it is about.
+    pub personal: Vec<(SlotPart, Slot)>,
     /// Of the node that proposed it, over [`crate::audit::Statement`]: its number (8 bytes, big-endian), then 64 bytes.
     /// Every event of an administrative command has one, from feature level 3 on.
     pub signature: Option<Vec<u8>>,

@@ -60,6 +60,7 @@ fn state() -> State {
         kind: PrincipalKind::Person,
         display_name: String::new(),
         email: String::new(),
+        personal: None,
         projects: Vec::new(),
         attributes: std::collections::BTreeMap::new(),
         enabled: true,

@@ -11,6 +11,7 @@ mod principal;
 mod role;
 mod rule;
 mod settings;
+mod subject;
 mod tags;
 mod tenant;
 mod upstream;
@@ -27,6 +28,7 @@ pub use principal::{Principal, PrincipalKind};
 pub use role::{BUILT_IN_ROLES, Role, built_in_roles};
 pub use rule::{DenyRule, DenySubject, RateLimit, RatePeriod, ToolRestriction};
 pub use settings::{ClusterSettings, SealMode};
+pub use subject::{Erased, Erasure, Held, Offer, Personal, Slot, SlotPart, Subject, SubjectKey, WrappedKey};
 pub use tags::{CostTags, Tags, is_tag_key, is_tag_value};
 pub use tenant::{
     BillingAccount, Branding, IsolationMode, NetworkConfig, Quota, ResourceQuotas, Tenant, TenantStatus,

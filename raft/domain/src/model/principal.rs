@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{PrincipalId, ProjectId, TenantId};
+use crate::model::Personal;
 use crate::time::TimestampMs;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,8 +17,11 @@ pub struct Principal {
     pub tenant: TenantId,
     pub id: PrincipalId,
     pub kind: PrincipalKind,
+    /// Empty where it is sealed, as is `email`.
     pub display_name: String,
     pub email: String,
+    /// Both, sealed by the proposer.
+    pub personal: Option<Personal>,
     /// Projects it may act in; a request that names another is refused.
     pub projects: Vec<ProjectId>,
     pub attributes: BTreeMap<String, String>,

@@ -50,6 +50,8 @@ fn actor(tenant: &str, principal: &str, key: Option<&str>, via: Via) -> Actor {
         via,
         ip: "192.0.2.7".parse().ok(),
         user_agent: "ctl/1".to_owned(),
+        personal: None,
+        personal: None,
         request_id: "r-1".to_owned(),
     }
 }
@@ -146,6 +148,8 @@ pub fn principal(tenant: &str, id: &str) -> Principal {
         kind: PrincipalKind::Person,
         display_name: id.to_owned(),
         email: format!("{id}@example.com"),
+        personal: None,
+        personal: None,
         projects: Vec::new(),
         attributes: BTreeMap::new(),
         enabled: true,
@@ -252,6 +256,8 @@ pub fn caller(tenant: &str, principal: &str) -> Caller {
         project: None,
         ip: "198.51.100.4".parse().ok(),
         user_agent: "agent/2".to_owned(),
+        personal: None,
+        personal: None,
         request_id: "7".to_owned(),
     }
 }

@@ -34,6 +34,7 @@ fn plain(kind: EventKind) -> AuditEvent {
         after_state: None,
         diff: None,
         details: Vec::new(),
+        personal: Vec::new(),
         signature: None,
     }
 }
@@ -73,6 +74,7 @@ fn golden_events() -> [AuditEvent; 3] {
         after_state: Some("{\"a\":1}".to_owned()),
         diff: Some(String::new()),
         details: Vec::new(),
+        personal: Vec::new(),
         signature: Some(vec![0xff; 3]),
         kind: EventKind::BackupRestored,
         ..usual.clone()
@@ -194,6 +196,8 @@ prop_compose! {
             after_state,
             diff,
             details: details.into_iter().collect(),
+            personal: Vec::new(),
+            personal: Vec::new(),
             signature,
         }
     }

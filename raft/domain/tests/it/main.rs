@@ -32,3 +32,4 @@ mod oracle_records;
 mod oracle_world;
 mod prices;
 mod quotas;
+mod subjects;

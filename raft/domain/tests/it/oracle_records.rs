@@ -43,6 +43,7 @@ pub fn principal(tenant: &TenantId, id: &str) -> Principal {
         kind: PrincipalKind::Person,
         display_name: String::new(),
         email: String::new(),
+        personal: None,
         projects: Vec::new(),
         attributes: BTreeMap::new(),
         enabled: true,
