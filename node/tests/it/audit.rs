@@ -24,8 +24,11 @@ impl Export {
         assert_eq!(online["valid"], true, "node {number}: {online}");
         assert_eq!(online["node"], number, "the asked node must answer for itself");
         let text = std::fs::read_to_string(&path).unwrap();
-        let events = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap());
-        Self { events: events.collect() }
+        let mut events: Vec<Value> =
+            text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+        let last = events.pop().unwrap();
+        assert!(last["signed"].is_object(), "the export does not end with its node's signature: {last}");
+        Self { events }
     }
 
     /// The hash at an index.

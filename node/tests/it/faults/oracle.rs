@@ -76,7 +76,10 @@ pub async fn exports(world: &World) -> Vec<Export> {
         let online = world.ctl(number, &["audit", "verify"]).await;
         assert_eq!((&online["valid"], &online["node"]), (&true.into(), &number.into()), "{online}");
         let text = std::fs::read_to_string(&path).unwrap();
-        let events = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<&str> = text.lines().collect();
+        // Between the header and the node's signature.
+        let events = &lines[1..lines.len() - 1];
+        let events = events.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         exports.push(Export { events });
     }
     for export in &exports {
