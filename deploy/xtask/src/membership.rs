@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result, bail};
 use crate::run::{self, Cmd};
 use crate::workspace;
 
-const PACKAGE: &str = "only1mcp-consensus";
 const TEST: &str = "membership::as_many_changes_as_one_wants";
 const CHANGES: &str = "ONLY1MCP_MEMBERSHIP_CHANGES";
 /// The line of the test that tells what it came to.
@@ -15,7 +14,8 @@ const MARK: &str = "membership: ";
 
 pub fn soak(changes: u64) -> Result<ExitCode> {
     let command =
-        ["test", "--package", PACKAGE, "--test", "it", "--", "--ignored", "--exact", "--nocapture", TEST];
+        // The whole workspace, as in `test`: a part of it would be built anew with other features.
+        ["test", "--workspace", "--test", "it", "--", "--ignored", "--exact", "--nocapture", TEST];
     run::say(&format!("{changes} changes of membership; this takes a second or so for each"));
     let said = Cmd::new(workspace::cargo()).args(command).env(CHANGES, changes.to_string()).read()?;
     let told: Vec<&str> =

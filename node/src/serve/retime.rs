@@ -2,6 +2,8 @@
 //! the other, the leader last. Meanwhile some run with the old ones: a lease is worth the shortest promise it rests on,
 //! and a node that starts keeps from voting for as long as it ever promised.
 
+use std::pin::Pin;
+
 use only1mcp_consensus::{Handle, Timing};
 use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::model::NodeRole;
@@ -80,8 +82,10 @@ fn before_this(handle: &Handle) -> Vec<NodeId> {
         .collect()
 }
 
-/// And are up to date again: two at a time would be too many to be away.
+/// And are up to date again: two at a time would be too many to be away. Before the leader starts anew they vote again,
+/// too: otherwise nobody could take its place for as long as they keep from it.
 async fn all_run_with(handle: &Handle, nodes: &[NodeId], wanted: Timing) -> bool {
+    let leads = handle.leader() == Some(handle.node());
     for node in nodes {
         let Some(mut client) = handle.peer(*node) else { return false };
         let request = peer::StatusRequest { from: handle.node().0, ..Default::default() };
@@ -90,8 +94,27 @@ async fn all_run_with(handle: &Handle, nodes: &[NodeId], wanted: Timing) -> bool
         if told(&status) != wanted || status.decides_at == 0 || status.leader == 0 {
             return false;
         }
+        if leads && status.votes_withheld {
+            return false;
+        }
     }
     true
+}
+
+/// Runs `stopping` to its end, and tells whether `ended` came about meanwhile.
+pub async fn stop_watching<T>(
+    stopping: impl Future<Output = T>,
+    mut ended: Pin<&mut impl Future<Output = ()>>,
+) -> (T, bool) {
+    let mut told_to_end = false;
+    let mut stopping = std::pin::pin!(stopping);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut ended, if !told_to_end => told_to_end = true,
+            stopped = &mut stopping => return (stopped, told_to_end),
+        }
+    }
 }
 
 /// The same program with the same arguments in place of this one, as if it had ended and been started.
@@ -109,4 +132,22 @@ pub fn start_anew() -> anyhow::Result<()> {
 #[cfg(not(unix))]
 pub fn start_anew() -> anyhow::Result<()> {
     anyhow::bail!("the cluster's times were changed: start the node again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_to_end_while_it_stops_does_not_start_anew() {
+        let in_ms = |ms| sleep(Duration::from_millis(ms));
+        for (ended_ms, told) in [(10, true), (90, true), (110, false)] {
+            let mut ended = std::pin::pin!(in_ms(ended_ms));
+            let stopping = async {
+                in_ms(100).await;
+                7
+            };
+            assert_eq!(stop_watching(stopping, ended.as_mut()).await, (7, told), "{ended_ms}");
+        }
+    }
 }

@@ -207,7 +207,14 @@ impl Node {
                 () = &mut turn => {
                     tracing::info!("the cluster's times were changed: the node starts anew with them");
                     self.readiness.set(Phase::Draining);
-                    member.stop(Instant::now() + patience).await?;
+                    let stopping = member.stop(Instant::now() + patience);
+                    // Whoever tells it to end meanwhile means the node, not only this life of it.
+                    let (stopped, told_to_end) = retime::stop_watching(stopping, ended.as_mut()).await;
+                    stopped?;
+                    if told_to_end {
+                        tracing::info!("told to end: it does not start anew");
+                        return Ok(());
+                    }
                     return retime::start_anew();
                 }
                 why = member.failed() => {
