@@ -16,6 +16,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const ASK: Duration = Duration::from_secs(1);
 /// Those before this node in the line are waited for no longer than this, each.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What is left of the node's tasks has ended within this; a thread that reads standard input does not.
+const SHUT_DOWN: Duration = Duration::from_millis(300);
 
 /// The times of the cluster's settings, as this node has applied them.
 pub fn replicated(handle: &Handle) -> Option<Timing> {
@@ -117,10 +119,32 @@ pub async fn stop_watching<T>(
     }
 }
 
-/// The same program with the same arguments in place of this one, as if it had ended and been started.
+/// The same program with the same arguments in place of this one, as if it had ended and been started. Returns `Ok` when
+/// it was told to end meanwhile.
+///
+/// `runtime` is shut down first: on the way to another program a process dies of a write to a connection that its peer has
+/// closed, which otherwise is an error as any other.
 #[cfg(unix)]
-pub fn start_anew() -> anyhow::Result<()> {
+pub fn start_anew(runtime: tokio::runtime::Runtime) -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt as _;
+    use tokio::signal::unix::{SignalKind, signal};
+    let watch = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _here = watch.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    runtime.shutdown_timeout(SHUT_DOWN);
+    let told_to_end = watch.block_on(async {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            () = sleep(Duration::from_millis(1)) => false,
+        }
+    });
+    if told_to_end {
+        return Ok(());
+    }
     let program = std::env::current_exe()?;
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| program.clone().into());
@@ -130,7 +154,7 @@ pub fn start_anew() -> anyhow::Result<()> {
 
 /// Whoever watches over the process starts it.
 #[cfg(not(unix))]
-pub fn start_anew() -> anyhow::Result<()> {
+pub fn start_anew(_: tokio::runtime::Runtime) -> anyhow::Result<()> {
     anyhow::bail!("the cluster's times were changed: start the node again")
 }
 
