@@ -25,6 +25,8 @@ pub fn run(minutes: Option<u64>, kills: u64, debug: bool, more: &[String]) -> Re
     let measured = root.join("target").join("soak-failover.md");
     // An older one must not be taken for this run's.
     let _ = fs::remove_file(&measured);
+    // Of what is built now, whatever is committed meanwhile.
+    let commit = commit()?;
     // The whole workspace in debug mode, as in `test`: a part of it would be built anew with other features.
     let build: &[&str] = if debug { &["--workspace"] } else { &["--release", "--package", "only1mcp"] };
     let test = || {
@@ -43,7 +45,7 @@ pub fn run(minutes: Option<u64>, kills: u64, debug: bool, more: &[String]) -> Re
     if died.success() {
         let page = root.join("chaos").join("results").join(format!("{}-failover.md", today()?));
         let table = fs::read_to_string(&measured).context("the failovers left no table")?;
-        fs::write(&page, report(&today()?, &commit()?, if debug { "debug" } else { "release" }, &table))?;
+        fs::write(&page, report(&today()?, &commit, if debug { "debug" } else { "release" }, &table))?;
         say(&format!("the times are in {}", page.display()));
     }
     let others = test()
