@@ -71,7 +71,7 @@ async fn run_node(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Resul
         () = &mut ended => None,
     };
     let result = match lived {
-        Some(Some(member)) => node.live(member, ended).await,
+        Some(Some(member)) => Box::pin(node.live(member, ended)).await,
         Some(None) | None => Ok(Next::End),
     };
     stop.cancel();
