@@ -1,5 +1,6 @@
 //! What can be run: `only1mcp <command>`.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -110,18 +111,27 @@ pub fn main() -> ExitCode {
         Err(error) => return print::failure(&anyhow::anyhow!("no runtime: {error}")),
     };
     // Boxed: the runtime makes several copies of the code of what it is given.
-    let command: Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>> = Box::pin(run(cli.command));
-    let done = runtime.block_on(command);
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    let start_anew = Cell::new(false);
+    let command: Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>> + '_>> =
+        Box::pin(run(cli.command, &start_anew));
+    let mut done = runtime.block_on(command);
+    if start_anew.get() {
+        done = serve::start_anew(runtime).map(|()| ExitCode::SUCCESS);
+    } else {
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    }
     done.unwrap_or_else(|error| print::failure(&error))
 }
 
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
+/// `start_anew` is set where the program is to be run once more in place of this one.
+async fn run(command: Command, start_anew: &Cell<bool>) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dev(args) => dev::run(args).await,
         Command::Serve(args) => {
             let config = NodeConfig::load(&args.config)?;
-            Box::pin(serve::run(config, args.until_stdin_closes)).await.map(|()| ExitCode::SUCCESS)
+            let next = Box::pin(serve::run(config, args.until_stdin_closes)).await?;
+            start_anew.set(next == serve::Next::StartAnew);
+            Ok(ExitCode::SUCCESS)
         }
         Command::Init(args) => {
             let administrator = args.administrator;

@@ -20,7 +20,7 @@ use crate::flushed::{call, lock};
 use crate::mem_log_content::check_follows;
 use crate::raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
 use crate::raft_log_codec::{LogTypes, Payload, Position, Vote};
-use crate::raft_log_scan::scan_and_cut;
+use crate::raft_log_scan::{scan_and_cut, scrub_file};
 use crate::seal::SEALED_BYTES;
 
 type Log = raft_log::RaftLog<LogTypes>;
@@ -289,6 +289,10 @@ impl RaftLog for FileRaftLog {
         };
         // Files go with the flush that makes the purge durable; nobody waits for it.
         self.shared.write(change, Box::new(|_| ()))
+    }
+
+    fn scrub(&self, after: Option<u64>) -> Result<Option<(u64, u64)>, StorageError> {
+        self.shared.seen(scrub_file(&self.shared.folder, after))
     }
 
     fn cut_at_open(&self) -> Option<String> {

@@ -57,6 +57,12 @@ pub trait RaftLog: Send + Sync + 'static {
     /// Drops all up to and including `upto`, which may lie past the end of the log: the next entry then follows it.
     /// Durable with the next write that is.
     fn purge(&self, upto: LogPosition) -> Result<(), StorageError>;
+    /// Reads the first file that begins after `after` (`None`: the very first) from the disk, past every cache, and checks
+    /// each record of it: where it begins, and its bytes. `None`: there is none, or the log is not kept in files.
+    /// Errors: `Corrupt`.
+    fn scrub(&self, _after: Option<u64>) -> Result<Option<(u64, u64)>, StorageError> {
+        Ok(None)
+    }
     /// What opening the log cut from its torn end, in words, if anything.
     fn cut_at_open(&self) -> Option<String>;
 }

@@ -62,6 +62,31 @@ pub(crate) fn scan_and_cut(folder: &Path, begun: bool) -> Result<Scanned, Storag
     Ok(scanned)
 }
 
+/// Checks one file while the log is written, and cuts nothing: the first that begins after `after`. A write may be under
+/// way at the end of the last file, and of the one before it until that is finished: what cannot be read there is damage
+/// only where whole records follow.
+pub(crate) fn scrub_file(folder: &Path, after: Option<u64>) -> Result<Option<(u64, u64)>, StorageError> {
+    let chunks = chunks(folder)?;
+    let mut from = chunks.iter().enumerate().skip_while(|(_, (start, _))| Some(*start) <= after);
+    let Some((at, (start, path))) = from.next() else { return Ok(None) };
+    let bytes = match std::fs::read(path) {
+        // Purged meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some((*start, 0))),
+        read => read.map_err(|e| StorageError::io("read", path, e))?,
+    };
+    let (sound, _) = read_records(&bytes, |_| Ok(()))?;
+    let tail = bytes.get(sound..).unwrap_or_default();
+    let may_be_written = at.saturating_add(2) >= chunks.len();
+    if !tail.is_empty() && (!may_be_written || record_in(tail)) {
+        return Err(StorageError::corrupt(path, format!("damaged at byte {sound}")));
+    }
+    let end = start.saturating_add(bytes.len() as u64);
+    if !may_be_written && from.next().is_some_and(|(_, (next, _))| *next != end) {
+        return Err(StorageError::corrupt(path, "the end of the file is missing"));
+    }
+    Ok(Some((*start, bytes.len() as u64)))
+}
+
 /// raft-log names the next file before it finishes the one before, and writes to it only after: an unfinished first
 /// record in the last file says that a crash came between. With a log begun before, one file always is finished.
 fn remove_unfinished_file(

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result, bail};
 use crate::run::{self, Cmd};
 use crate::workspace;
 
-const PACKAGE: &str = "only1mcp-consensus";
 const TEST: &str = "membership::as_many_changes_as_one_wants";
 const CHANGES: &str = "ONLY1MCP_MEMBERSHIP_CHANGES";
 /// The line of the test that tells what it came to.
@@ -15,14 +14,16 @@ const MARK: &str = "membership: ";
 
 pub fn soak(changes: u64) -> Result<ExitCode> {
     let command =
-        ["test", "--package", PACKAGE, "--test", "it", "--", "--ignored", "--exact", "--nocapture", TEST];
+        // The whole workspace, as in `test`: a part of it would be built anew with other features.
+        ["test", "--workspace", "--test", "it", "--", "--ignored", "--exact", "--nocapture", TEST];
     run::say(&format!("{changes} changes of membership; this takes a second or so for each"));
+    let date = Cmd::new("date").args(["-u", "+%F"]).read()?;
+    // Of what is built now, whatever is committed meanwhile.
+    let commit = Cmd::new("git").args(["rev-parse", "--short", "HEAD"]).read()?;
     let said = Cmd::new(workspace::cargo()).args(command).env(CHANGES, changes.to_string()).read()?;
     let told: Vec<&str> =
         said.lines().filter_map(|line| line.split_once(MARK).map(|(_, told)| told)).collect();
     let Some(last) = told.last() else { bail!("the test told nothing:\n{said}") };
-    let date = Cmd::new("date").args(["-u", "+%F"]).read()?;
-    let commit = Cmd::new("git").args(["rev-parse", "--short", "HEAD"]).read()?;
     let text = format!(
         "# Changes of membership under load ({date})\n\n{last}.\n\nMade with a debug build of commit {commit}: `cargo xtask soak \
          --membership {changes}`. Real consensus nodes over loopback in one process, the log purged behind them; every \

@@ -33,6 +33,9 @@ pub struct SoakArgs {
     /// How many leaders are killed, with `--faults`.
     #[arg(long, default_value_t = KILLS, conflicts_with = "minutes")]
     kills: u64,
+    /// With the build that `cargo xtask test` made, with `--faults`: nothing is built in release mode.
+    #[arg(long, requires = "faults")]
+    debug: bool,
     /// Proves the harness instead: runs each fault put into the product until it is caught, and prints a table.
     #[arg(long)]
     mutants: bool,
@@ -49,7 +52,7 @@ pub fn soak(args: &SoakArgs) -> Result<ExitCode> {
     if let Some(changes) = args.membership {
         return membership::soak(changes);
     }
-    if args.faults { fault_soak::run(args.minutes, args.kills, &args.args) } else { fuzz(args) }
+    if args.faults { fault_soak::run(args.minutes, args.kills, args.debug, &args.args) } else { fuzz(args) }
 }
 
 fn fuzz(args: &SoakArgs) -> Result<ExitCode> {

@@ -359,16 +359,25 @@ impl Member {
     }
 }
 
-/// Gives leadership to a voter that has caught up, if this node leads.
+/// Gives leadership to a voter that would take it and has caught up, if this node leads.
 pub async fn hand_over(handle: &Handle, deadline: Instant) {
     let status = handle.status();
     if status.leader != Some(status.node) {
         return;
     }
-    let others = status.members.iter().filter(|member| member.voter && member.node != status.node);
-    let Some(successor) = others.min_by_key(|member| member.lag_entries.unwrap_or(u64::MAX)) else { return };
+    let mut others: Vec<_> =
+        status.members.iter().filter(|member| member.voter && member.node != status.node).collect();
+    others.sort_by_key(|member| member.lag_entries.unwrap_or(u64::MAX));
     let deadline = deadline.min(Instant::now() + HAND_OVER);
-    if let Err(error) = handle.transfer_leader(successor.node, deadline).await {
+    let mut successor = others.first().map(|member| member.node);
+    for other in &others {
+        if handle.may_lead(other.node, deadline).await {
+            successor = Some(other.node);
+            break;
+        }
+    }
+    let Some(successor) = successor else { return };
+    if let Err(error) = handle.transfer_leader(successor, deadline).await {
         tracing::info!(%error, "leadership was not handed over; the others will elect");
     }
 }
@@ -420,6 +429,9 @@ async fn start_consensus(
     options.scrub_bytes_per_second = config.scrub_bytes_per_second;
     options.promised_ms_max = identity.promised_ms_max;
     options.feature_level_max = feature_level_max();
+    if let Some(events) = told_for_tests("ONLY1MCP_TEST_SEGMENT_EVENTS") {
+        options.segment_events = events;
+    }
     match Consensus::start(options.clone(), stores.clone(), connector.clone()).await {
         Err(StartError::Timing { replicated, .. }) => {
             retime::refuse_others(config, replicated)?;
@@ -436,11 +448,12 @@ async fn start_consensus(
 /// The newest feature level this program knows. A build for tests may be told to be an older version.
 pub fn feature_level_max() -> u32 {
     let known = only1mcp_domain::limits::FEATURE_LEVEL_MAX;
-    if !cfg!(debug_assertions) {
-        return known;
-    }
-    let told = std::env::var("ONLY1MCP_TEST_FEATURE_LEVEL_MAX").ok().and_then(|text| text.parse().ok());
-    told.map_or(known, |told: u32| told.min(known))
+    told_for_tests("ONLY1MCP_TEST_FEATURE_LEVEL_MAX").map_or(known, |told: u32| told.min(known))
+}
+
+/// What only a build for tests may be told by its environment.
+fn told_for_tests<T: std::str::FromStr>(variable: &str) -> Option<T> {
+    if cfg!(debug_assertions) { std::env::var(variable).ok()?.parse().ok() } else { None }
 }
 
 /// A voter that lost its log has lost what it promised and acknowledged, and must never vote under its id again.

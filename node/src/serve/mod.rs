@@ -37,4 +37,5 @@ pub mod wall_clock;
 pub(crate) use form::{registration, socket_entry};
 pub(crate) use identity::Identity;
 pub(crate) use reseal::Told;
-pub use run::run;
+pub use retime::start_anew;
+pub use run::{Next, run};

@@ -2,6 +2,8 @@
 //! the other, the leader last. Meanwhile some run with the old ones: a lease is worth the shortest promise it rests on,
 //! and a node that starts keeps from voting for as long as it ever promised.
 
+use std::pin::Pin;
+
 use only1mcp_consensus::{Handle, Timing};
 use only1mcp_domain::ids::NodeId;
 use only1mcp_domain::model::NodeRole;
@@ -14,6 +16,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const ASK: Duration = Duration::from_secs(1);
 /// Those before this node in the line are waited for no longer than this, each.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What is left of the node's tasks has ended within this; a thread that reads standard input does not.
+const SHUT_DOWN: Duration = Duration::from_millis(300);
 
 /// The times of the cluster's settings, as this node has applied them.
 pub fn replicated(handle: &Handle) -> Option<Timing> {
@@ -80,8 +84,10 @@ fn before_this(handle: &Handle) -> Vec<NodeId> {
         .collect()
 }
 
-/// And are up to date again: two at a time would be too many to be away.
+/// And are up to date again: two at a time would be too many to be away. Before the leader starts anew they vote again,
+/// too: otherwise nobody could take its place for as long as they keep from it.
 async fn all_run_with(handle: &Handle, nodes: &[NodeId], wanted: Timing) -> bool {
+    let leads = handle.leader() == Some(handle.node());
     for node in nodes {
         let Some(mut client) = handle.peer(*node) else { return false };
         let request = peer::StatusRequest { from: handle.node().0, ..Default::default() };
@@ -90,14 +96,55 @@ async fn all_run_with(handle: &Handle, nodes: &[NodeId], wanted: Timing) -> bool
         if told(&status) != wanted || status.decides_at == 0 || status.leader == 0 {
             return false;
         }
+        if leads && status.votes_withheld {
+            return false;
+        }
     }
     true
 }
 
-/// The same program with the same arguments in place of this one, as if it had ended and been started.
+/// Runs `stopping` to its end, and tells whether `ended` came about meanwhile.
+pub async fn stop_watching<T>(
+    stopping: impl Future<Output = T>,
+    mut ended: Pin<&mut impl Future<Output = ()>>,
+) -> (T, bool) {
+    let mut told_to_end = false;
+    let mut stopping = std::pin::pin!(stopping);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut ended, if !told_to_end => told_to_end = true,
+            stopped = &mut stopping => return (stopped, told_to_end),
+        }
+    }
+}
+
+/// The same program with the same arguments in place of this one, as if it had ended and been started. Returns `Ok` when
+/// it was told to end meanwhile.
+///
+/// `runtime` is shut down first: on the way to another program a process dies of a write to a connection that its peer has
+/// closed, which otherwise is an error as any other.
 #[cfg(unix)]
-pub fn start_anew() -> anyhow::Result<()> {
+pub fn start_anew(runtime: tokio::runtime::Runtime) -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt as _;
+    use tokio::signal::unix::{SignalKind, signal};
+    let watch = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _here = watch.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    runtime.shutdown_timeout(SHUT_DOWN);
+    let told_to_end = watch.block_on(async {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            () = sleep(Duration::from_millis(1)) => false,
+        }
+    });
+    if told_to_end {
+        return Ok(());
+    }
     let program = std::env::current_exe()?;
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| program.clone().into());
@@ -107,6 +154,24 @@ pub fn start_anew() -> anyhow::Result<()> {
 
 /// Whoever watches over the process starts it.
 #[cfg(not(unix))]
-pub fn start_anew() -> anyhow::Result<()> {
+pub fn start_anew(_: tokio::runtime::Runtime) -> anyhow::Result<()> {
     anyhow::bail!("the cluster's times were changed: start the node again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_to_end_while_it_stops_does_not_start_anew() {
+        let in_ms = |ms| sleep(Duration::from_millis(ms));
+        for (ended_ms, told) in [(10, true), (90, true), (110, false)] {
+            let mut ended = std::pin::pin!(in_ms(ended_ms));
+            let stopping = async {
+                in_ms(100).await;
+                7
+            };
+            assert_eq!(stop_watching(stopping, ended.as_mut()).await, (7, told), "{ended_ms}");
+        }
+    }
 }

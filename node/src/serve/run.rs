@@ -27,8 +27,16 @@ use crate::tls::{self, AcceptLimits, ClientCertificate, Keeper, NodeConnector, S
 const CONNECT_MS_MAX: u64 = 2_000;
 const ASKED_MAX: usize = 16;
 
-/// Runs one node until it is told to end, or fails.
-pub async fn run(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<()> {
+/// What a node that ends well leaves to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    End,
+    /// The same program in place of this one: [`start_anew`](super::start_anew).
+    StartAnew,
+}
+
+/// Runs one node until it is told to end, has to start anew, or fails.
+pub async fn run(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<Next> {
     telemetry::start(&config.log)?;
     let folder = config.data_dir.clone();
     Box::pin(run_node(config, until_stdin_closes)).await.map_err(|error| advise(error, &folder))
@@ -51,7 +59,7 @@ fn advise(error: anyhow::Error, folder: &Path) -> anyhow::Error {
     ))
 }
 
-async fn run_node(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<()> {
+async fn run_node(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Result<Next> {
     let folder = DataFolder::open(&config.data_dir)?;
     offline::refuse_unfinished(&folder)?;
     let stop = CancellationToken::new();
@@ -65,8 +73,8 @@ async fn run_node(config: NodeConfig, until_stdin_closes: bool) -> anyhow::Resul
         () = &mut ended => None,
     };
     let result = match lived {
-        Some(Some(member)) => node.live(member, ended).await,
-        Some(None) | None => Ok(()),
+        Some(Some(member)) => Box::pin(node.live(member, ended)).await,
+        Some(None) | None => Ok(Next::End),
     };
     stop.cancel();
     result
@@ -202,7 +210,7 @@ impl Node {
         }
     }
 
-    async fn live(mut self, mut member: Member, ended: impl Future<Output = ()>) -> anyhow::Result<()> {
+    async fn live(mut self, mut member: Member, ended: impl Future<Output = ()>) -> anyhow::Result<Next> {
         self.readiness.set(Phase::Serving);
         tracing::info!(node = %member.handle.node(), "serving");
         let patience = Duration::from_millis(self.config.shutdown_ms);
@@ -223,13 +231,20 @@ impl Node {
                 () = &mut ended => {
                     tracing::info!("shutting down");
                     self.readiness.set(Phase::Draining);
-                    return member.stop(Instant::now() + patience).await;
+                    return member.stop(Instant::now() + patience).await.map(|()| Next::End);
                 }
                 () = &mut turn => {
                     tracing::info!("the cluster's times were changed: the node starts anew with them");
                     self.readiness.set(Phase::Draining);
-                    member.stop(Instant::now() + patience).await?;
-                    return retime::start_anew();
+                    let stopping = member.stop(Instant::now() + patience);
+                    // Whoever tells it to end meanwhile means the node, not only this life of it.
+                    let (stopped, told_to_end) = retime::stop_watching(stopping, ended.as_mut()).await;
+                    stopped?;
+                    if told_to_end {
+                        tracing::info!("told to end: it does not start anew");
+                        return Ok(Next::End);
+                    }
+                    return Ok(Next::StartAnew);
                 }
                 why = member.failed() => {
                     self.readiness.set(Phase::Failed(why.clone()));
@@ -247,7 +262,7 @@ impl Node {
                         }));
                         // Give the answer time to reach the one who asked.
                         tokio::time::sleep(Duration::from_millis(100)).await;
-                        return left;
+                        return left.map(|()| Next::End);
                     }
                     Some((ControlRequest::RotateKeys, answer)) => {
                         // A provider may take its time.

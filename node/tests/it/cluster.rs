@@ -301,6 +301,11 @@ impl Cluster {
         self.wait_ready(number).await;
     }
 
+    /// Has `dev` stand still: otherwise it would end, and the demo server with it, when the last node that it started has.
+    pub fn keep_demo(&self) {
+        signal(self.dev.as_ref().unwrap().id(), "STOP");
+    }
+
     /// Starts the demo server, which ends with `dev`.
     pub async fn restart_demo(&mut self) {
         let until = Instant::now() + PATIENCE;
@@ -354,6 +359,7 @@ impl Drop for Cluster {
         }
         for child in [&mut self.dev, &mut self.demo].into_iter().flatten() {
             signal(child.id(), "TERM");
+            signal(child.id(), "CONT");
             let _ = child.wait();
         }
     }

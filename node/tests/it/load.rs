@@ -5,9 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::{Cluster, PATIENCE};
 use crate::mcp::Receipt;
+
+/// After anything but an answer.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct Shared {
@@ -49,7 +53,7 @@ impl Load {
                         let said = format!("node {node}, client {number}, call {count}");
                         // A connection that breaks told the client nothing.
                         let Ok(exchange) = client.try_call("demo__echo", json!({"text": said})).await else {
-                            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                            tokio::time::sleep(PAUSE).await;
                             continue;
                         };
                         match exchange.receipt() {
@@ -61,6 +65,8 @@ impl Load {
                             None => {
                                 let what = format!("node {node}: {} {}", exchange.status, exchange.answer);
                                 shared.refused.lock().unwrap().push(what);
+                                // A refused caller that asks again at once takes the processor from the nodes.
+                                tokio::time::sleep(PAUSE).await;
                             }
                         }
                     }
@@ -73,10 +79,19 @@ impl Load {
     /// Waits until that many more calls were answered.
     pub async fn more(&self, calls: u64) {
         let goal = self.shared.answered.load(Ordering::Relaxed) + calls;
-        eventually(&format!("{calls} more calls are answered"), async || {
-            self.shared.answered.load(Ordering::Relaxed) >= goal
-        })
-        .await;
+        let until = Instant::now() + PATIENCE;
+        while self.shared.answered.load(Ordering::Relaxed) < goal {
+            if Instant::now() >= until {
+                let left = goal - self.shared.answered.load(Ordering::Relaxed);
+                let refused = self.shared.refused.lock().unwrap();
+                panic!(
+                    "{left} of {calls} more calls are not answered; refused {}, at last {:?}",
+                    refused.len(),
+                    refused.last()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub async fn end(mut self) -> Told {

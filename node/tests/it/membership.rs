@@ -92,3 +92,55 @@ async fn each_member_reads_at_each_consistency_and_the_leader_is_where_it_is_wan
     cluster.ctl(1, &["cluster", "settings", "set", "--leader-zone", wanted.0]).await;
     eventually("the leader is in its zone", async || cluster.leader().await == wanted.1).await;
 }
+
+/// One after the other starts anew with them, and nobody is refused for it but where it drains.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clusters_times_are_changed_while_it_runs() {
+    let mut cluster = Cluster::start(113).await;
+    let load = Load::start(&cluster, &[1, 2, 3], 1).await;
+    load.more(20).await;
+    let times = ["--heartbeat-ms", "120", "--election-ms-min", "600", "--election-ms-max", "1200"];
+    cluster.ctl(1, &[&["cluster", "settings", "set"][..], &times].concat()).await;
+    let timed = async || {
+        let status = cluster.try_ctl(1, &cluster.root_key(), &["cluster", "status"]).await;
+        status.is_ok_and(|status| {
+            let members = status["members"].as_array().unwrap();
+            members.iter().all(|member| member["timed"] == true)
+        })
+    };
+    eventually("all run with the new times", timed).await;
+    for number in 1..=3 {
+        cluster.wait_ready(number).await;
+    }
+    let told = load.end().await;
+    // Until it serves again it answers 503.
+    let waits = ["draining", "session_closed", ": 503 "];
+    let wait = |refusal: &String| waits.iter().any(|wait| refusal.contains(wait));
+    assert!(told.refused.iter().all(wait), "{:?}", told.refused.iter().find(|refusal| !wait(refusal)));
+    // A node that starts anew closes its sessions.
+    let load = Load::start(&cluster, &[1, 2, 3], 1).await;
+    load.more(20).await;
+    let again = load.end().await;
+    assert_eq!(again.refused, Vec::<String>::new());
+    agree(&cluster, &[1, 2, 3], &[told.receipts, again.receipts].concat()).await;
+    let lease = cluster.ctl(2, &["cluster", "settings", "show", "--consistency", "lease"]).await;
+    assert_eq!(lease["election_ms_max"], 1_200);
+    // Whoever led waited until another could.
+    for number in 1..=3 {
+        let log = cluster.log(&format!("node-{number}.log"));
+        assert!(!log.contains("not handed over"), "node {number}: {log}");
+    }
+
+    // One that is configured for other times does not start.
+    cluster.kill(3);
+    let config = cluster.path("node-3.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let other = "timing: { heartbeat_ms: 100, election_ms_min: 500, election_ms_max: 1000 }\n";
+    std::fs::write(&config, format!("{text}{other}")).unwrap();
+    cluster.spawn(3);
+    assert_eq!(cluster.exit_code(3).await, Some(1));
+    let log = cluster.log("node-3.log");
+    assert!(log.contains("timed differently break each other's leases"), "{log}");
+    std::fs::write(&config, text).unwrap();
+    cluster.restart(3).await;
+}

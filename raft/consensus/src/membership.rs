@@ -256,8 +256,22 @@ impl Handle {
                 if !membership.voter_ids().any(|id| id == to.0) {
                     return Some(ChangeOutcome::Refused { detail: format!("node {to} is not a voter") });
                 }
+                // Once asked for, a transfer cannot be taken back: a leader whose successor does not take over neither
+                // writes nor sends heartbeats until another is elected.
+                if !self.may_lead(*to, deadline).await {
+                    let last_look = Instant::now() + TRY_AGAIN >= deadline;
+                    let detail =
+                        format!("node {to} does not answer, or has just started and keeps from voting");
+                    return last_look.then_some(ChangeOutcome::Refused { detail });
+                }
+                let began = Instant::now();
                 return match raft.trigger().transfer_leader(to.0).await {
-                    Ok(()) => self.wait_for_leader(*to, deadline).await,
+                    Ok(()) => {
+                        let outcome = self.wait_for_leader(*to, deadline).await;
+                        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        tracing::info!(%to, took_ms, taken = outcome.is_some(), "the leadership was handed over");
+                        outcome
+                    }
                     Err(fatal) => Some(gone(&fatal)),
                 };
             }
@@ -276,6 +290,15 @@ impl Handle {
             }
             Err(RaftError::APIError(error)) => Some(ChangeOutcome::Unknown { detail: error.to_string() }),
         }
+    }
+
+    /// Whether a member answers, and would take the leadership.
+    pub async fn may_lead(&self, node: NodeId, deadline: Instant) -> bool {
+        let patience = deadline.min(Instant::now() + Duration::from_millis(self.timing().election_ms_min));
+        let Some(mut client) = self.peer(node) else { return false };
+        let request = peer::StatusRequest { from: self.node().0, ..Default::default() };
+        let answer = timeout_at(patience, client.status(request)).await;
+        matches!(answer, Ok(Ok(status)) if !status.get_ref().votes_withheld)
     }
 
     /// A transfer has been asked for; it takes at most an election, or has failed.

@@ -156,20 +156,28 @@ impl Reader {
         }
     }
 
+    /// Its files first, then its entries, as whoever needs them gets them: those may come from memory.
     async fn log(&self) -> Goes {
         self.handle()?.scrub_state().enter("log");
-        let damaged = |error: &StorageError| {
-            self.ends(
-                "LOG_DAMAGED",
-                error,
-                "do not start it again: remove it with `ctl cluster remove`, and have it join anew with an empty folder",
-            )
-        };
+        let mut file = None;
+        loop {
+            let log = Arc::clone(&self.log);
+            let scrubbed = tokio::task::spawn_blocking(move || log.scrub(file)).await.ok()?;
+            match scrubbed {
+                Ok(Some((start, bytes))) => {
+                    file = Some(start);
+                    self.read(bytes).await?;
+                }
+                Ok(None) => break,
+                Err(StorageError::Closed) => return None,
+                Err(error) => return self.log_damaged(&error),
+            }
+        }
         let mut from = 0;
         loop {
             let state = match self.log.state() {
                 Ok(state) => state,
-                Err(error) => return damaged(&error),
+                Err(error) => return self.log_damaged(&error),
             };
             let first = state.purged.map_or(0, |purged| purged.index.saturating_add(1));
             let end = state.last.map_or(0, |last| last.index.saturating_add(1));
@@ -180,7 +188,7 @@ impl Reader {
             let step = u64::try_from(STEP).unwrap_or(u64::MAX);
             let records = match self.log.read(from, end.min(from.saturating_add(step))) {
                 Ok(records) => records,
-                Err(error) => return damaged(&error),
+                Err(error) => return self.log_damaged(&error),
             };
             let bytes = records.iter().map(|record| record.payload.len()).sum::<usize>();
             // None where the log was purged or cut meanwhile: look again where it begins.
@@ -188,6 +196,14 @@ impl Reader {
             drop(records);
             self.read(u64::try_from(bytes).unwrap_or(u64::MAX)).await?;
         }
+    }
+
+    fn log_damaged(&self, error: &StorageError) -> Goes {
+        self.ends(
+            "LOG_DAMAGED",
+            error,
+            "do not start it again: remove it with `ctl cluster remove`, and have it join anew with an empty folder",
+        )
     }
 
     fn found(&self, what: &str) -> Goes {

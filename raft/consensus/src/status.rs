@@ -182,6 +182,7 @@ impl Status {
             heartbeat_ms: self.timing.heartbeat_ms,
             election_ms_min: self.timing.election_ms_min,
             election_ms_max: self.timing.election_ms_max,
+            votes_withheld: self.votes_withheld,
         }
     }
 }

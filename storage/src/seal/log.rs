@@ -83,6 +83,10 @@ impl<L: RaftLog> RaftLog for SealedLog<L> {
         self.inner.purge(upto)
     }
 
+    fn scrub(&self, after: Option<u64>) -> Result<Option<(u64, u64)>, StorageError> {
+        self.inner.scrub(after)
+    }
+
     fn cut_at_open(&self) -> Option<String> {
         self.inner.cut_at_open()
     }

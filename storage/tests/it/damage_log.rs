@@ -92,6 +92,42 @@ fn a_flipped_bit_is_noticed_or_told_as_cut() {
     }
 }
 
+/// A running log serves what it has in memory; its disk is read past that.
+#[test]
+fn a_bit_that_flips_under_a_running_log_is_found_by_reading_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let options = RaftLogOptions { cache_bytes_max: 1 << 20, ..OPTIONS };
+    let log = FileRaftLog::open(folder.path(), options).unwrap();
+    (20..66).for_each(|index| durably(|flushed| log.append(vec![record(index)], flushed)));
+    let paths = chunks(folder.path());
+    let round = |log: &FileRaftLog| -> Result<u64, StorageError> {
+        let (mut after, mut files) = (None, 0);
+        while let Some((start, _)) = log.scrub(after)? {
+            (after, files) = (Some(start), files + 1);
+        }
+        Ok(files)
+    };
+    assert!(paths.len() >= 4 && round(&log).unwrap() == paths.len() as u64);
+    let good = std::fs::read(&paths[1]).unwrap();
+    std::fs::write(&paths[1], &good[..good.len() - LAST_RECORD_BYTES]).unwrap();
+    assert!(is_corrupt(&round(&log)), "a file cut short");
+    drop(log);
+    std::fs::write(&paths[1], &good).unwrap();
+    for path in &paths {
+        let log = FileRaftLog::open(folder.path(), options).unwrap();
+        let good = std::fs::read(path).unwrap();
+        let mut bad = good.clone();
+        bad[good.len() / 3] ^= 8;
+        std::fs::write(path, &bad).unwrap();
+        assert_eq!(log.read(65, 66).unwrap().len(), 1, "it goes on");
+        assert!(is_corrupt(&round(&log)), "{}", path.display());
+        assert!(log.read(65, 66).is_err(), "a damaged log serves nobody");
+        drop(log);
+        std::fs::write(path, good).unwrap();
+    }
+}
+
 #[test]
 fn missing_files_are_noticed() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,11 @@
-//! Small file systems for data folders: one that can be full, and one that forgets what was not synced.
+//! Small file systems for data folders: one that can be full, and one that forgets what was not synced, and can break.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PAGE_BYTES: u64 = 4_096;
+/// What is left of a disk that breaks.
+const BROKEN_BYTES: u64 = 16 << 10;
 
 /// Unmounted when dropped.
 pub struct Disk {
@@ -46,6 +48,25 @@ impl Disk {
     pub fn photograph(&self) {
         let image = self.image.as_ref().expect("a disk in a file");
         run("cp", &["--sparse=always", &text(image), &text(&photograph_of(image))]);
+    }
+
+    /// All that was written is on the disk.
+    pub fn sync(&self) {
+        run("sync", &["-f", &text(&self.at)]);
+    }
+
+    /// From now on every read and write but of the disk's first pages is answered with EIO: the file ends there, and the
+    /// device over it is told so.
+    pub fn break_off(&self) {
+        let image = self.image.as_ref().expect("a disk in a file");
+        std::fs::OpenOptions::new().write(true).open(image).unwrap().set_len(BROKEN_BYTES).unwrap();
+        let devices =
+            Command::new("losetup").args(["-n", "-O", "NAME", "-j", &text(image)]).output().unwrap();
+        let devices = String::from_utf8(devices.stdout).unwrap();
+        assert!(!devices.trim().is_empty(), "no device over {}", image.display());
+        for device in devices.split_whitespace() {
+            run("losetup", &["-c", device]);
+        }
     }
 
     /// Puts the disk back to that, once nobody uses it any more.

@@ -50,7 +50,7 @@ async fn a_leader_dies(world: &mut World, load: &Load, round: usize) -> (usize, 
 }
 
 /// Gives the office to another node; how long the slowest call took that was under way meanwhile.
-async fn hand_over(world: &World, load: &Load) -> (Duration, Instant, Instant) {
+pub async fn hand_over(world: &World, load: &Load) -> (Duration, Instant, Instant) {
     let leader = world.leader().await;
     let next = leader % NODES + 1;
     let began = Instant::now();
@@ -64,7 +64,7 @@ async fn hand_over(world: &World, load: &Load) -> (Duration, Instant, Instant) {
     (told, began, Instant::now())
 }
 
-fn slowest(told: &[Told], from: Instant, to: Instant) -> Duration {
+pub fn slowest(told: &[Told], from: Instant, to: Instant) -> Duration {
     let under_way = told.iter().filter(|told| told.answered >= from && told.sent <= to && told.what.is_ok());
     under_way.map(|told| told.answered - told.sent).max().unwrap_or_default()
 }
@@ -76,7 +76,7 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
 }
 
-fn row(what: &str, times: &[Duration]) -> String {
+pub fn row(what: &str, times: &[Duration]) -> String {
     let ms = |time: Duration| time.as_millis();
     format!(
         "| {what} | {} | {} | {} | {} |",

@@ -1,6 +1,6 @@
 //! P6: a bit is flipped in a file of a node that does not run. `doctor` names the file; the node, started all the same,
 //! makes good what it can make good and otherwise ends, and says which file it was and what is to be done. The cluster
-//! loses nothing by it. Segments, which take thousands of calls, are tested in `doctor.rs` and by consensus itself.
+//! loses nothing by it. Segments are tested in `scrub.rs` and `doctor.rs`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! Three nodes in network namespaces of their own, and faults that only a kernel can make: packets that vanish, one way
-//! or both, processes that stand still, leaders that die again and again, disks that are full or forget what was not
-//! synced. Needs root: `cargo xtask test --faults`; what is named `faults_soak_` takes longer, and runs with `cargo xtask
+//! or both, processes that stand still, leaders that die again and again, disks that are full, break, or forget what
+//! was not synced. Needs root: `cargo xtask test --faults`; what is named `faults_soak_` takes longer, and runs with `cargo xtask
 //! soak --faults`.
 //!
 //! `net.rs` makes and unmakes the network, `proxy.rs` what stands between its nodes, `disks.rs` their disks, `world.rs`
@@ -9,6 +9,7 @@
 
 mod budgets;
 mod disks;
+mod errors;
 mod failover;
 mod flips;
 mod full;
@@ -23,5 +24,6 @@ mod pauses;
 mod power;
 mod proxy;
 mod shapes;
+mod transfers;
 mod world;
 mod writer;

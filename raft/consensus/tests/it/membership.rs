@@ -247,6 +247,31 @@ async fn the_leader_hands_over_to_where_it_is_wanted() {
     world.agree(&[1, 2, 3]).await;
 }
 
+/// Once asked for, a transfer stops the leader's writes and heartbeats, whatever becomes of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_successor_would_refuse_goes_on_leading() {
+    let mut world = World::new(3).await;
+    world.form().await;
+    world.join(2).await;
+    world.join(3).await;
+    let before = world.handle(1).status();
+    assert_eq!(before.role, Role::Leader);
+    world.kill(2).await;
+    world.promised_ms = 600_000;
+    world.start(2).await;
+    assert!(world.handle(2).status().votes_withheld);
+    assert!(
+        !world.handle(1).may_lead(NodeId(2), soon()).await
+            && world.handle(1).may_lead(NodeId(3), soon()).await
+    );
+    let refused = world.handle(1).transfer_leader(NodeId(2), Instant::now() + Duration::from_secs(1)).await;
+    assert!(matches!(refused, Err(MembershipError::Refused { .. })), "{refused:?}");
+    world.tick(1).await;
+    let after = world.handle(1).status();
+    assert_eq!((after.role, after.term), (Role::Leader, before.term));
+    world.handle(1).transfer_leader(NodeId(3), soon()).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_that_does_not_know_the_feature_level_takes_no_part() {
     let mut world = World::new(2).await;

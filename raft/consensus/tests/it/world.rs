@@ -177,6 +177,8 @@ pub struct World {
     pub segment_events: usize,
     pub digest_every: u64,
     pub scrub: u64,
+    /// The longest election that members started from now on ever ran with.
+    pub promised_ms: u64,
     /// Where each node says it is, if not in region `eu`, zone `a`.
     pub places: BTreeMap<u64, (&'static str, &'static str)>,
     /// The feature level the cluster is formed at.
@@ -209,6 +211,7 @@ impl World {
             segment_events: 7,
             digest_every: 10_000,
             scrub: 0,
+            promised_ms: 0,
             places: BTreeMap::new(),
             level: 2,
             old: Default::default(),
@@ -250,6 +253,7 @@ impl World {
         options.segment_events = self.segment_events;
         options.digest_every_entries = self.digest_every;
         options.scrub_bytes_per_second = self.scrub;
+        options.promised_ms_max = self.promised_ms;
         if self.old.contains(&id) {
             options.feature_level_max = 1;
         }
