@@ -20,7 +20,7 @@ use crate::stage::{Stage, locked};
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// One question to one node. `None`: no answer came.
-async fn ask(node: u64, ask: &Ask) -> Option<Answer> {
+pub(crate) async fn ask(node: u64, ask: &Ask) -> Option<Answer> {
     let talk = async {
         let stream = TcpStream::connect(format!("n{node}:{FRONT_PORT}")).await.ok()?;
         let (read, mut write) = stream.into_split();
@@ -38,6 +38,8 @@ pub enum Job {
     /// Calls of the tight tenant, and at the end all that is left of its budget.
     Spend,
     Administrate,
+    /// Reads and writes registers, and records what came of it.
+    Register,
     /// Removes one node for good and lets another in.
     Replace {
         gone: u64,
@@ -53,11 +55,11 @@ pub struct Client {
 }
 
 impl Client {
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         locked(&self.stage.oracle).clients_stop
     }
 
-    fn node(&mut self) -> u64 {
+    pub(crate) fn node(&mut self) -> u64 {
         let members = locked(&self.stage.oracle).members.clone();
         self.rng.pick(&members).copied().unwrap_or(1)
     }

@@ -7,6 +7,7 @@ use only1mcp_domain::model::Budget;
 
 use crate::history::History;
 use crate::invariants::Watch;
+use crate::linear::Histories;
 use crate::oracle::Oracle;
 use crate::scene;
 use crate::trace::{SimTime, Trace};
@@ -22,6 +23,8 @@ pub struct Stage {
     pub oracle: Mutex<Oracle>,
     pub watch: Mutex<Watch>,
     pub history: Mutex<History>,
+    /// What clients did to registers.
+    pub registers: Mutex<Histories>,
     /// The tight tenant's, as the world begins with them.
     pub budgets: Vec<Budget>,
     /// Administrative writes that clients ask nodes for, by number.
@@ -38,6 +41,7 @@ impl Stage {
             oracle: Mutex::new(Oracle { members: (1..=scene::FOUNDERS).collect(), ..Oracle::default() }),
             watch: Mutex::default(),
             history: Mutex::default(),
+            registers: Mutex::default(),
             budgets,
             writes: Mutex::default(),
             violations: Mutex::default(),

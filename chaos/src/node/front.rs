@@ -12,11 +12,12 @@ use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{Digest, GrantId, NodeId, PrincipalId, TenantId};
 use only1mcp_enforcer::{CallFacts, Clock as _, Enforcer};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::Site;
 use crate::invariants::admin::has_grant;
+use crate::linear::Level;
 use crate::oracle::{Life, RefusedCall};
 use crate::scene;
 use crate::stage::locked;
@@ -33,6 +34,8 @@ pub enum Ask {
     Write(usize),
     /// Whether a grant is there, linearizably.
     Read(String),
+    /// What register `register` holds, as consistently as asked; of state at or after `revision_min`.
+    Look { register: u64, level: Level, revision_min: u64 },
     /// A node is taken out of the cluster, and what it has not told is given up.
     Remove(u64),
     /// A node is registered and added as a learner.
@@ -55,6 +58,12 @@ pub enum Answer {
     NotReady,
     There,
     Gone,
+    /// Of a register: the index of the state that was read, and the value and its revision, or 0 and 0.
+    Holds {
+        index: u64,
+        value: u64,
+        revision: u64,
+    },
 }
 
 impl fmt::Display for Ask {
@@ -65,6 +74,14 @@ impl fmt::Display for Ask {
             }
             Ask::Write(number) => write!(f, "write {number}"),
             Ask::Read(grant) => write!(f, "read {grant}"),
+            Ask::Look { register, level, revision_min } => {
+                let level = match level {
+                    Level::Linearizable => "linearizable 0".to_owned(),
+                    Level::Lease => "lease 0".to_owned(),
+                    Level::Local { staleness_ms_max } => format!("local {staleness_ms_max}"),
+                };
+                write!(f, "look {register} {level} {revision_min}")
+            }
             Ask::Remove(node) => write!(f, "remove {node}"),
             Ask::Admit(node) => write!(f, "admit {node}"),
         }
@@ -83,6 +100,16 @@ impl Ask {
             }),
             "write" => Some(Self::Write(words.next()?.parse().ok()?)),
             "read" => Some(Self::Read(words.next()?.to_owned())),
+            "look" => Some(Self::Look {
+                register: words.next()?.parse().ok()?,
+                level: match (words.next()?, words.next()?.parse().ok()?) {
+                    ("linearizable", _) => Level::Linearizable,
+                    ("lease", _) => Level::Lease,
+                    ("local", staleness_ms_max) => Level::Local { staleness_ms_max },
+                    _ => return None,
+                },
+                revision_min: words.next()?.parse().ok()?,
+            }),
             "remove" => Some(Self::Remove(words.next()?.parse().ok()?)),
             "admit" => Some(Self::Admit(words.next()?.parse().ok()?)),
             _ => None,
@@ -106,13 +133,21 @@ impl Answer {
     ];
 
     pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        if words.next() == Some("holds") {
+            let mut number = || words.next()?.parse().ok();
+            return Some(Self::Holds { index: number()?, value: number()?, revision: number()? });
+        }
         Self::ALL.into_iter().find(|answer| answer.to_string() == line.trim())
     }
 }
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        match self {
+            Self::Holds { index, value, revision } => write!(f, "holds {index} {value} {revision}"),
+            other => fmt::Debug::fmt(other, f),
+        }
     }
 }
 
@@ -156,6 +191,7 @@ impl Front {
             }
             Ask::Write(number) => self.write(number).await,
             Ask::Read(grant) => self.read(&grant).await,
+            Ask::Look { register, level, revision_min } => self.look(register, level, revision_min).await,
             Ask::Remove(node) => self.remove(NodeId(node)).await,
             Ask::Admit(node) => self.admit(NodeId(node)).await,
         };
@@ -302,5 +338,27 @@ impl Front {
             return Some(Answer::NotReady);
         };
         Some(if has_grant(&state, &grant) { Answer::There } else { Answer::Gone })
+    }
+
+    /// As the admin port does it, from the view that calls are decided on.
+    async fn look(&self, register: u64, level: Level, revision_min: u64) -> Option<Answer> {
+        let deadline = Instant::now() + WRITE_WITHIN;
+        let index = match level {
+            Level::Linearizable => self.handle.read_index(deadline).await,
+            Level::Lease => self.handle.read_lease(deadline).await,
+            Level::Local { .. } => Ok(revision_min),
+        };
+        let Ok(index) = index else { return Some(Answer::NotReady) };
+        if timeout_at(deadline, self.enforcer.wait_view(index)).await.is_err() {
+            return Some(Answer::NotReady);
+        }
+        if let Level::Local { staleness_ms_max } = level
+            && !self.enforcer.freshness().is_fresh(staleness_ms_max)
+        {
+            return Some(Answer::NotReady);
+        }
+        let view = self.enforcer.view();
+        let (value, revision) = scene::register_in(&view.state, register).unwrap_or_default();
+        Some(Answer::Holds { index: view.state.last_applied, value, revision })
     }
 }

@@ -23,6 +23,9 @@ const HOUR_MS: u64 = 3_600_000;
 /// A cluster that is not formed within this never will be.
 const FORMED_WITHIN_MS: u64 = 30_000;
 
+/// Clients that read and write registers.
+const REGISTRARS: u64 = 3;
+
 pub struct World {
     pub options: Options,
     pub stage: Arc<Stage>,
@@ -148,6 +151,9 @@ impl World {
             self.client(format!("t{number}"), Job::Spend);
         }
         self.client("adm".to_owned(), Job::Administrate);
+        for number in 1..=REGISTRARS {
+            self.client(format!("r{number}"), Job::Register);
+        }
     }
 
     /// Node `gone` is to be removed, and the spare to take its place.
@@ -172,6 +178,7 @@ impl World {
                     Job::Call => client.call().await,
                     Job::Spend => client.spend().await,
                     Job::Administrate => client.administrate().await,
+                    Job::Register => client.register().await,
                     Job::Replace { gone, new } => client.replace(gone, new).await,
                 }
                 Ok(())
