@@ -45,6 +45,10 @@ pub enum Job {
         gone: u64,
         new: u64,
     },
+    /// Lets a learner in, and may promote or remove it.
+    Change(u64),
+    /// Hands leadership over now and then.
+    Transfer,
 }
 
 /// A client and the randomness it acts on.
@@ -203,29 +207,6 @@ impl Client {
             self.put(budget.clone()).await?;
         }
         Some(())
-    }
-
-    /// As an operator would: the lost node is removed, journal and all, and a new one is let in.
-    pub async fn replace(mut self, gone: u64, new: u64) {
-        for step in [Ask::Remove(gone), Ask::Admit(new)] {
-            loop {
-                sleep(self.rng.ms(20, 300)).await;
-                let node = self.node();
-                if node == gone {
-                    continue;
-                }
-                let answer = ask(node, &step).await;
-                let text = answer.map_or("no answer".to_owned(), |answer| answer.to_string());
-                self.stage.trace.line(&self.name, format_args!("n{node} {step}: {text}"));
-                if answer == Some(Answer::Done) {
-                    break;
-                }
-            }
-            locked(&self.stage.oracle).members.retain(|member| *member != gone);
-        }
-        let mut oracle = locked(&self.stage.oracle);
-        oracle.members.push(new);
-        oracle.replaced = true;
     }
 
     async fn grant(&mut self, number: u64, standing: &mut Vec<GrantId>) -> Option<()> {

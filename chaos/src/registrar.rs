@@ -111,7 +111,9 @@ impl Client {
             other => other,
         };
         let from = self.invoke(register, Act::Read(kept), (revision_min > 0).then_some(known.from));
-        let node = self.node();
+        let chosen = locked(&self.stage.oracle).local_reader;
+        let local = matches!(level, Level::Local { .. });
+        let node = if let Some(node) = chosen.filter(|_| local) { node } else { self.node() };
         let answer = ask(node, &Ask::Look { register, level, revision_min }).await;
         let Some(Answer::Holds { index, value, revision }) = answer else {
             return self.ended(register, node, Came::Unknown);

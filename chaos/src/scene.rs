@@ -34,16 +34,21 @@ pub const REGISTERS: u64 = 3;
 pub const CALLERS: [&str; 3] = ["c0", "c1", "c2"];
 /// Principals of `acme` whose grants come and go.
 pub const GUESTS: [&str; 2] = ["g0", "g1"];
-/// Nodes that form the cluster: 1 to this.
-pub const FOUNDERS: u64 = 3;
-/// The node that joins in the place of one of them.
-pub const SPARE: u64 = 4;
 pub const TOOL: &str = "demo__echo";
 
 const AT: TimestampMs = TimestampMs(BEGIN_MS);
 
 pub fn node_name(node: NodeId) -> String {
     format!("n{}", node.0)
+}
+
+/// Where a node stands.
+pub fn zone(node: NodeId) -> &'static str {
+    match node.0 % 3 {
+        1 => "a",
+        2 => "b",
+        _ => "c",
+    }
 }
 
 fn register(node: NodeId) -> RegisterNode {
@@ -55,7 +60,7 @@ fn register(node: NodeId) -> RegisterNode {
         http_address: format!("{name}:{}", crate::node::FRONT_PORT),
         name,
         region: "sim".to_owned(),
-        zone: "a".to_owned(),
+        zone: zone(node).to_owned(),
         version: "0".to_owned(),
     }
 }

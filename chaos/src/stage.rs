@@ -9,8 +9,8 @@ use crate::history::History;
 use crate::invariants::Watch;
 use crate::linear::Histories;
 use crate::oracle::Oracle;
-use crate::scene;
 use crate::trace::{SimTime, Trace};
+use crate::world::Shape;
 
 /// One thread runs a world, so a lock is never contended; a panic elsewhere is reported by itself.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -20,6 +20,7 @@ pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Stage {
     pub time: SimTime,
     pub trace: Trace,
+    pub shape: Shape,
     pub oracle: Mutex<Oracle>,
     pub watch: Mutex<Watch>,
     pub history: Mutex<History>,
@@ -33,12 +34,13 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(budgets: Vec<Budget>) -> Self {
+    pub fn new(shape: Shape, budgets: Vec<Budget>) -> Self {
         let time = SimTime::default();
         Self {
             trace: Trace::new(time.clone()),
             time,
-            oracle: Mutex::new(Oracle { members: (1..=scene::FOUNDERS).collect(), ..Oracle::default() }),
+            oracle: Mutex::new(Oracle { members: (1..=shape.founders).collect(), ..Oracle::default() }),
+            shape,
             watch: Mutex::default(),
             history: Mutex::default(),
             registers: Mutex::default(),

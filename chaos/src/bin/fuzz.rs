@@ -13,7 +13,7 @@ use only1mcp_chaos::{Mutant, Options, Scenario};
 
 const USAGE: &str =
     "usage: fuzz --seeds N [--from SEED] [--minutes M] [--jobs J] | --reproduce SEED | --mutants SEEDS
-       [--scenario storm|vote-gate|lease-drift|lease-sleep|regions] [--mutant NAME]";
+       [--scenario storm|vote-gate|lease-drift|lease-sleep|regions|staleness] [--mutant NAME]";
 /// Lines of a failed world's trace that are shown; the rest comes with `--reproduce`.
 const SHOWN_LINES: usize = 40;
 

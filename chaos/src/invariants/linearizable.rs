@@ -41,13 +41,13 @@ mod tests {
 
     fn histories(found: u64) -> Histories {
         let mut histories = Histories::default();
-        for (act, came) in [
-            (Act::Put(1), Came::Done),
-            (Act::Put(2), Came::Done),
-            (Act::Read(Level::Linearizable), Came::Found(Some(found))),
+        for (ms, act, came) in [
+            (10, Act::Put(1), Came::Done),
+            (20, Act::Put(2), Came::Done),
+            (30, Act::Read(Level::Linearizable), Came::Found(Some(found))),
         ] {
-            histories.invoke("r1", 4, act, None, 10);
-            histories.ended("r1", 2, came, 12);
+            histories.invoke("r1", 4, act, None, ms);
+            histories.ended("r1", 2, came, ms + 2);
         }
         histories
     }
@@ -56,6 +56,6 @@ mod tests {
     fn a_stale_read_is_named_with_its_register_and_node() {
         assert_eq!(check(&histories(2)), Ok(()));
         let told = check(&histories(1)).unwrap_err();
-        assert!(told.contains("register 4") && told.contains("r1@n2 10..12 Read(Linearizable)"), "{told}");
+        assert!(told.contains("register 4") && told.contains("r1@n2 30..32 Read(Linearizable)"), "{told}");
     }
 }

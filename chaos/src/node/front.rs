@@ -10,6 +10,7 @@ use only1mcp_domain::activity::{CallOutcome, ItemKind};
 use only1mcp_domain::command::{Command, Entry};
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{Digest, GrantId, NodeId, PrincipalId, TenantId};
+use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{CallFacts, Clock as _, Enforcer};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -40,6 +41,10 @@ pub enum Ask {
     Remove(u64),
     /// A node is registered and added as a learner.
     Admit(u64),
+    /// A learner becomes a voter.
+    Promote(u64),
+    /// A voter is to lead.
+    Transfer(u64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +89,8 @@ impl fmt::Display for Ask {
             }
             Ask::Remove(node) => write!(f, "remove {node}"),
             Ask::Admit(node) => write!(f, "admit {node}"),
+            Ask::Promote(node) => write!(f, "promote {node}"),
+            Ask::Transfer(node) => write!(f, "transfer {node}"),
         }
     }
 }
@@ -112,6 +119,8 @@ impl Ask {
             }),
             "remove" => Some(Self::Remove(words.next()?.parse().ok()?)),
             "admit" => Some(Self::Admit(words.next()?.parse().ok()?)),
+            "promote" => Some(Self::Promote(words.next()?.parse().ok()?)),
+            "transfer" => Some(Self::Transfer(words.next()?.parse().ok()?)),
             _ => None,
         }
     }
@@ -194,6 +203,11 @@ impl Front {
             Ask::Look { register, level, revision_min } => self.look(register, level, revision_min).await,
             Ask::Remove(node) => self.remove(NodeId(node)).await,
             Ask::Admit(node) => self.admit(NodeId(node)).await,
+            Ask::Promote(node) => self.promote(NodeId(node)).await,
+            Ask::Transfer(node) => {
+                let moved = self.handle.transfer_leader(NodeId(node), Instant::now() + WRITE_WITHIN).await;
+                Some(if moved.is_ok() { Answer::Done } else { Answer::Unknown })
+            }
         };
         if let Some(answer) = answer {
             // The client may be gone; its promise stands all the same.
@@ -328,6 +342,14 @@ impl Front {
         }
         let added = self.handle.add_learner(node, Instant::now() + WRITE_WITHIN).await;
         Some(if added.is_ok() { Answer::Done } else { Answer::Unknown })
+    }
+
+    async fn promote(&self, node: NodeId) -> Option<Answer> {
+        if self.handle.promote(node, Instant::now() + WRITE_WITHIN).await.is_err() {
+            return Some(Answer::Unknown);
+        }
+        let command = Command::SetNodeRole { node, role: NodeRole::Voter };
+        Some(self.propose(scene::write(operation(4, node), command).ok()?).await)
     }
 
     async fn read(&self, grant: &str) -> Option<Answer> {
