@@ -17,6 +17,9 @@ use crate::rng::Rng;
 use crate::scene;
 use crate::stage::{Stage, locked};
 
+/// Of the numbers that draw what the administrator does, one for a grant and one for a revoke.
+pub const GRANTS: u64 = 0;
+pub const REVOKES: u64 = 5;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// One question to one node. `None`: no answer came.
@@ -38,6 +41,8 @@ pub enum Job {
     /// Calls of the tight tenant, and at the end all that is left of its budget.
     Spend,
     Administrate,
+    /// Calls as a guest that may not, on a node that may not know it yet.
+    Intrude,
     /// Reads and writes registers, and records what came of it.
     Register,
     /// Removes one node for good and lets another in.
@@ -101,6 +106,24 @@ impl Client {
         }
     }
 
+    /// One call after the other, without waiting for answers, in the name of each guest that surely may not call.
+    pub async fn intrude(mut self) {
+        while !self.is_over() {
+            sleep(self.rng.ms(20, 60)).await;
+            let Some(node) = locked(&self.stage.oracle).behind else { continue };
+            let Ok(tenant) = TenantId::new("acme") else { return };
+            for guest in scene::GUESTS {
+                let barred = locked(&self.stage.oracle).barred(&tenant, guest).is_some();
+                if !barred {
+                    continue;
+                }
+                let (tenant, principal) = (tenant.to_string(), guest.to_owned());
+                let call = Ask::Call { tenant, principal, work_ms: 5, hasty: false };
+                tokio::spawn(async move { ask(node, &call).await });
+            }
+        }
+    }
+
     /// Calls of the tenant whose limits bind; and once it is told to, until a limit is used up.
     pub async fn spend(mut self) {
         while !self.is_over() {
@@ -147,7 +170,9 @@ impl Client {
         while !self.is_over() {
             sleep(self.rng.ms(20, 300)).await;
             number = number.saturating_add(1);
-            let step = match self.rng.between(0, 13) {
+            let drawn = self.rng.between(0, 13);
+            let told = locked(&self.stage.oracle).administrator_does;
+            let step = match told.unwrap_or(drawn) {
                 0..=4 => self.grant(number, &mut standing).await,
                 5..=7 if !standing.is_empty() => self.revoke(&mut standing).await,
                 8..=10 => self.limit(&mut budgets).await,

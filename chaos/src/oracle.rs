@@ -117,8 +117,10 @@ pub struct Oracle {
     pub spenders_done: u64,
     /// This node is asked to read from its lease, again and again.
     pub lease_reader: Option<u64>,
-    /// This node is asked for its own state, within the bound, by all who read so.
-    pub local_reader: Option<u64>,
+    /// This node is behind: who reads what a node itself knows reads there, and so does who may call no more.
+    pub behind: Option<u64>,
+    /// The administrator does this and nothing else.
+    pub administrator_does: Option<u64>,
     /// When the latest question was asked that was answered from a lease.
     pub lease_read_sent_ms: Option<u64>,
     /// Clients make no new request.

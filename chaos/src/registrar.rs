@@ -17,6 +17,9 @@ const STALENESS_MS_MAX: u64 = 2_000;
 /// The bound is the node's to keep, by a clock of its own; both tick by the millisecond.
 const TICKS_MS: u64 = 2;
 
+/// The last of the numbers that draw what is done: a local read.
+const LOCAL: u64 = 9;
+
 /// What a client remembers of a register.
 #[derive(Clone, Copy, Default)]
 struct Seen {
@@ -36,7 +39,8 @@ impl Client {
             sleep(self.rng.ms(10, 250)).await;
             let register = self.rng.between(1, scene::REGISTERS);
             let known = seen.entry(register).or_default();
-            match self.rng.between(0, 9) {
+            let behind = locked(&self.stage.oracle).behind.is_some();
+            match if behind && self.rng.percent(50) { LOCAL } else { self.rng.between(0, LOCAL) } {
                 0..=2 => {
                     written = written.saturating_add(1);
                     let act = Act::Put(self.value(written));
@@ -102,7 +106,9 @@ impl Client {
     }
 
     async fn record_read(&mut self, register: u64, level: Level, known: &mut Seen) {
-        let back = matches!(level, Level::Local { .. }) && self.rng.percent(50);
+        let behind = locked(&self.stage.oracle).behind;
+        let local = matches!(level, Level::Local { .. });
+        let back = local && behind.is_none() && self.rng.percent(50);
         let revision_min = if back { known.index } else { 0 };
         let kept = match level {
             Level::Local { staleness_ms_max } => {
@@ -111,9 +117,7 @@ impl Client {
             other => other,
         };
         let from = self.invoke(register, Act::Read(kept), (revision_min > 0).then_some(known.from));
-        let chosen = locked(&self.stage.oracle).local_reader;
-        let local = matches!(level, Level::Local { .. });
-        let node = if let Some(node) = chosen.filter(|_| local) { node } else { self.node() };
+        let node = if let Some(node) = behind.filter(|_| local) { node } else { self.node() };
         let answer = ask(node, &Ask::Look { register, level, revision_min }).await;
         let Some(Answer::Holds { index, value, revision }) = answer else {
             return self.ended(register, node, Came::Unknown);

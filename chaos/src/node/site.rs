@@ -97,10 +97,9 @@ impl Site {
         self
     }
 
-    /// Joins as a learner, and stays one until it is promoted.
-    pub fn extra(self) -> Self {
+    /// Until it is promoted.
+    pub fn stay_learner(&self) {
         self.promotes.store(false, Ordering::Relaxed);
-        self.spare()
     }
 
     pub fn promotes(&self) -> bool {

@@ -71,7 +71,7 @@ impl Scenario {
             "no-vote-gate" => Self::VoteGate,
             "whole-lease" => Self::LeaseDrift,
             "sleep-not-counted" => Self::LeaseSleep,
-            "freshness-at-receipt" => Self::Staleness,
+            "freshness-at-receipt" | "no-revoked-in-flight" => Self::Staleness,
             _ => Self::Storm,
         }
     }

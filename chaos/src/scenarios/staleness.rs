@@ -1,10 +1,9 @@
-//! A follower's disk stalls while a question of its is answered; then it is cut off, and later its disk goes on. It has
-//! learnt an index long before it stands there: what it knows by then is as old as its question, and no newer.
+//! A follower is far from the others, so that all it learns is old when it comes; then it is cut off altogether. It must
+//! decide on nothing older than the bound, and what it decided on authority that was gone by then is caught when applied.
 //!
-//! Source: DESIGN, "Freshness and revocation": fresh "as of the instant the question was sent".
+//! Source: DESIGN, "Freshness and revocation": fresh "as of the instant the question was sent"; "The promises", P4.
 
-use std::sync::atomic::Ordering;
-
+use crate::client::{GRANTS, Job, REVOKES};
 use crate::faults::Fault;
 use crate::scenarios::{leases, storm};
 use crate::stage::locked;
@@ -12,13 +11,14 @@ use crate::world::World;
 
 const CALLERS: u64 = 4;
 const SPENDERS: u64 = 3;
-const CALM_MS: u64 = 2_000;
-/// Less than the bound: the answer still counts.
-const STALLED_MS: (u64, u64) = (1_700, 1_950);
-/// After at least one question, which are asked every 400 ms.
-const CUT_AFTER_MS: (u64, u64) = (400, 700);
+const CALM_MS: u64 = 1_500;
+/// One way. Less than the bound there and back, with an entry's way besides: the node is fresh now and then.
+const FAR_MS: (u64, u64) = (420, 600);
+/// Grants come, then go, then come again.
+const TURNS: u64 = 8;
+const TURN_MS: (u64, u64) = (350, 600);
 /// Until well after the last moment at which it may count as fresh by any reckoning.
-const WATCHED_MS: u64 = 4_500;
+const CUT_MS: u64 = 3_500;
 
 pub fn play(world: &mut World) {
     if !world.form() {
@@ -32,25 +32,34 @@ pub fn play(world: &mut World) {
         return world.stage.violated("liveness", "nobody leads a cluster without faults");
     };
     let follower = if leader == 1 { 2 } else { 1 };
-    locked(&world.stage.oracle).local_reader = Some(follower);
-    let stalled_ms = world.rng.between(STALLED_MS.0, STALLED_MS.1);
-    world.inflict(&Fault::Pause(follower, stalled_ms));
-    let cut_after_ms = world.rng.between(CUT_AFTER_MS.0, CUT_AFTER_MS.1);
-    if !world.steps(cut_after_ms) {
+    let others: Vec<u64> = (1..=3).filter(|node| *node != follower).collect();
+    let far_ms = world.rng.between(FAR_MS.0, FAR_MS.1);
+    others.iter().for_each(|node| world.inflict(&Fault::Slow(follower, *node, far_ms)));
+    {
+        let mut oracle = locked(&world.stage.oracle);
+        oracle.members.retain(|node| *node != follower);
+        oracle.behind = Some(follower);
+    }
+    world.client("in".to_owned(), Job::Intrude);
+    for turn in 0..TURNS {
+        let does = if turn.is_multiple_of(2) { GRANTS } else { REVOKES };
+        locked(&world.stage.oracle).administrator_does = Some(does);
+        let turn_ms = world.rng.between(TURN_MS.0, TURN_MS.1);
+        if !world.steps(turn_ms) {
+            return;
+        }
+    }
+    others.iter().for_each(|node| world.inflict(&Fault::Cut(follower, *node)));
+    if !world.steps(CUT_MS) {
         return;
     }
-    let others = (1..=3).filter(|node| *node != follower);
-    let cut: Vec<(u64, u64)> = others.map(|node| (follower, node)).collect();
-    cut.iter().for_each(|(a, b)| world.inflict(&Fault::Cut(*a, *b)));
-    if !world.steps(WATCHED_MS) {
-        return;
-    }
-    cut.iter().for_each(|(a, b)| world.inflict(&Fault::Mend(*a, *b)));
-    world.sites.iter().for_each(|site| site.paused_until_ms.store(0, Ordering::Relaxed));
+    others.iter().for_each(|node| world.inflict(&Fault::Mend(follower, *node)));
     world.stage.trace.line("--", "all faults have ended");
     {
         let mut oracle = locked(&world.stage.oracle);
-        oracle.local_reader = None;
+        oracle.behind = None;
+        oracle.administrator_does = None;
+        oracle.members.push(follower);
         oracle.faults_over = true;
     }
     storm::heal(world);

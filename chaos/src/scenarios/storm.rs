@@ -81,7 +81,7 @@ fn changed(world: &mut World) -> bool {
 
 /// Faults follow the learner that joins and leaves.
 fn follow(world: &mut World, faults: &mut Faults) {
-    let extra = world.stage.shape.extra();
+    let extra = world.stage.shape.spare();
     let (joined, leaving) = {
         let oracle = locked(&world.stage.oracle);
         (oracle.members.contains(&extra), oracle.leaving)

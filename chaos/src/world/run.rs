@@ -65,15 +65,11 @@ impl World {
             .tcp_capacity(4_096)
             .enable_random_order()
             .build();
-        let sites: Vec<Arc<Site>> = (1..=shape.extra())
+        let sites: Vec<Arc<Site>> = (1..=shape.spare())
             .map(|id| {
                 let mut site = Site::new(NodeId(id), stage.clone(), options.mutant, lead_ms, &mut rng);
                 site.timing = options.scenario.timing();
-                Arc::new(match id {
-                    id if id == shape.extra() => site.extra(),
-                    id if id == shape.spare() => site.spare(),
-                    _ => site,
-                })
+                Arc::new(if id == shape.spare() { site.spare() } else { site })
             })
             .collect();
         for site in &sites {
@@ -238,14 +234,15 @@ impl World {
 
     /// A learner joins, and may be promoted and removed.
     pub fn change(&mut self) {
-        let new = self.stage.shape.extra();
+        let new = self.stage.shape.spare();
         if let Some(site) = self.site(new) {
+            site.stay_learner();
             site.want();
         }
         self.client("op".to_owned(), Job::Change(new));
     }
 
-    fn client(&mut self, name: String, job: Job) {
+    pub fn client(&mut self, name: String, job: Job) {
         let rng = self.rng.fork();
         let stage = self.stage.clone();
         self.sim.host(name.clone(), move || {
@@ -255,6 +252,7 @@ impl World {
                     Job::Call => client.call().await,
                     Job::Spend => client.spend().await,
                     Job::Administrate => client.administrate().await,
+                    Job::Intrude => client.intrude().await,
                     Job::Register => client.register().await,
                     Job::Replace { gone, new } => client.replace(gone, new).await,
                     Job::Change(new) => client.change(new).await,

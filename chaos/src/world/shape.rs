@@ -43,14 +43,9 @@ impl Shape {
         Self { founders: 3, near, zones: Duration::ZERO, changes: false, transfers: false }
     }
 
-    /// The node that joins in the place of a founder.
+    /// The node that joins in the place of a founder, or as a learner.
     pub fn spare(&self) -> u64 {
         self.founders.saturating_add(1)
-    }
-
-    /// The node that joins as a learner.
-    pub fn extra(&self) -> u64 {
-        self.founders.saturating_add(2)
     }
 
     /// How long a message between two nodes takes, at least and at most.
