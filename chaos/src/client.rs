@@ -17,10 +17,13 @@ use crate::rng::Rng;
 use crate::scene;
 use crate::stage::{Stage, locked};
 
+/// Of the numbers that draw what the administrator does, one for a grant and one for a revoke.
+pub const GRANTS: u64 = 0;
+pub const REVOKES: u64 = 5;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// One question to one node. `None`: no answer came.
-async fn ask(node: u64, ask: &Ask) -> Option<Answer> {
+pub(crate) async fn ask(node: u64, ask: &Ask) -> Option<Answer> {
     let talk = async {
         let stream = TcpStream::connect(format!("n{node}:{FRONT_PORT}")).await.ok()?;
         let (read, mut write) = stream.into_split();
@@ -38,11 +41,19 @@ pub enum Job {
     /// Calls of the tight tenant, and at the end all that is left of its budget.
     Spend,
     Administrate,
+    /// Calls as a guest that may not, on a node that may not know it yet.
+    Intrude,
+    /// Reads and writes registers, and records what came of it.
+    Register,
     /// Removes one node for good and lets another in.
     Replace {
         gone: u64,
         new: u64,
     },
+    /// Lets a learner in, and may promote or remove it.
+    Change(u64),
+    /// Hands leadership over now and then.
+    Transfer,
 }
 
 /// A client and the randomness it acts on.
@@ -53,11 +64,11 @@ pub struct Client {
 }
 
 impl Client {
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         locked(&self.stage.oracle).clients_stop
     }
 
-    fn node(&mut self) -> u64 {
+    pub(crate) fn node(&mut self) -> u64 {
         let members = locked(&self.stage.oracle).members.clone();
         self.rng.pick(&members).copied().unwrap_or(1)
     }
@@ -92,6 +103,24 @@ impl Client {
             }
             let answer = answer.map_or("no answer".to_owned(), |answer| answer.to_string());
             self.stage.trace.line(&self.name, format_args!("n{node} {call}: {answer}"));
+        }
+    }
+
+    /// One call after the other, without waiting for answers, in the name of each guest that surely may not call.
+    pub async fn intrude(mut self) {
+        while !self.is_over() {
+            sleep(self.rng.ms(20, 60)).await;
+            let Some(node) = locked(&self.stage.oracle).behind else { continue };
+            let Ok(tenant) = TenantId::new("acme") else { return };
+            for guest in scene::GUESTS {
+                let barred = locked(&self.stage.oracle).barred(&tenant, guest).is_some();
+                if !barred {
+                    continue;
+                }
+                let (tenant, principal) = (tenant.to_string(), guest.to_owned());
+                let call = Ask::Call { tenant, principal, work_ms: 5, hasty: false };
+                tokio::spawn(async move { ask(node, &call).await });
+            }
         }
     }
 
@@ -141,7 +170,9 @@ impl Client {
         while !self.is_over() {
             sleep(self.rng.ms(20, 300)).await;
             number = number.saturating_add(1);
-            let step = match self.rng.between(0, 13) {
+            let drawn = self.rng.between(0, 13);
+            let told = locked(&self.stage.oracle).administrator_does;
+            let step = match told.unwrap_or(drawn) {
                 0..=4 => self.grant(number, &mut standing).await,
                 5..=7 if !standing.is_empty() => self.revoke(&mut standing).await,
                 8..=10 => self.limit(&mut budgets).await,
@@ -201,29 +232,6 @@ impl Client {
             self.put(budget.clone()).await?;
         }
         Some(())
-    }
-
-    /// As an operator would: the lost node is removed, journal and all, and a new one is let in.
-    pub async fn replace(mut self, gone: u64, new: u64) {
-        for step in [Ask::Remove(gone), Ask::Admit(new)] {
-            loop {
-                sleep(self.rng.ms(20, 300)).await;
-                let node = self.node();
-                if node == gone {
-                    continue;
-                }
-                let answer = ask(node, &step).await;
-                let text = answer.map_or("no answer".to_owned(), |answer| answer.to_string());
-                self.stage.trace.line(&self.name, format_args!("n{node} {step}: {text}"));
-                if answer == Some(Answer::Done) {
-                    break;
-                }
-            }
-            locked(&self.stage.oracle).members.retain(|member| *member != gone);
-        }
-        let mut oracle = locked(&self.stage.oracle);
-        oracle.members.push(new);
-        oracle.replaced = true;
     }
 
     async fn grant(&mut self, number: u64, standing: &mut Vec<GrantId>) -> Option<()> {

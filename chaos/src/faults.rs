@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::rng::Rng;
-use crate::scene;
 use crate::stage::Stage;
+use crate::world::Shape;
 
 /// Something done to the world.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +17,10 @@ pub enum Fault {
     CutOneWay(u64, u64),
     /// Messages wait until the link is mended.
     Hold(u64, u64),
+    /// Messages take so long.
+    Slow(u64, u64, u64),
+    /// Some messages are lost.
+    Lossy(u64, u64),
     Mend(u64, u64),
     /// The wall clock is wrong by this much; 0: right again.
     Clock(u64, i64),
@@ -26,6 +30,10 @@ pub enum Fault {
     OldJournal(u64),
     /// A crash, after which the node finds its whole folder as it was at an earlier one.
     OldFolder(u64),
+    /// After so many writes the disk fails: with an I/O error, or because it is full.
+    DiskFails(u64, u64, bool),
+    /// A crash, and a row on the disk rots.
+    Rot(u64),
     /// A crash for good.
     Lost(u64),
 }
@@ -38,15 +46,23 @@ impl Fault {
             Fault::Cut(..) => "cut",
             Fault::CutOneWay(..) => "cut one way",
             Fault::Hold(..) => "hold",
+            Fault::Slow(..) => "slow link",
+            Fault::Lossy(..) => "lossy link",
+            Fault::Clock(_, jump_ms) if jump_ms.unsigned_abs() >= YEAR_MS => "clock a year off",
             Fault::Clock(_, jump_ms) if *jump_ms != 0 => "clock jump",
             Fault::Pause(..) => "pause",
             Fault::OldJournal(_) => "old journal put back",
             Fault::OldFolder(_) => "old folder put back",
+            Fault::DiskFails(_, _, false) => "I/O error",
+            Fault::DiskFails(_, _, true) => "disk full",
+            Fault::Rot(_) => "bit rot",
             Fault::Lost(_) => "lost for good",
             Fault::Restart(_) | Fault::Mend(..) | Fault::Clock(..) => return None,
         })
     }
 }
+
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
 /// The same for one pair of nodes, whichever is named first.
 type Link = (u64, u64);
@@ -63,18 +79,21 @@ pub struct Faults {
     broken: BTreeMap<Link, u64>,
     /// A node whose clock is wrong, and until when. One at a time: time is what most of the nodes think.
     wrong: Option<(u64, u64)>,
+    /// One node's rows may rot yet. The others are what they are made again from.
+    may_rot: bool,
 }
 
 impl Faults {
-    pub fn new(mut rng: Rng, begin_ms: u64) -> Self {
+    pub fn new(mut rng: Rng, begin_ms: u64, shape: &Shape, may_rot: bool) -> Self {
         let next_ms = begin_ms.saturating_add(rng.between(100, 1_000));
         Self {
             rng,
-            members: (1..=scene::FOUNDERS).collect(),
+            members: (1..=shape.founders).collect(),
             next_ms,
             down: BTreeMap::new(),
             broken: BTreeMap::new(),
             wrong: None,
+            may_rot,
         }
     }
 
@@ -103,7 +122,13 @@ impl Faults {
     }
 
     pub fn joins(&mut self, node: u64) {
-        self.members.push(node);
+        if !self.members.contains(&node) {
+            self.members.push(node);
+        }
+    }
+
+    pub fn is_among(&self, node: u64) -> bool {
+        self.members.contains(&node)
     }
 
     /// One that something may happen to.
@@ -136,7 +161,7 @@ impl Faults {
     }
 
     fn strike(&mut self, now_ms: u64, due: &mut Vec<Fault>) {
-        match self.rng.between(0, 129) {
+        match self.rng.between(0, 179) {
             0..=34 => {
                 let node = self.node();
                 self.crash(node, now_ms, Fault::Crash, due);
@@ -169,16 +194,49 @@ impl Faults {
             }
             60..=74 => self.some_link(now_ms, due, Fault::Cut),
             75..=89 => self.some_link(now_ms, due, Fault::CutOneWay),
+            130..=139 => self.bridge(now_ms, due),
+            140..=149 => {
+                let ms = self.rng.between(50, 900);
+                self.some_link(now_ms, due, |a, b| Fault::Slow(a, b, ms));
+            }
+            150..=159 => self.some_link(now_ms, due, Fault::Lossy),
+            160..=174 => {
+                let (node, after, full) = (self.node(), self.rng.between(0, 30), self.rng.percent(50));
+                self.crash(node, now_ms, |node| Fault::DiskFails(node, after, full), due);
+            }
+            175..=179 if self.may_rot => {
+                let node = self.node();
+                if !self.down.contains_key(&node) {
+                    self.may_rot = false;
+                    self.crash(node, now_ms, Fault::Rot, due);
+                }
+            }
             _ => self.some_link(now_ms, due, Fault::Hold),
         }
     }
 
-    fn crash(&mut self, node: u64, now_ms: u64, fault: fn(u64) -> Fault, due: &mut Vec<Fault>) {
+    /// Two sides that see one node each, and each other not.
+    fn bridge(&mut self, now_ms: u64, due: &mut Vec<Fault>) {
+        let middle = self.node();
+        let sides: Vec<u64> = self.members.iter().copied().filter(|node| *node != middle).collect();
+        let (left, right) = sides.split_at(sides.len() / 2);
+        for link in self.links() {
+            let across = |a: &u64, b: &u64| left.contains(a) && right.contains(b);
+            if across(&link.0, &link.1) || across(&link.1, &link.0) {
+                self.breaks(link, now_ms, Fault::Cut(link.0, link.1), due);
+            }
+        }
+    }
+
+    fn crash(&mut self, node: u64, now_ms: u64, fault: impl FnOnce(u64) -> Fault, due: &mut Vec<Fault>) {
         if self.down.contains_key(&node) {
             return;
         }
-        let quick = self.rng.percent(50);
-        let away_ms = if quick { self.rng.between(1, 100) } else { self.rng.between(100, 4_000) };
+        let away_ms = match self.rng.between(0, 9) {
+            0..=4 => self.rng.between(1, 100),
+            5..=8 => self.rng.between(100, 4_000),
+            _ => self.rng.between(5_000, 9_000),
+        };
         self.down.insert(node, now_ms.saturating_add(away_ms));
         due.push(fault(node));
     }
@@ -188,13 +246,14 @@ impl Faults {
             return;
         }
         let node = self.node();
-        let far = i64::try_from(self.rng.between(300, 90_000)).unwrap_or(300);
+        let far = if self.rng.percent(15) { YEAR_MS } else { self.rng.between(300, 90_000) };
+        let far = i64::try_from(far).unwrap_or(300);
         let jump_ms = if self.rng.percent(50) { far } else { far.saturating_neg() };
         self.wrong = Some((node, now_ms.saturating_add(self.rng.between(500, 6_000))));
         due.push(Fault::Clock(node, jump_ms));
     }
 
-    fn some_link(&mut self, now_ms: u64, due: &mut Vec<Fault>, fault: fn(u64, u64) -> Fault) {
+    fn some_link(&mut self, now_ms: u64, due: &mut Vec<Fault>, fault: impl FnOnce(u64, u64) -> Fault) {
         let links = self.links();
         let Some((a, b)) = self.rng.pick(&links).copied() else { return };
         let (from, to) = if self.rng.percent(50) { (a, b) } else { (b, a) };

@@ -1,4 +1,4 @@
-//! Simulated worlds: three nodes with the real domain, consensus and enforcement on a simulated network, clock and disk.
+//! Simulated worlds: three or five nodes with the real domain, consensus and enforcement on a simulated network, clock and disk.
 //!
 //! One seed decides everything: latencies, faults, workload, what a crash leaves on a disk, randomness and clocks of the
 //! nodes. The same seed prints the same bytes. Nothing here is anyone's dependency. Start at `world/` (how a world runs),
@@ -9,8 +9,11 @@ mod client;
 mod faults;
 mod history;
 pub mod invariants;
+mod linear;
 mod node;
+mod operator;
 mod oracle;
+mod registrar;
 mod report;
 mod rng;
 mod scenarios;

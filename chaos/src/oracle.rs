@@ -106,12 +106,21 @@ pub struct Oracle {
     pub members: Vec<u64>,
     /// A node was to be replaced, and has been.
     pub replaced: bool,
+    /// A learner was let in, and what more was to be done with it has been.
+    pub changed: bool,
+    /// It is being removed again, and has been.
+    pub leaving: Option<u64>,
+    pub left: Option<u64>,
     pub faults_over: bool,
     /// Callers of the tight tenant are to spend what is left.
     pub spend_the_rest: bool,
     pub spenders_done: u64,
     /// This node is asked to read from its lease, again and again.
     pub lease_reader: Option<u64>,
+    /// This node is behind: who reads what a node itself knows reads there, and so does who may call no more.
+    pub behind: Option<u64>,
+    /// The administrator does this and nothing else.
+    pub administrator_does: Option<u64>,
     /// When the latest question was asked that was answered from a lease.
     pub lease_read_sent_ms: Option<u64>,
     /// Clients make no new request.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use only1mcp_consensus::Timing;
+use only1mcp_domain::State;
 use only1mcp_domain::command::{Actor, Command, Entry, FormCluster, RegisterNode, Secret32, Via};
 use only1mcp_domain::ids::{
     ApiKeyId, BudgetId, CommandId, Digest, GrantId, IdError, NodeId, PrincipalId, RoleId, TenantId,
@@ -26,20 +27,28 @@ pub const TIGHT: &str = "tight";
 pub const SPARING: &str = "c2";
 /// Enough for whatever a world may call.
 pub const PLENTY: i128 = 1_000_000;
+/// Whose servers are the registers, and how many there are.
+pub const REGISTRAR: &str = "acme";
+pub const REGISTERS: u64 = 3;
 /// Principals of each tenant that always may call.
 pub const CALLERS: [&str; 3] = ["c0", "c1", "c2"];
 /// Principals of `acme` whose grants come and go.
 pub const GUESTS: [&str; 2] = ["g0", "g1"];
-/// Nodes that form the cluster: 1 to this.
-pub const FOUNDERS: u64 = 3;
-/// The node that joins in the place of one of them.
-pub const SPARE: u64 = 4;
 pub const TOOL: &str = "demo__echo";
 
 const AT: TimestampMs = TimestampMs(BEGIN_MS);
 
 pub fn node_name(node: NodeId) -> String {
     format!("n{}", node.0)
+}
+
+/// Where a node stands.
+pub fn zone(node: NodeId) -> &'static str {
+    match node.0 % 3 {
+        1 => "a",
+        2 => "b",
+        _ => "c",
+    }
 }
 
 fn register(node: NodeId) -> RegisterNode {
@@ -51,7 +60,7 @@ fn register(node: NodeId) -> RegisterNode {
         http_address: format!("{name}:{}", crate::node::FRONT_PORT),
         name,
         region: "sim".to_owned(),
-        zone: "a".to_owned(),
+        zone: zone(node).to_owned(),
         version: "0".to_owned(),
     }
 }
@@ -185,6 +194,25 @@ pub fn budgets(rng: &mut Rng) -> Result<Vec<Budget>, IdError> {
     let hour = make("hour", (50, 250), PeriodKind::Hour)?;
     let minute = make("minute", (20, 120), PeriodKind::Minute)?;
     Ok(vec![hour, user, tool, total, minute])
+}
+
+/// Register `number`: a server of `acme`'s that nobody calls, and what it holds its description.
+pub fn register_id(number: u64) -> Result<UpstreamId, IdError> {
+    UpstreamId::new(format!("register-{number}"))
+}
+
+/// Writes `value` to a register; with `if_revision`, only over that one.
+pub fn put_register(number: u64, value: u64, if_revision: Option<u64>) -> Result<Command, IdError> {
+    let upstream = upstream(&TenantId::new(REGISTRAR)?)?;
+    let upstream = Upstream { id: register_id(number)?, description: value.to_string(), ..upstream };
+    Ok(Command::PutUpstream { upstream: Box::new(upstream), if_revision })
+}
+
+/// What a register holds, and at what revision.
+pub fn register_in(state: &State, number: u64) -> Option<(u64, u64)> {
+    let key = (TenantId::new(REGISTRAR).ok()?, register_id(number).ok()?);
+    let record = state.upstreams.get(&key)?;
+    Some((record.value.description.parse().ok()?, record.revision))
 }
 
 pub fn upstream_id() -> Result<UpstreamId, IdError> {

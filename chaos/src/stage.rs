@@ -7,9 +7,10 @@ use only1mcp_domain::model::Budget;
 
 use crate::history::History;
 use crate::invariants::Watch;
+use crate::linear::Histories;
 use crate::oracle::Oracle;
-use crate::scene;
 use crate::trace::{SimTime, Trace};
+use crate::world::Shape;
 
 /// One thread runs a world, so a lock is never contended; a panic elsewhere is reported by itself.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -19,9 +20,12 @@ pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Stage {
     pub time: SimTime,
     pub trace: Trace,
+    pub shape: Shape,
     pub oracle: Mutex<Oracle>,
     pub watch: Mutex<Watch>,
     pub history: Mutex<History>,
+    /// What clients did to registers.
+    pub registers: Mutex<Histories>,
     /// The tight tenant's, as the world begins with them.
     pub budgets: Vec<Budget>,
     /// Administrative writes that clients ask nodes for, by number.
@@ -30,14 +34,16 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(budgets: Vec<Budget>) -> Self {
+    pub fn new(shape: Shape, budgets: Vec<Budget>) -> Self {
         let time = SimTime::default();
         Self {
             trace: Trace::new(time.clone()),
             time,
-            oracle: Mutex::new(Oracle { members: (1..=scene::FOUNDERS).collect(), ..Oracle::default() }),
+            oracle: Mutex::new(Oracle { members: (1..=shape.founders).collect(), ..Oracle::default() }),
+            shape,
             watch: Mutex::default(),
             history: Mutex::default(),
+            registers: Mutex::default(),
             budgets,
             writes: Mutex::default(),
             violations: Mutex::default(),

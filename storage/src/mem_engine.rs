@@ -39,6 +39,17 @@ impl EngineDisk {
         }
     }
 
+    pub fn rot(&mut self, random: &mut SplitMix) {
+        let at = random.up_to(self.durable.len().saturating_sub(1));
+        let Some((key, value)) = self.durable.iter_mut().nth(at) else { return };
+        let byte = random.up_to(value.len().saturating_sub(1));
+        if let Some(byte) = value.get_mut(byte) {
+            *byte ^= 1;
+        }
+        let (key, value) = (key.clone(), value.clone());
+        self.live.insert(key, value);
+    }
+
     fn sync(&mut self) {
         for batch in self.pending.drain(..) {
             apply(&mut self.durable, &batch);

@@ -108,6 +108,13 @@ impl MemDisk {
         }
     }
 
+    /// Rot: one bit of one synced row is another; `seed` decides which. Nothing notices by itself.
+    pub fn rot_row(&self, seed: u64) {
+        if let Ok(mut inner) = lock(&self.inner) {
+            inner.engine.rot(&mut SplitMix(seed));
+        }
+    }
+
     /// The machine loses power: of what was not synced a beginning survives, whose length `seed` decides, separately
     /// for rows, log and journal. Handles given out before answer `Closed`; their waiting callbacks are never made.
     pub fn crash(&self, seed: u64) {

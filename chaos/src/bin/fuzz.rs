@@ -2,9 +2,10 @@
 //!
 //! `fuzz --seeds N [--from SEED] [--minutes M] [--jobs J]` runs seeds until one fails; `fuzz --reproduce SEED` prints what
 //! happens under one. Both take `--scenario NAME` and `--mutant NAME`. `fuzz --mutants SEEDS` runs every mutant of this
-//! build until it is caught and prints a table.
+//! build until it is caught and prints a table. With `--told FILE` what it came to is written to that file too.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,8 @@ use only1mcp_chaos::{Mutant, Options, Scenario};
 
 const USAGE: &str =
     "usage: fuzz --seeds N [--from SEED] [--minutes M] [--jobs J] | --reproduce SEED | --mutants SEEDS
-       [--scenario storm|vote-gate|lease-drift|lease-sleep|regions] [--mutant NAME]";
+       [--told FILE]
+       [--scenario storm|vote-gate|lease-drift|lease-sleep|regions|staleness] [--mutant NAME]";
 /// Lines of a failed world's trace that are shown; the rest comes with `--reproduce`.
 const SHOWN_LINES: usize = 40;
 
@@ -27,6 +29,7 @@ struct Arguments {
     jobs: u64,
     scenario: Scenario,
     mutant: Mutant,
+    told: Option<PathBuf>,
 }
 
 fn arguments() -> Option<Arguments> {
@@ -39,6 +42,7 @@ fn arguments() -> Option<Arguments> {
         jobs: std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1)),
         scenario: Scenario::default(),
         mutant: Mutant::None,
+        told: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -51,6 +55,7 @@ fn arguments() -> Option<Arguments> {
             "--minutes" => parsed.minutes = Some(value.parse().ok()?),
             "--jobs" => parsed.jobs = value.parse().ok()?,
             "--scenario" => parsed.scenario = Scenario::parse(&value)?,
+            "--told" => parsed.told = Some(value.into()),
             "--mutant" => parsed.mutant = Mutant::parse(&value)?,
             _ => return None,
         }
@@ -70,7 +75,7 @@ fn main() -> ExitCode {
         (Some(seed), _) => {
             reproduce(Options { seed, scenario: arguments.scenario, mutant: arguments.mutant })
         }
-        (None, Some(seeds)) => mutants(seeds, arguments.from),
+        (None, Some(seeds)) => mutants(seeds, arguments.from, arguments.told.as_deref()),
         (None, None) => fuzz(&arguments),
     }
 }
@@ -121,18 +126,18 @@ impl Totals {
         }
     }
 
-    fn tell(&self, real_s: u64) {
+    fn text(&self, real_s: u64) -> String {
         let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
         let simulated_s = self.simulated_ms / 1_000;
         // A simulated hour per real hour is a simulated second per real second.
-        println!(
+        format!(
             "{} worlds held in {real_s} s: {}.{:02} simulated hours, {} simulated hours per real hour; faults: {}",
             self.worlds,
             simulated_s / 3_600,
             simulated_s % 3_600 / 36,
             simulated_s / real_s.max(1),
             faults.join(", ")
-        );
+        )
     }
 }
 
@@ -160,7 +165,7 @@ fn fuzz(arguments: &Arguments) -> ExitCode {
                 let now = uptime_s();
                 if now >= told.load(Ordering::Relaxed).saturating_add(TELL_EVERY_S) {
                     told.store(now, Ordering::Relaxed);
-                    totals.tell(now.saturating_sub(begin));
+                    println!("{}", totals.text(now.saturating_sub(begin)));
                 }
             }
             Err(end) => {
@@ -176,7 +181,11 @@ fn fuzz(arguments: &Arguments) -> ExitCode {
         }
     });
     if let Ok(totals) = totals.into_inner() {
-        totals.tell(uptime_s().saturating_sub(begin));
+        let text = totals.text(uptime_s().saturating_sub(begin));
+        println!("{text}");
+        if !told_to(arguments.told.as_deref(), &text) {
+            return ExitCode::FAILURE;
+        }
     }
     match failed.into_inner() {
         Ok(None) => ExitCode::SUCCESS,
@@ -188,9 +197,21 @@ fn fuzz(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Writes what a run came to, where that was asked for. False: it could not be.
+fn told_to(file: Option<&Path>, text: &str) -> bool {
+    let Some(file) = file else { return true };
+    let written = std::fs::write(file, format!("{text}\n"));
+    if let Err(error) = &written {
+        eprintln!("cannot write {}: {error}", file.display());
+    }
+    written.is_ok()
+}
+
 /// Every mutant until it is caught.
-fn mutants(seeds: u64, from: u64) -> ExitCode {
-    println!("| mutant | seeds tried | caught by seed | caught by |\n|---|---|---|---|");
+fn mutants(seeds: u64, from: u64, told: Option<&Path>) -> ExitCode {
+    let mut table =
+        "| mutant | scenario | seeds tried | caught by seed | caught by |\n|---|---|---|---|---|".to_owned();
+    println!("{table}");
     let mut all_caught = true;
     for name in Mutant::names() {
         let Some(mutant) = Mutant::parse(name) else { continue };
@@ -200,12 +221,16 @@ fn mutants(seeds: u64, from: u64) -> ExitCode {
             tried = tried.saturating_add(1);
             world(seed, scenario, mutant).err().map(|end| (seed, broken(&end)))
         });
-        match &caught {
-            Some((seed, what)) => println!("| {name} | {tried} | {seed} | {what} |"),
-            None => println!("| {name} | {tried} | | NOT CAUGHT |"),
-        }
+        let place = scenario.name();
+        let row = match &caught {
+            Some((seed, what)) => format!("| {name} | {place} | {tried} | {seed} | {what} |"),
+            None => format!("| {name} | {place} | {tried} | | NOT CAUGHT |"),
+        };
+        println!("{row}");
+        table.push_str(&format!("\n{row}"));
         all_caught &= caught_rightly(&caught);
     }
+    all_caught &= told_to(told, &table);
     if all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

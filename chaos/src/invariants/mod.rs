@@ -12,8 +12,11 @@ pub mod election;
 pub mod escrow;
 mod fencing;
 mod lending;
+pub mod linearizable;
 mod local;
 pub mod log_matching;
+mod log_time;
+pub mod members;
 pub mod monotonic;
 mod periods;
 pub mod refusals;
@@ -42,6 +45,7 @@ pub struct Watch {
     pub votes: votes::Votes,
     pub log: log_matching::LogMatching,
     pub digests: state_machine::Digests,
+    pub members: members::Members,
     pub monotonic: monotonic::Monotonic,
 }
 
@@ -50,6 +54,7 @@ impl Watch {
     pub fn restored(&mut self, node: NodeId, vote: Option<SavedVote>) {
         self.votes.restored(node, vote);
         self.acknowledged.restored(node);
+        self.members.restored(node);
         self.monotonic.restored(node);
     }
 }

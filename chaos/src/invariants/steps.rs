@@ -3,7 +3,7 @@
 use only1mcp_domain::State;
 use only1mcp_domain::command::Entry;
 
-use super::{conservation, fencing, lending, local, periods, stranding};
+use super::{conservation, fencing, lending, local, log_time, periods, stranding};
 use crate::history::{Step, replay};
 
 /// What a replay of the log told.
@@ -29,6 +29,7 @@ pub fn walk(entries: &[(u64, Entry)]) -> Told {
     let mut broken: Vec<(&'static str, String)> = Vec::new();
     let (mut local, mut fencing, mut periods) =
         (local::Local::default(), fencing::Fencing::default(), periods::Periods::default());
+    let mut log_time = log_time::LogTime::default();
     let mut seen = Seen::default();
     let state = replay(entries, |step| {
         seen.see(step);
@@ -39,6 +40,7 @@ pub fn walk(entries: &[(u64, Entry)]) -> Told {
             ("P1 local", local.check(step)),
             ("P3 fencing", fencing.check(step)),
             ("P1 periods", periods.check(step)),
+            ("log time", log_time.check(step)),
         ];
         for (name, result) in checks {
             if let Err(what) = result

@@ -49,7 +49,9 @@ impl RaftLog for WatchedLog {
     }
 
     fn save_vote(&self, vote: SavedVote) -> Result<(), StorageError> {
-        self.inner.save_vote(vote)?;
+        if self.mutant != Mutant::VoteNotSaved {
+            self.inner.save_vote(vote)?;
+        }
         let result = locked(&self.stage.watch).votes.saved(self.node, vote);
         self.stage.check("votes", result);
         Ok(())
@@ -115,9 +117,11 @@ impl Journal for WatchedJournal {
                 flushed(Ok(()));
                 Ok(JournalPosition(number))
             }
-            Mutant::JournalDrops | Mutant::None | Mutant::LogBeforeSync | Mutant::Inside(_) => {
-                self.inner.append(record, flushed)
-            }
+            Mutant::JournalDrops
+            | Mutant::None
+            | Mutant::LogBeforeSync
+            | Mutant::VoteNotSaved
+            | Mutant::Inside(_) => self.inner.append(record, flushed),
         }
     }
 

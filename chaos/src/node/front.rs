@@ -10,13 +10,15 @@ use only1mcp_domain::activity::{CallOutcome, ItemKind};
 use only1mcp_domain::command::{Command, Entry};
 use only1mcp_domain::decide::Reason;
 use only1mcp_domain::ids::{Digest, GrantId, NodeId, PrincipalId, TenantId};
+use only1mcp_domain::model::NodeRole;
 use only1mcp_enforcer::{CallFacts, Clock as _, Enforcer};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::Site;
 use crate::invariants::admin::has_grant;
+use crate::linear::Level;
 use crate::oracle::{Life, RefusedCall};
 use crate::scene;
 use crate::stage::locked;
@@ -33,10 +35,16 @@ pub enum Ask {
     Write(usize),
     /// Whether a grant is there, linearizably.
     Read(String),
+    /// What register `register` holds, as consistently as asked; of state at or after `revision_min`.
+    Look { register: u64, level: Level, revision_min: u64 },
     /// A node is taken out of the cluster, and what it has not told is given up.
     Remove(u64),
     /// A node is registered and added as a learner.
     Admit(u64),
+    /// A learner becomes a voter.
+    Promote(u64),
+    /// A voter is to lead.
+    Transfer(u64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +63,12 @@ pub enum Answer {
     NotReady,
     There,
     Gone,
+    /// Of a register: the index of the state that was read, and the value and its revision, or 0 and 0.
+    Holds {
+        index: u64,
+        value: u64,
+        revision: u64,
+    },
 }
 
 impl fmt::Display for Ask {
@@ -65,8 +79,18 @@ impl fmt::Display for Ask {
             }
             Ask::Write(number) => write!(f, "write {number}"),
             Ask::Read(grant) => write!(f, "read {grant}"),
+            Ask::Look { register, level, revision_min } => {
+                let level = match level {
+                    Level::Linearizable => "linearizable 0".to_owned(),
+                    Level::Lease => "lease 0".to_owned(),
+                    Level::Local { staleness_ms_max } => format!("local {staleness_ms_max}"),
+                };
+                write!(f, "look {register} {level} {revision_min}")
+            }
             Ask::Remove(node) => write!(f, "remove {node}"),
             Ask::Admit(node) => write!(f, "admit {node}"),
+            Ask::Promote(node) => write!(f, "promote {node}"),
+            Ask::Transfer(node) => write!(f, "transfer {node}"),
         }
     }
 }
@@ -83,8 +107,20 @@ impl Ask {
             }),
             "write" => Some(Self::Write(words.next()?.parse().ok()?)),
             "read" => Some(Self::Read(words.next()?.to_owned())),
+            "look" => Some(Self::Look {
+                register: words.next()?.parse().ok()?,
+                level: match (words.next()?, words.next()?.parse().ok()?) {
+                    ("linearizable", _) => Level::Linearizable,
+                    ("lease", _) => Level::Lease,
+                    ("local", staleness_ms_max) => Level::Local { staleness_ms_max },
+                    _ => return None,
+                },
+                revision_min: words.next()?.parse().ok()?,
+            }),
             "remove" => Some(Self::Remove(words.next()?.parse().ok()?)),
             "admit" => Some(Self::Admit(words.next()?.parse().ok()?)),
+            "promote" => Some(Self::Promote(words.next()?.parse().ok()?)),
+            "transfer" => Some(Self::Transfer(words.next()?.parse().ok()?)),
             _ => None,
         }
     }
@@ -106,13 +142,21 @@ impl Answer {
     ];
 
     pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        if words.next() == Some("holds") {
+            let mut number = || words.next()?.parse().ok();
+            return Some(Self::Holds { index: number()?, value: number()?, revision: number()? });
+        }
         Self::ALL.into_iter().find(|answer| answer.to_string() == line.trim())
     }
 }
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        match self {
+            Self::Holds { index, value, revision } => write!(f, "holds {index} {value} {revision}"),
+            other => fmt::Debug::fmt(other, f),
+        }
     }
 }
 
@@ -156,8 +200,14 @@ impl Front {
             }
             Ask::Write(number) => self.write(number).await,
             Ask::Read(grant) => self.read(&grant).await,
+            Ask::Look { register, level, revision_min } => self.look(register, level, revision_min).await,
             Ask::Remove(node) => self.remove(NodeId(node)).await,
             Ask::Admit(node) => self.admit(NodeId(node)).await,
+            Ask::Promote(node) => self.promote(NodeId(node)).await,
+            Ask::Transfer(node) => {
+                let moved = self.handle.transfer_leader(NodeId(node), Instant::now() + WRITE_WITHIN).await;
+                Some(if moved.is_ok() { Answer::Done } else { Answer::Unknown })
+            }
         };
         if let Some(answer) = answer {
             // The client may be gone; its promise stands all the same.
@@ -294,6 +344,14 @@ impl Front {
         Some(if added.is_ok() { Answer::Done } else { Answer::Unknown })
     }
 
+    async fn promote(&self, node: NodeId) -> Option<Answer> {
+        if self.handle.promote(node, Instant::now() + WRITE_WITHIN).await.is_err() {
+            return Some(Answer::Unknown);
+        }
+        let command = Command::SetNodeRole { node, role: NodeRole::Voter };
+        Some(self.propose(scene::write(operation(4, node), command).ok()?).await)
+    }
+
     async fn read(&self, grant: &str) -> Option<Answer> {
         let grant = GrantId::new(grant).ok()?;
         let deadline = Instant::now() + WRITE_WITHIN;
@@ -302,5 +360,27 @@ impl Front {
             return Some(Answer::NotReady);
         };
         Some(if has_grant(&state, &grant) { Answer::There } else { Answer::Gone })
+    }
+
+    /// As the admin port does it, from the view that calls are decided on.
+    async fn look(&self, register: u64, level: Level, revision_min: u64) -> Option<Answer> {
+        let deadline = Instant::now() + WRITE_WITHIN;
+        let index = match level {
+            Level::Linearizable => self.handle.read_index(deadline).await,
+            Level::Lease => self.handle.read_lease(deadline).await,
+            Level::Local { .. } => Ok(revision_min),
+        };
+        let Ok(index) = index else { return Some(Answer::NotReady) };
+        if timeout_at(deadline, self.enforcer.wait_view(index)).await.is_err() {
+            return Some(Answer::NotReady);
+        }
+        if let Level::Local { staleness_ms_max } = level
+            && !self.enforcer.freshness().is_fresh(staleness_ms_max)
+        {
+            return Some(Answer::NotReady);
+        }
+        let view = self.enforcer.view();
+        let (value, revision) = scene::register_in(&view.state, register).unwrap_or_default();
+        Some(Answer::Holds { index: view.state.last_applied, value, revision })
     }
 }

@@ -23,10 +23,12 @@ pub async fn observe(site: Arc<Site>, life: Life, handle: Handle) {
     let mut rounds: u32 = 0;
     loop {
         let status = handle.status();
-        let (grown, elected) = {
+        let (grown, elected, members) = {
             let mut watch = locked(&stage.watch);
-            (watch.monotonic.seen(life, &status), election::check(&watch.votes, &status))
+            let members = watch.members.seen(&status);
+            (watch.monotonic.seen(life, &status), election::check(&watch.votes, &status), members)
         };
+        stage.check("members", members);
         stage.check("monotonic", grown);
         stage.check("election safety", elected);
         if rounds.is_multiple_of(DIGEST_EVERY) {

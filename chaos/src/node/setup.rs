@@ -27,6 +27,7 @@ pub async fn enter(site: &Arc<Site>, handle: &Handle) -> Result<(), String> {
         let role = handle.state().nodes.get(&me).map(|record| record.value.role);
         match role {
             Some(NodeRole::Voter) => return Ok(()),
+            Some(NodeRole::Learner) if !site.promotes() => return Ok(()),
             Some(NodeRole::Learner) if handle.promote(me, deadline()).await.is_ok() => {
                 let told = Command::SetNodeRole { node: me, role: NodeRole::Voter };
                 // Asked again if its end is unknown.
@@ -49,7 +50,7 @@ async fn first(site: &Arc<Site>, handle: &Handle) -> Result<(), String> {
     for budget in site.stage.budgets.clone() {
         must(site, handle, Command::PutBudget { budget: Box::new(budget), if_revision: None }).await?;
     }
-    for id in [2, 3] {
+    for id in 2..=site.stage.shape.founders {
         let [token, register] = scene::admit_node(NodeId(id)).map_err(|error| error.to_string())?;
         must(site, handle, token).await?;
         let registered = handle.propose(local(site, register)?, deadline()).await;

@@ -44,6 +44,12 @@ pub struct Site {
     wanted: AtomicBool,
     /// Is being removed from the cluster: may end by itself.
     dismissed: AtomicBool,
+    /// Becomes a voter by itself once it may.
+    promotes: AtomicBool,
+    /// Its disk fails, or may soon.
+    failing: AtomicBool,
+    /// The process has ended; the world takes what is left of it away.
+    exited: AtomicBool,
     /// Which batches are sent twice, and when.
     pub repeats: Mutex<Rng>,
     /// How far this node's monotonic clock is to be moved ahead of the others'.
@@ -76,6 +82,9 @@ impl Site {
             backup: Mutex::new(None),
             wanted: AtomicBool::new(true),
             dismissed: AtomicBool::new(false),
+            promotes: AtomicBool::new(true),
+            failing: AtomicBool::new(false),
+            exited: AtomicBool::new(false),
             repeats: Mutex::new(rng.fork()),
             hurry: Hurry::default(),
             disk_times: Mutex::new(rng.fork()),
@@ -86,6 +95,31 @@ impl Site {
     pub fn spare(self) -> Self {
         self.wanted.store(false, Ordering::Relaxed);
         self
+    }
+
+    /// Until it is promoted.
+    pub fn stay_learner(&self) {
+        self.promotes.store(false, Ordering::Relaxed);
+    }
+
+    pub fn promotes(&self) -> bool {
+        self.promotes.load(Ordering::Relaxed)
+    }
+
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    pub fn fails(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    pub fn exit(&self) {
+        self.exited.store(true, Ordering::Relaxed);
+    }
+
+    pub fn take_exit(&self) -> bool {
+        self.exited.swap(false, Ordering::Relaxed)
     }
 
     pub fn is_wanted(&self) -> bool {

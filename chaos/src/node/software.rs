@@ -23,7 +23,7 @@ use crate::stage::locked;
 /// How often a spare looks whether it is to join.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// One life. A node that ends by itself is a fault of ours, unless it was removed: the world has no failing disks.
+/// One life. A node that ends by itself is a fault of ours, unless it was removed or its disk fails.
 pub async fn software(site: Arc<Site>) -> turmoil::Result {
     while !site.is_wanted() {
         tokio::time::sleep(LOOK).await;
@@ -35,15 +35,20 @@ pub async fn software(site: Arc<Site>) -> turmoil::Result {
             site.stage.trace.line(&site.name, format_args!("{life} ends: {why}"));
             return std::future::pending().await;
         }
+        if site.is_failing() {
+            site.stage.trace.line(&site.name, format_args!("{life} stops: {why}"));
+            site.exit();
+            return std::future::pending().await;
+        }
         site.stage.violated("no node stops by itself", format_args!("{life}: {why}"));
     }
     std::future::pending().await
 }
 
 /// Who forms the cluster, and this node.
-fn seeds(own: NodeId) -> Vec<Seed> {
-    (1..=scene::FOUNDERS)
-        .chain((own.0 > scene::FOUNDERS).then_some(own.0))
+fn seeds(own: NodeId, founders: u64) -> Vec<Seed> {
+    (1..=founders)
+        .chain((own.0 > founders).then_some(own.0))
         .map(|id| {
             let node = NodeId(id);
             let name = scene::node_name(node);
@@ -75,7 +80,7 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
 
     let address = format!("{}:{PEER_PORT}", site.name);
     let mut options = Options::new(site.node, site.name.clone(), address, site.clock.clone());
-    options.seeds = seeds(site.node);
+    options.seeds = seeds(site.node, site.stage.shape.founders);
     options.timing = site.timing;
     options.snapshot_every_entries = 80;
     options.keep_entries = 20;

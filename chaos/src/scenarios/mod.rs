@@ -4,6 +4,7 @@ mod lease_clocks;
 mod leases;
 mod regions;
 mod replacement;
+mod staleness;
 mod storm;
 mod vote_gate;
 
@@ -21,15 +22,17 @@ pub enum Scenario {
     LeaseDrift,
     LeaseSleep,
     Regions,
+    Staleness,
 }
 
 impl Scenario {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Storm, "storm"),
         (Self::VoteGate, "vote-gate"),
         (Self::LeaseDrift, "lease-drift"),
         (Self::LeaseSleep, "lease-sleep"),
         (Self::Regions, "regions"),
+        (Self::Staleness, "staleness"),
     ];
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -68,6 +71,7 @@ impl Scenario {
             "no-vote-gate" => Self::VoteGate,
             "whole-lease" => Self::LeaseDrift,
             "sleep-not-counted" => Self::LeaseSleep,
+            "freshness-at-receipt" | "no-revoked-in-flight" => Self::Staleness,
             _ => Self::Storm,
         }
     }
@@ -79,6 +83,7 @@ impl Scenario {
             Self::LeaseDrift => lease_clocks::drift(world),
             Self::LeaseSleep => lease_clocks::sleep(world),
             Self::Regions => regions::play(world),
+            Self::Staleness => staleness::play(world),
         }
     }
 }

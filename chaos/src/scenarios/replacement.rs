@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use crate::faults::{Fault, Faults};
 use crate::rng::Rng;
-use crate::scene;
 use crate::stage::locked;
 use crate::world::World;
 
@@ -47,7 +46,7 @@ impl Replacement {
         for mend in faults.leaves(gone) {
             world.inflict(&mend);
         }
-        faults.joins(scene::SPARE);
+        faults.joins(world.stage.shape.spare());
         if self != Self::Alive {
             locked(&world.stage.oracle).members.retain(|member| *member != gone);
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::replacement::Replacement;
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
 use crate::stage::locked;
 use crate::world::{World, judge};
 
@@ -15,6 +15,8 @@ const FAULTS_MS: u64 = 8_000;
 const HEAL_MS: u64 = 30_000;
 /// The administrator's last write, retried as often as it takes.
 const DRAIN_MS: u64 = 12_000;
+/// As long as a replacement.
+const CHANGED_MS: u64 = 30_000;
 const SETTLE_MS: u64 = 8_000;
 const SPEND_MS: u64 = 40_000;
 /// The last completions reach the log, and the refusals of the second, folded where there were many.
@@ -25,8 +27,15 @@ pub fn play(world: &mut World) {
         return;
     }
     world.hire(CALLERS, SPENDERS);
-    let mut faults = Faults::new(world.rng.fork(), world.now_ms());
     let replacement = Replacement::draw(&mut world.rng);
+    // One change of the members at a time; and of three nodes only one may have lost something.
+    let alone = replacement == Replacement::None;
+    let shape = world.stage.shape;
+    let mut faults = Faults::new(world.rng.fork(), world.now_ms(), &shape, alone);
+    let changes = alone && shape.changes;
+    if changes {
+        world.change();
+    }
     let begins_ms = world.rng.between(FAULTS_MS / 4, FAULTS_MS * 3 / 4);
     if !strike(world, &mut faults, begins_ms) {
         return;
@@ -49,13 +58,49 @@ pub fn play(world: &mut World) {
     {
         return;
     }
+    if changes && !changed(world) {
+        return;
+    }
     heal(world);
+}
+
+/// The learner that was to join has, and is gone again if that was its lot.
+fn changed(world: &mut World) -> bool {
+    if !world.until(CHANGED_MS, |world| locked(&world.stage.oracle).changed) {
+        if !world.stage.is_violated() {
+            world.stage.violated("liveness", "a member could not be added, promoted or removed");
+        }
+        return false;
+    }
+    let left = locked(&world.stage.oracle).left;
+    if let Some(left) = left {
+        world.inflict(&Fault::Lost(left));
+    }
+    true
+}
+
+/// Faults follow the learner that joins and leaves.
+fn follow(world: &mut World, faults: &mut Faults) {
+    let extra = world.stage.shape.spare();
+    let (joined, leaving) = {
+        let oracle = locked(&world.stage.oracle);
+        (oracle.members.contains(&extra), oracle.leaving)
+    };
+    if joined {
+        faults.joins(extra);
+    }
+    if leaving == Some(extra) && faults.is_among(extra) {
+        for mend in faults.leaves(extra) {
+            world.inflict(&mend);
+        }
+    }
 }
 
 /// Random faults for `ms`. False once an invariant is broken.
 fn strike(world: &mut World, faults: &mut Faults, ms: u64) -> bool {
     let end = world.now_ms().saturating_add(ms);
     while world.now_ms() < end {
+        follow(world, faults);
         for fault in faults.due(world.now_ms()) {
             world.inflict(&fault);
         }
@@ -87,7 +132,7 @@ fn is_level(world: &World) -> bool {
         .filter(|live| live.handle.audit_segments().1 == 0)
         .map(|live| (live.handle.state().last_applied, live.handle.state().chain))
         .collect();
-    applied.len() == 3 && applied.windows(2).all(|pair| pair.first() == pair.last())
+    applied.len() == world.members().count() && applied.windows(2).all(|pair| pair.first() == pair.last())
 }
 
 /// Nobody holds or waits.

@@ -9,7 +9,8 @@ use only1mcp_domain::ids::AuditIndex;
 
 use super::World;
 use crate::invariants::{
-    Final, admin, calls, chain, charged_once, crossing, escrow, refusals, sealed, spendable, steps, truth,
+    Final, admin, calls, chain, charged_once, crossing, escrow, linearizable, refusals, sealed, spendable,
+    steps, truth,
 };
 use crate::node::Site;
 use crate::oracle::Life;
@@ -41,6 +42,7 @@ pub fn judge(world: &World) {
         Ok(lost) => oracle.refusals_lost = lost,
         Err(what) => stage.violated("P3 each refusal once", what),
     }
+    stage.check("P8 linearizability", linearizable::check(&locked(&stage.registers)));
     stage.check("P8 administration", admin::check(&end, &oracle));
     let states: Vec<_> = members.iter().filter_map(|site| site.live()).collect();
     for live in states {
@@ -98,10 +100,12 @@ fn gather(sites: &[Arc<Site>]) -> Result<Final, String> {
 pub fn summary(stage: &Stage) -> String {
     let oracle = locked(&stage.oracle);
     let watch = locked(&stage.watch);
+    let (operations, unknown, [reads, leases, locals]) = locked(&stage.registers).counts();
     format!(
         "{} ms; {} crashes; calls: {} admitted, {} answered, {} refused ({} of them lost in crashes; \
          {} exceeded, {} unavailable); writes: {} done, \
-         {} retried, {} read back; {} digests compared",
+         {} retried, {} read back; registers: {operations} operations, {unknown} of unknown end, reads: {reads} \
+         linearizable, {leases} from a lease, {locals} local; {} digests compared",
         stage.time.ms(),
         oracle.crashes,
         oracle.calls.len(),

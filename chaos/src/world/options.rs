@@ -9,6 +9,8 @@ pub enum Mutant {
     None,
     /// The Raft log acknowledges entries before they are synced.
     LogBeforeSync,
+    /// A vote is given and not kept.
+    VoteNotSaved,
     /// The journal acknowledges records before they are synced.
     JournalBeforeSync,
     /// The journal acknowledges every third record and keeps nothing of it.
@@ -18,9 +20,10 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::None, "none"),
         (Self::LogBeforeSync, "log-before-sync"),
+        (Self::VoteNotSaved, "vote-not-saved"),
         (Self::JournalBeforeSync, "journal-before-sync"),
         (Self::JournalDrops, "journal-drops"),
     ];

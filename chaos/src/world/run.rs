@@ -5,16 +5,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use only1mcp_domain::ids::NodeId;
-use only1mcp_storage::RaftLog as _;
+use only1mcp_storage::{Fault as DiskFault, RaftLog as _};
 
 use super::judge;
 use super::options::Options;
+use super::shape::Shape;
 use crate::client::{Client, Job};
 use crate::faults::{Fault, Faults};
 use crate::node::{Live, Site, observer, software};
 use crate::oracle::Life;
 use crate::report::Report;
 use crate::rng::Rng;
+use crate::scenarios::Scenario;
 use crate::scene;
 use crate::stage::{Stage, locked};
 
@@ -23,12 +25,19 @@ const HOUR_MS: u64 = 3_600_000;
 /// A cluster that is not formed within this never will be.
 const FORMED_WITHIN_MS: u64 = 30_000;
 
+/// Of the milliseconds of a lossy link.
+const LOST_PERCENT: u64 = 2;
+/// Clients that read and write registers.
+const REGISTRARS: u64 = 3;
+
 pub struct World {
     pub options: Options,
     pub stage: Arc<Stage>,
     pub sites: Vec<Arc<Site>>,
     pub rng: Rng,
     sim: turmoil::Sim<'static>,
+    /// Links that lose messages, and which way each does at this moment.
+    lossy: Vec<(u64, u64, Option<bool>)>,
 }
 
 impl World {
@@ -36,25 +45,31 @@ impl World {
         options.mutant.choose();
         let mut rng = Rng::new(options.seed);
         let mut lots = rng.fork();
-        let stage = Arc::new(Stage::new(scene::budgets(&mut lots).unwrap_or_default()));
+        let budgets = scene::budgets(&mut lots).unwrap_or_default();
         // In most worlds a minute, an hour with it, ends while faults strike.
         let lead_ms = HOUR_MS.saturating_sub(lots.between(1_500, 11_000));
         let latency_max = rng.ms(2, 12);
-        let (latency_min, latency_max) = options.scenario.latencies(latency_max);
+        let near = options.scenario.latencies(latency_max);
+        let shape = if options.scenario == Scenario::Storm {
+            Shape::draw(options.seed, near, &mut lots)
+        } else {
+            Shape::plain(near)
+        };
+        let stage = Arc::new(Stage::new(shape, budgets));
         let mut sim = turmoil::Builder::new()
             .rng_seed(rng.next_u64())
             .tick_duration(STEP)
             .simulation_duration(Duration::from_secs(24 * 3_600))
-            .min_message_latency(latency_min)
-            .max_message_latency(latency_max)
+            .min_message_latency(near.0)
+            .max_message_latency(near.1)
             .tcp_capacity(4_096)
             .enable_random_order()
             .build();
-        let sites: Vec<Arc<Site>> = (1..=scene::SPARE)
+        let sites: Vec<Arc<Site>> = (1..=shape.spare())
             .map(|id| {
                 let mut site = Site::new(NodeId(id), stage.clone(), options.mutant, lead_ms, &mut rng);
                 site.timing = options.scenario.timing();
-                Arc::new(if id == scene::SPARE { site.spare() } else { site })
+                Arc::new(if id == shape.spare() { site.spare() } else { site })
             })
             .collect();
         for site in &sites {
@@ -64,7 +79,24 @@ impl World {
             let site = site.clone();
             sim.host(site.name.clone(), move || software(site.clone()));
         }
-        Self { options, stage, sites, rng, sim }
+        let world = Self { options, stage, sites, rng, sim, lossy: Vec::new() };
+        if shape.zones > Duration::ZERO {
+            for (a, b) in world.links() {
+                world.set_latency(a, b, shape.latency(a, b));
+            }
+        }
+        world
+    }
+
+    fn links(&self) -> Vec<(u64, u64)> {
+        let nodes = || self.sites.iter().map(|site| site.node.0);
+        nodes().flat_map(|a| nodes().filter(move |b| a < *b).map(move |b| (a, b))).collect()
+    }
+
+    fn set_latency(&self, a: u64, b: u64, (min, max): (Duration, Duration)) {
+        let (a, b) = (scene::node_name(NodeId(a)), scene::node_name(NodeId(b)));
+        self.sim.set_link_latency(a.clone(), b.clone(), min);
+        self.sim.set_link_max_message_latency(a, b, max);
     }
 
     pub fn run(mut self) -> Report {
@@ -88,10 +120,41 @@ impl World {
     /// One millisecond. False once an invariant is broken: there is nothing more to learn.
     pub fn step(&mut self) -> bool {
         self.stage.time.set_ms(self.now_ms().saturating_add(1));
+        self.lose_messages();
         if let Err(error) = self.sim.step() {
             self.stage.violated("the harness", error);
         }
+        let leaving = locked(&self.stage.oracle).leaving;
+        for site in self.sites.clone() {
+            if Some(site.node.0) == leaving {
+                site.dismiss();
+            }
+            if site.take_exit() {
+                self.crash(site.node.0);
+            }
+        }
         !self.stage.is_violated()
+    }
+
+    /// What is sent on a lossy link within a millisecond is lost now and then.
+    fn lose_messages(&mut self) {
+        let mut lossy = std::mem::take(&mut self.lossy);
+        for (a, b, loses) in &mut lossy {
+            let (from, to) = (scene::node_name(NodeId(*a)), scene::node_name(NodeId(*b)));
+            let way =
+                |first: bool| if first { (from.clone(), to.clone()) } else { (to.clone(), from.clone()) };
+            if let Some(first) = loses.take() {
+                let (from, to) = way(first);
+                self.sim.repair_oneway(from, to);
+            }
+            if self.rng.percent(LOST_PERCENT) {
+                let first = self.rng.percent(50);
+                let (from, to) = way(first);
+                self.sim.partition_oneway(from, to);
+                *loses = Some(first);
+            }
+        }
+        self.lossy = lossy;
     }
 
     pub fn steps(&mut self, count: u64) -> bool {
@@ -148,6 +211,12 @@ impl World {
             self.client(format!("t{number}"), Job::Spend);
         }
         self.client("adm".to_owned(), Job::Administrate);
+        if self.stage.shape.transfers {
+            self.client("mv".to_owned(), Job::Transfer);
+        }
+        for number in 1..=REGISTRARS {
+            self.client(format!("r{number}"), Job::Register);
+        }
     }
 
     /// Node `gone` is to be removed, and the spare to take its place.
@@ -156,13 +225,24 @@ impl World {
             site.dismiss();
             locked(&self.stage.oracle).forgotten.push(Life { node: site.node, number: u64::MAX });
         }
-        if let Some(site) = self.site(scene::SPARE) {
+        let new = self.stage.shape.spare();
+        if let Some(site) = self.site(new) {
             site.want();
         }
-        self.client("op".to_owned(), Job::Replace { gone, new: scene::SPARE });
+        self.client("op".to_owned(), Job::Replace { gone, new });
     }
 
-    fn client(&mut self, name: String, job: Job) {
+    /// A learner joins, and may be promoted and removed.
+    pub fn change(&mut self) {
+        let new = self.stage.shape.spare();
+        if let Some(site) = self.site(new) {
+            site.stay_learner();
+            site.want();
+        }
+        self.client("op".to_owned(), Job::Change(new));
+    }
+
+    pub fn client(&mut self, name: String, job: Job) {
         let rng = self.rng.fork();
         let stage = self.stage.clone();
         self.sim.host(name.clone(), move || {
@@ -172,7 +252,11 @@ impl World {
                     Job::Call => client.call().await,
                     Job::Spend => client.spend().await,
                     Job::Administrate => client.administrate().await,
+                    Job::Intrude => client.intrude().await,
+                    Job::Register => client.register().await,
                     Job::Replace { gone, new } => client.replace(gone, new).await,
+                    Job::Change(new) => client.change(new).await,
+                    Job::Transfer => client.transfer().await,
                 }
                 Ok(())
             }
@@ -187,11 +271,34 @@ impl World {
         let name = |node: &u64| scene::node_name(NodeId(*node));
         match fault {
             Fault::Crash(node) => self.crash(*node),
-            Fault::Restart(node) => self.sim.bounce(name(node)),
+            Fault::Restart(node) => self.restart(*node),
             Fault::Cut(a, b) => self.sim.partition(name(a), name(b)),
             Fault::CutOneWay(from, to) => self.sim.partition_oneway(name(from), name(to)),
             Fault::Hold(a, b) => self.sim.hold(name(a), name(b)),
+            Fault::Slow(a, b, ms) => {
+                let slow = Duration::from_millis(*ms);
+                self.set_latency(*a, *b, (slow, slow));
+            }
+            Fault::Lossy(a, b) => self.lossy.push((*a, *b, None)),
+            Fault::DiskFails(node, after, full) => {
+                if let Some(site) = self.site(*node) {
+                    site.fails(true);
+                    site.disk.fail_after(*after, if *full { DiskFault::Full } else { DiskFault::Io });
+                }
+            }
+            Fault::Rot(node) => {
+                self.crash(*node);
+                let seed = self.rng.next_u64();
+                if let Some(site) = self.site(*node) {
+                    site.disk.rot_row(seed);
+                }
+            }
             Fault::Mend(a, b) => {
+                let same = |link: &(u64, u64, Option<bool>)| {
+                    (link.0, link.1) == (*a, *b) || (link.1, link.0) == (*a, *b)
+                };
+                self.lossy.retain(|link| !same(link));
+                self.set_latency(*a, *b, self.stage.shape.latency(*a, *b));
                 self.sim.release(name(a), name(b));
                 self.sim.repair(name(a), name(b));
             }
@@ -209,6 +316,18 @@ impl World {
             Fault::OldFolder(node) => self.put_back(*node, true),
             Fault::Lost(node) => self.crash(*node),
         }
+    }
+
+    /// With a disk that works again, where it failed.
+    fn restart(&mut self, node: u64) {
+        if let Some(site) = self.site(node).cloned()
+            && site.is_failing()
+        {
+            self.crash(node);
+            site.disk.heal();
+            site.fails(false);
+        }
+        self.sim.bounce(scene::node_name(NodeId(node)));
     }
 
     /// Whether there is an older copy of this node's folder.

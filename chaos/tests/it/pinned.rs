@@ -22,6 +22,19 @@ fn fast_clocks_break_no_lease() {
     crate::must_hold("--seeds 5 --jobs 1 --scenario lease-drift");
 }
 
+/// Why: voters far apart lose a region, and later are cut off from another; the rest goes on, nothing is lost.
+#[test]
+fn three_regions_lose_one_and_go_on() {
+    crate::must_hold("--seeds 2 --jobs 1 --scenario regions");
+}
+
+/// Why: an answer that comes late says how things were when it was asked for; a node that takes it for newer decides on
+/// state older than its bound.
+#[test]
+fn a_late_answer_makes_no_node_fresh() {
+    crate::must_hold("--seeds 1 --jobs 1 --scenario staleness");
+}
+
 /// Why: a suspended host's monotonic clock stands still, and the others elect meanwhile.
 #[test]
 fn a_leader_that_slept_breaks_no_lease() {

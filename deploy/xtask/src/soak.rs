@@ -1,8 +1,9 @@
 //! `soak`: the simulation's fuzzer, in release mode, for as long as one wants; or real processes under real faults.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::membership;
@@ -66,12 +67,38 @@ fn fuzz(args: &SoakArgs) -> Result<ExitCode> {
     let epoch = std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs());
     let from = epoch.saturating_mul(1_000).to_string();
     let minutes = args.minutes.unwrap_or(MINUTES).to_string();
+    let told = workspace::root()?.join("target/soak-told.txt");
+    let told_text = told.display().to_string();
+    // Of an earlier run, if any.
+    let _ = std::fs::remove_file(&told);
     let mut command = vec!["run", "--release", "--package", PACKAGE, "--bin", BINARY];
     if args.mutants {
         command.extend(["--features", "mutants", "--", "--mutants", MUTANT_SEEDS_MAX]);
     } else {
         command.extend(["--", "--minutes", &minutes, "--from", &from]);
     }
+    command.extend(["--told", &told_text]);
     let status = Cmd::new(workspace::cargo()).args(command).args(&args.args).status()?;
+    keep(&told, args.mutants, status.success())?;
     Ok(run::code_of(status))
+}
+
+/// What the fuzzer came to, as a dated result beside the earlier ones; nothing where it told nothing.
+fn keep(told: &Path, mutants: bool, held: bool) -> Result<()> {
+    let Ok(text) = std::fs::read_to_string(told) else { return Ok(()) };
+    let date = Cmd::new("date").args(["-u", "+%F"]).read()?;
+    let commit = Cmd::new("git").args(["rev-parse", "--short", "HEAD"]).read()?;
+    let (name, title, how) = if mutants {
+        ("mutants", "Faults put into the product, and what noticed them", "cargo xtask soak --mutants")
+    } else {
+        ("fuzz", "Random worlds", "cargo xtask soak")
+    };
+    let end = if held || mutants { "" } else { "\nThen one failed; the run names its seed.\n" };
+    let result = format!(
+        "# {title} ({date})\n\n{text}{end}\nMade with a release build of commit {commit}: `{how}`.\n"
+    );
+    let path = workspace::root()?.join("chaos/results").join(format!("{date}-{name}.md"));
+    std::fs::write(&path, result).with_context(|| format!("cannot write {}", path.display()))?;
+    run::say(&format!("written to {}", path.display()));
+    Ok(())
 }

@@ -32,6 +32,14 @@ use crate::recover::Carried;
 /// Batches on their way to the log. One: several race there, those that come too early are sent again after a pause, and
 /// each is smaller (measured with four on three nodes: a third to a half of the log's entries were such repeats).
 const IN_FLIGHT_MAX: usize = 1;
+
+fn in_flight_max() -> usize {
+    #[cfg(feature = "mutants")]
+    return crate::mutants::in_flight(IN_FLIGHT_MAX);
+    #[cfg(not(feature = "mutants"))]
+    IN_FLIGHT_MAX
+}
+
 /// While a batch is under way, records wait for its end and then go together; but no longer than this before they are
 /// journaled, so that a slow quorum, or none, delays only what asks for one.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -321,7 +329,7 @@ impl Batcher {
             return None;
         }
         let wanted = if self.urgent > 0 { since } else { since + LINGER };
-        let way_is_free = self.ready.is_empty() && self.in_flight.len() < IN_FLIGHT_MAX;
+        let way_is_free = self.ready.is_empty() && self.in_flight.len() < in_flight_max();
         Some(if way_is_free { wanted } else { wanted.max(self.sent_at + PATIENCE) })
     }
 
@@ -390,7 +398,7 @@ impl Batcher {
     }
 
     fn send_ready(&mut self) {
-        while self.in_flight.len() < IN_FLIGHT_MAX {
+        while self.in_flight.len() < in_flight_max() {
             let Some((batch, records, in_flight)) = self.ready.pop_front() else { return };
             self.deliver(&batch, records, in_flight);
         }

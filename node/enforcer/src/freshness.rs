@@ -77,6 +77,9 @@ impl Freshness {
             let deadline = sent + Duration::from_millis(bound);
             if let Some(index) = cluster.read_index(deadline).await {
                 let reached = timeout_at(deadline, moved.wait_for(|applied| *applied >= index)).await;
+                #[cfg(feature = "mutants")]
+                let asked =
+                    if crate::mutants::is_fresh_at_receipt() { Moment::now(&*self.clock) } else { asked };
                 if matches!(reached, Ok(Ok(_))) {
                     self.as_of.send_replace(Some(asked));
                 }

@@ -1,4 +1,4 @@
-//! What recovery does wrong when told to (feature `mutants`).
+//! What recovery, freshness and the batcher do wrong when told to (feature `mutants`).
 
 use bytes::Bytes;
 use only1mcp_domain::activity::Record;
@@ -24,6 +24,16 @@ pub(crate) fn refunded(mut unknown: Vec<Record>, mut unposted: Batches) -> (Vec<
 /// Whether a node gets back what it cannot account for.
 pub(crate) fn refunds() -> bool {
     is(Mutant::RefundAtRestart)
+}
+
+/// Whether a node is fresh as of when it was answered.
+pub(crate) fn is_fresh_at_receipt() -> bool {
+    is(Mutant::FreshnessAtReceipt)
+}
+
+/// How many batches are on their way at once: with one, none could overtake another.
+pub(crate) fn in_flight(max: usize) -> usize {
+    if is(Mutant::GapAccepted) { 4 } else { max }
 }
 
 fn forgive(records: &mut [Record]) {

@@ -17,6 +17,8 @@ mod handle;
 mod inspect;
 mod join;
 mod membership;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod network;
 pub mod offline;
 mod options;

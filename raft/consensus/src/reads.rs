@@ -76,6 +76,8 @@ impl Handle {
                 Some(leader) => self.read_index_at(leader, lease, deadline).await,
                 None => None,
             };
+            #[cfg(feature = "mutants")]
+            let found = crate::mutants::read_index(self.node(), found);
             if let Some(index) = found {
                 return Ok(index);
             }

@@ -23,10 +23,24 @@ pub enum Mutant {
     WholeLease,
     /// The time a host was suspended is not counted.
     SleepNotCounted,
+    /// Who is given no read index takes the last one it was given.
+    ReadIndexReused,
+    /// Any later batch is taken, whatever came before it; and nodes have several on their way.
+    GapAccepted,
+    /// A snapshot does not say who the members are.
+    SnapshotWithoutMembership,
+    /// A node counts as fresh from when it was answered, not from when it asked.
+    FreshnessAtReceipt,
+    /// What an entry makes of the state depends on when it is applied.
+    ApplyReadsClock,
+    /// Log time is the latest of the voters' clocks.
+    LogTimeMaximum,
+    /// Authority withdrawn while a call was on its way is not looked at.
+    NoRevokedInFlight,
 }
 
 impl Mutant {
-    pub const ALL: [(Self, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::NoVoteGate, "no-vote-gate"),
         (Self::TtlReclaim, "ttl-reclaim"),
         (Self::RefundAtRestart, "refund-at-restart"),
@@ -35,6 +49,13 @@ impl Mutant {
         (Self::GrantPastDecrease, "grant-past-decrease"),
         (Self::WholeLease, "whole-lease"),
         (Self::SleepNotCounted, "sleep-not-counted"),
+        (Self::ReadIndexReused, "read-index-reused"),
+        (Self::GapAccepted, "gap-accepted"),
+        (Self::SnapshotWithoutMembership, "snapshot-without-membership"),
+        (Self::FreshnessAtReceipt, "freshness-at-receipt"),
+        (Self::ApplyReadsClock, "apply-reads-clock"),
+        (Self::LogTimeMaximum, "log-time-maximum"),
+        (Self::NoRevokedInFlight, "no-revoked-in-flight"),
     ];
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -51,4 +72,10 @@ pub fn choose(mutant: Mutant) {
 
 pub fn is(mutant: Mutant) -> bool {
     CHOSEN.load(Ordering::Relaxed) == mutant as u8
+}
+
+/// This machine's clock, which nothing that is applied may look at.
+pub(crate) fn clock_ms() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

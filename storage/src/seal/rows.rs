@@ -154,11 +154,13 @@ impl<E: Engine> Engine for SealedEngine<E> {
         &self,
         rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
     ) -> Result<(), StorageError> {
-        self.check()?;
+        // Closed or not: what does not open goes with all the rest.
         self.inner.replace_with(Box::new(rows.map(|row| {
             let (key, value) = row?;
             self.seal(&key, &value)
-        })))
+        })))?;
+        self.closed.store(false, Ordering::Release);
+        Ok(())
     }
 
     fn is_complete(&self) -> Result<bool, StorageError> {

@@ -90,11 +90,10 @@ impl StateMachine {
 
     /// Makes now the snapshot point; costs a clone of shared maps.
     fn freeze(&mut self) -> Arc<Frozen> {
-        let frozen = Arc::new(Frozen {
-            state: self.state.clone(),
-            meta: self.meta.clone(),
-            trail: Arc::clone(&self.trail),
-        });
+        let meta = self.meta.clone();
+        #[cfg(feature = "mutants")]
+        let meta = crate::mutants::snapshot_meta(meta);
+        let frozen = Arc::new(Frozen { state: self.state.clone(), meta, trail: Arc::clone(&self.trail) });
         if frozen.meta.last_log_id.is_some() {
             self.current = Some(Arc::clone(&frozen));
         }

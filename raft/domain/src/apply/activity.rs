@@ -62,6 +62,9 @@ pub(super) fn post(change: &mut Change<'_>, batch: &Batch) -> Result<Report, Rej
             .map(|first| Report::silent().answering(Outcome::BatchDuplicate { first_index: first.0 }));
     }
     let expected = activity.last_sequence.saturating_add(1);
+    #[cfg(feature = "mutants")]
+    let expected =
+        if crate::mutants::is(crate::mutants::Mutant::GapAccepted) { batch.sequence } else { expected };
     if batch.sequence != expected {
         return Err(Rejection::Gap { expected, found: batch.sequence });
     }
@@ -210,6 +213,10 @@ fn take(change: &mut Change<'_>, node: NodeId, record: &Record, ordinal: u32) ->
 
 /// INVARIANT: P4
 fn standing(change: &Change<'_>, admission: &Admission) -> event::Standing {
+    #[cfg(feature = "mutants")]
+    if crate::mutants::is(crate::mutants::Mutant::NoRevokedInFlight) {
+        return event::Standing::Stands;
+    }
     if recheck::stands(change.state, admission) {
         return event::Standing::Stands;
     }

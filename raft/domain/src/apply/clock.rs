@@ -23,6 +23,10 @@ impl Change<'_> {
         if let Some(median) = voters_time(self.state) {
             self.state.log_time = self.state.log_time.max(median);
         }
+        #[cfg(feature = "mutants")]
+        if crate::mutants::is(crate::mutants::Mutant::ApplyReadsClock) {
+            self.state.log_time = self.state.log_time.plus_ms(crate::mutants::clock_ms() % 7);
+        }
     }
 }
 
@@ -40,6 +44,10 @@ fn voters_time(state: &State) -> Option<TimestampMs> {
     let mut clocks: Vec<TimestampMs> =
         voters.map(|(id, _)| state.clocks.get(id).copied().unwrap_or_default()).collect();
     clocks.sort_unstable();
+    #[cfg(feature = "mutants")]
+    if crate::mutants::is(crate::mutants::Mutant::LogTimeMaximum) {
+        return clocks.last().copied();
+    }
     let middle = clocks.len().checked_sub(1)? / 2;
     clocks.get(middle).copied()
 }
