@@ -80,6 +80,7 @@ mod tests {
                 version: String::new(),
                 role: NodeRole::Voter,
                 joined_at: TimestampMs(0),
+                signing_key: None,
             };
             state.nodes.insert(id, Versioned { revision: 1, value });
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use only1mcp_consensus::Handle;
 use only1mcp_domain::State;
 use only1mcp_domain::command::Command;
