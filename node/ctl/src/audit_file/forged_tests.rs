@@ -146,6 +146,7 @@ impl World {
                 hash: sealed.hash.to_string(),
                 bytes: whole.then(|| hex(&sealed.bytes)),
                 event: whole.then(|| readable(&audit::decode(&sealed.bytes).unwrap())),
+                personal: None,
             };
             out.push(serde_json::to_string(&line).unwrap());
         }
