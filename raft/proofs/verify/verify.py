@@ -231,33 +231,44 @@ class Frontier:
 
 # ---- events ----
 
+SEALED = (b"\1", b"\2", b"\3")
 ABSENT = {0x05, 0x0A, 0x0B, 0x0C, 0x12, 0x14, 0x15, 0x16, 0x17, 0x18}
 
 
-def parts(data):
+def raw_parts(data):
     out = []
     while data:
         need(len(data) >= 4, "a part")
         length, data = int.from_bytes(data[:4], "big"), data[4:]
         need(len(data) >= length, "a part")
-        try:
-            out.append(data[:length].decode())
-        except UnicodeDecodeError:
-            raise malformed("a text") from None
+        out.append(data[:length])
         data = data[length:]
     return out
 
 
+def parts(data):
+    try:
+        return [part.decode() for part in raw_parts(data)]
+    except UnicodeDecodeError:
+        raise malformed("a text") from None
+
+
 class Event:
     def __init__(self, data):
-        need(data[:1] == b"\1", "an event's version")
+        need(data[:1] in (b"\1", b"\2"), "an event's version")
+        final = 0x19 if data[:1] == b"\1" else 0x1A
         fields, at, last = {}, 1, 0
         while at < len(data):
             tag, length = data[at], int.from_bytes(data[at + 1 : at + 5], "big")
             need(tag > last and at + 5 + length <= len(data), "an event's fields")
             fields[tag], at, last = data[at + 5 : at + 5 + length], at + 5 + length, tag
-        need(last == 0x19 and all(tag in fields or tag in ABSENT for tag in range(1, 0x1A)), "an event's fields")
+        need(last == final, "an event's fields")
+        need(all(tag in fields or tag in ABSENT for tag in range(1, final + 1)), "an event's fields")
         self.fields = fields
+        sealed = raw_parts(fields.get(0x1A, b""))
+        need(len(sealed) % 4 == 0 and bool(sealed) == (final == 0x1A), "an event's sealed parts")
+        for number, key, commitment in zip(sealed[::4], sealed[1::4], sealed[2::4]):
+            need(number in SEALED and len(key) == 16 and len(commitment) == 32, "an event's sealed parts")
         details = parts(fields[0x19])
         need(len(details) % 2 == 0, "an event's details")
         self.details = list(zip(details[::2], details[1::2]))

@@ -24,6 +24,7 @@ fn tick(node: u64) -> Entry {
             ip: None,
             user_agent: String::new(),
             request_id: String::new(),
+            personal: None,
         },
         command_id: None,
         request_digest: Digest([1; 32]),
