@@ -51,7 +51,6 @@ fn actor(tenant: &str, principal: &str, key: Option<&str>, via: Via) -> Actor {
         ip: "192.0.2.7".parse().ok(),
         user_agent: "ctl/1".to_owned(),
         personal: None,
-        personal: None,
         request_id: "r-1".to_owned(),
     }
 }
@@ -148,7 +147,6 @@ pub fn principal(tenant: &str, id: &str) -> Principal {
         kind: PrincipalKind::Person,
         display_name: id.to_owned(),
         email: format!("{id}@example.com"),
-        personal: None,
         personal: None,
         projects: Vec::new(),
         attributes: BTreeMap::new(),
@@ -256,7 +254,6 @@ pub fn caller(tenant: &str, principal: &str) -> Caller {
         project: None,
         ip: "198.51.100.4".parse().ok(),
         user_agent: "agent/2".to_owned(),
-        personal: None,
         personal: None,
         request_id: "7".to_owned(),
     }

@@ -197,7 +197,6 @@ prop_compose! {
             diff,
             details: details.into_iter().collect(),
             personal: Vec::new(),
-            personal: Vec::new(),
             signature,
         }
     }
