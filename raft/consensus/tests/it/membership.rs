@@ -23,7 +23,6 @@ fn tick(node: u64) -> Entry {
             via: Via::Node(node),
             ip: None,
             user_agent: String::new(),
-            personal: None,
             request_id: String::new(),
             personal: None,
         },
