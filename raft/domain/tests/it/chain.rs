@@ -117,8 +117,8 @@ fn bytes_that_are_no_event_are_refused() {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(decode(&longer), Err(CanonicalError::Trailing(1)));
-        let version = [&[2], &bytes[1..]].concat();
-        assert_eq!(decode(&version), Err(CanonicalError::Version(2)));
+        let version = [&[3], &bytes[1..]].concat();
+        assert_eq!(decode(&version), Err(CanonicalError::Version(3)));
         let unknown = [&bytes[..], &[0x1a, 0, 0, 0, 0]].concat();
         assert_eq!(decode(&unknown), Err(CanonicalError::Trailing(5)));
         let doubled = [&bytes[..1], &[1, 0, 0, 0, 4, 0, 0, 0, 1], &bytes[1..]].concat();
