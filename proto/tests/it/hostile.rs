@@ -93,7 +93,7 @@ fn nothing_is_refused() {
 }
 
 /// Commands whose every field may be at its default.
-const EMPTY_IS_A_VALUE: [&str; 8] = [
+const EMPTY_IS_A_VALUE: [&str; 12] = [
     "register_node",
     "remove_node",
     "update_node",
@@ -102,6 +102,10 @@ const EMPTY_IS_A_VALUE: [&str; 8] = [
     "seal_journal",
     "force_close",
     "note_backup",
+    "add_subject_keys",
+    "begin_generation",
+    "rewrap_subjects",
+    "want_generation",
 ];
 
 /// Fields that are left out, enums that are unspecified, identifiers that are empty.
@@ -158,7 +162,7 @@ fn activity_without_a_tenant_is_refused() {
         let refused = decode_records(&bytes).unwrap_err().to_string();
         assert!(refused.contains(".tenant"), "{refused}");
     }
-    assert_eq!(tried, 14, "admissions and completions have four forms, readings three");
+    assert_eq!(tried, 15, "admissions have five forms, completions four, readings three");
 }
 
 /// What would name an account nobody has, or hold an amount of another width.
