@@ -17,8 +17,8 @@ pub const TIMING: Timing = Timing { heartbeat_ms: 300, election_ms_min: 1_500, e
 const CALLERS: u64 = 4;
 const SPENDERS: u64 = 3;
 const CALM_MS: u64 = 2_000;
-/// Longer than two elections, so that the rest goes on without it.
-const LOST_MS: u64 = 9_000;
+/// Longer than three elections and a call's patience, so that the rest goes on without it.
+const LOST_MS: u64 = 15_000;
 
 pub fn play(world: &mut World) {
     if !world.form() {

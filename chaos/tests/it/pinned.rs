@@ -25,7 +25,7 @@ fn fast_clocks_break_no_lease() {
 /// Why: voters far apart lose a region, and later are cut off from another; the rest goes on, nothing is lost.
 #[test]
 fn three_regions_lose_one_and_go_on() {
-    crate::must_hold("--seeds 2 --jobs 1 --scenario regions");
+    crate::must_hold("--reproduce 2 --scenario regions");
 }
 
 /// Why: an answer that comes late says how things were when it was asked for; a node that takes it for newer decides on

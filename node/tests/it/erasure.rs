@@ -85,7 +85,8 @@ async fn who_is_erased_is_gone_from_trail_and_backups_and_the_chain_stands() {
 
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
-    cluster.ctl(1, &["backup", "create", "--to", at]).await;
+    let config = cluster.path("node-1.yaml");
+    cluster.ctl(1, &["backup", "create", "--to", at, "--keys", config.to_str().unwrap()]).await;
     let (private, public) = (cluster.path("recovery.key"), cluster.path("recovery.pub"));
     let pair = ["--private", private.to_str().unwrap(), "--public", public.to_str().unwrap()];
     let (made, said) = run(&[&["keys", "recovery-init"], &pair[..]].concat()).await;
@@ -132,7 +133,6 @@ async fn who_is_erased_is_gone_from_trail_and_backups_and_the_chain_stands() {
         std::fs::remove_dir_all(cluster.path(&format!("node-{number}"))).unwrap();
     }
     cluster.restart_demo().await;
-    let config = cluster.path("node-1.yaml");
     let args = ["restore", "--from", at, "--config", config.to_str().unwrap()];
     let with_keys = ["--key-table", &table, "--recovery-private", private.to_str().unwrap()];
     let (restored, said) = run(&[&args[..], &with_keys[..]].concat()).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use only1mcp_domain::ids::{PrincipalId, TenantId};
+use only1mcp_domain::ids::{Digest, PrincipalId, TenantId};
 use only1mcp_domain::row::{RowKey, RowValue, Table};
 use only1mcp_proto::codec;
 use only1mcp_storage::{Engine as _, SegmentCopy, Segments as _};
@@ -105,7 +105,7 @@ async fn a_segment_that_nobody_reads_is_found_damaged_and_fetched_again() {
     let size = handle.tree().size();
     until("the tree is whole", || *size.borrow() == handle.state().chain.index.0).await;
     let files = world.disks[&2].segments();
-    let read = |address| files.read(address, SegmentCopy::Whole, 0, usize::MAX).unwrap();
+    let read = |address: &Digest| files.read(address, SegmentCopy::Whole, 0, usize::MAX).unwrap();
     let good: Vec<_> = files.addresses().unwrap().into_iter().map(|a| (a, read(&a))).collect();
     assert!(good.len() >= 2);
     for (address, content) in &good {
