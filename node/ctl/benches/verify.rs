@@ -55,6 +55,7 @@ fn event(number: u64) -> AuditEvent {
             ("grant".into(), "g5a1b2c3d".into()),
             ("mode".into(), "sealed".into()),
         ],
+        personal: Vec::new(),
         signature: None,
     }
 }
@@ -135,6 +136,7 @@ fn export(events: &[SealedEvent]) -> String {
             hash: sealed.hash.to_string(),
             bytes: Some(only1mcp_proofs::hex(&sealed.bytes)),
             event: Some(readable(&audit::decode(&sealed.bytes).unwrap())),
+            personal: None,
         };
         out.push_str(&serde_json::to_string(&line).unwrap());
         out.push('\n');

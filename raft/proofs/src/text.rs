@@ -7,7 +7,7 @@ pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// `None` where the text is not what [`base64`] writes.
+/// `None` where the text is not what [`base64()`] writes.
 pub fn unbase64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok().filter(|bytes| base64(bytes) == text)
 }

@@ -295,7 +295,7 @@ fn signers_are_told_by_every_event_that_changes_them() {
     assert!(matches!(early, Err(Rejection::Invalid { .. })), "{early:?}");
     let n2 = world.join("n2");
     world.must(Command::SetNodeRole { node: n2, role: NodeRole::Voter });
-    let told = |world: &World| Signers::told_by(&world.last_event());
+    let told = |world: &World| Signers::told_by(world.last_event());
     assert_eq!(told(&world), None, "below feature level 3 events are as they were");
     let level =
         ClusterSettings { feature_level: limits::FEATURE_LEVEL_SIGNING, ..ClusterSettings::new("test") };
