@@ -65,7 +65,7 @@ fn register(node: NodeId) -> RegisterNode {
     }
 }
 
-fn principal(tenant: &TenantId, id: &str) -> Result<Principal, IdError> {
+pub fn principal(tenant: &TenantId, id: &str) -> Result<Principal, IdError> {
     Ok(Principal {
         tenant: tenant.clone(),
         id: PrincipalId::new(id)?,

@@ -22,6 +22,7 @@ mod periods;
 pub mod refusals;
 pub mod sealed;
 pub mod spendable;
+mod standing;
 pub mod state_machine;
 pub mod steps;
 mod stranding;

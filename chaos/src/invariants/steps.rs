@@ -3,7 +3,7 @@
 use only1mcp_domain::State;
 use only1mcp_domain::command::Entry;
 
-use super::{conservation, fencing, lending, local, log_time, periods, stranding};
+use super::{conservation, fencing, lending, local, log_time, periods, standing, stranding};
 use crate::history::{Step, replay};
 
 /// What a replay of the log told.
@@ -41,6 +41,7 @@ pub fn walk(entries: &[(u64, Entry)]) -> Told {
             ("P3 fencing", fencing.check(step)),
             ("P1 periods", periods.check(step)),
             ("log time", log_time.check(step)),
+            ("P4 revoked in flight", standing::check(step)),
         ];
         for (name, result) in checks {
             if let Err(what) = result
