@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::ClientConfigKey;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::{ObjectStore as _, ObjectStoreExt as _, PutPayload, WriteMultipart};
 use only1mcp_domain::ids::Digest;
@@ -23,6 +24,10 @@ use super::place::{Part, Place};
 /// Of a part of an upload; S3 takes no smaller ones but the last, and ten thousand of them.
 const UPLOAD_BYTES: usize = 16 << 20;
 const UPLOADS: usize = 4;
+/// Of one request, its body included: the library's half a minute is too little for a large image.
+const REQUEST_TIMEOUT: &str = "1 hour";
+/// Of an answer that stands still.
+const SILENCE_TIMEOUT: &str = "1 minute";
 const READ_BYTES: usize = 1 << 20;
 /// Of whole files that were fetched and are kept for the next reading.
 const KEPT_BYTES: u64 = 1 << 30;
@@ -84,7 +89,10 @@ impl Bucket {
         ensure!(!bucket.is_empty(), "{at} names no bucket: write s3://BUCKET/PREFIX");
         let prefix =
             Path::parse(prefix.trim_end_matches('/')).with_context(|| format!("{at}: the prefix"))?;
-        let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
+        let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+        let store = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        let silence = AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout);
+        let store = store.with_config(timeout, REQUEST_TIMEOUT).with_config(silence, SILENCE_TIMEOUT).build();
         let shared = Shared {
             store: store.with_context(|| at.to_owned())?,
             prefix,
