@@ -1,8 +1,9 @@
-//! `test` and `test --faults`: peers first, then the build, then the runner, whose verdict is ours.
+//! `test` and `test --faults`: peers beside the build, then the runner, whose verdict is ours.
 
 use std::process::ExitCode;
+use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use crate::run::{self, Cmd, say};
@@ -25,11 +26,14 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
         root_on_linux()?;
         fault_tools::ensure()?;
     }
-    let found = peers::ensure()?;
-    say(&format!("peers: {}", peers::summary(&found)));
     let cargo = workspace::cargo();
+    // Peers are mostly waited for, the build keeps the cores busy.
+    let peers = thread::spawn(peers::ensure);
     // The same selection of targets as the runner's, so that nothing is built twice.
-    Cmd::new(&cargo).args(["build", "--workspace", "--bins", "--tests", "--quiet"]).must()?;
+    let built = Cmd::new(&cargo).args(["build", "--workspace", "--bins", "--tests", "--quiet"]).must();
+    let found = peers.join().map_err(|_| anyhow!("installing the peers ended unexpectedly"))?;
+    built?;
+    say(&format!("peers: {}", peers::summary(&found?)));
     let nextest = Cmd::new(&cargo).args(["nextest", "--version"]).read().is_ok();
     if !nextest {
         say("cargo-nextest is not installed; `cargo test` runs the same tests, only slower");

@@ -1,6 +1,6 @@
 //! Starting: what is on disk, Raft over it, and the gate on elections.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -10,6 +10,7 @@ use only1mcp_domain::limits;
 use only1mcp_proto::peer;
 use only1mcp_proto::peer::peer_server::PeerServer;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::awake::Awake;
@@ -154,13 +155,16 @@ impl Consensus {
             tree,
             digests: Arc::default(),
             scrub: Arc::default(),
+            tasks: Mutex::default(),
         };
         let handle = Handle::new(shared);
-        tokio::spawn(reconcile::run(handle.downgrade()));
-        tokio::spawn(compare::run(handle.downgrade()));
-        tokio::spawn(preference::run(handle.downgrade()));
-        tokio::spawn(scrub::run(handle.downgrade(), stores.log, scrub_rate));
-        trail::keep(handle.downgrade());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reconcile::run(handle.downgrade()));
+        tasks.spawn(compare::run(handle.downgrade()));
+        tasks.spawn(preference::run(handle.downgrade()));
+        tasks.spawn(scrub::run(handle.downgrade(), stores.log, scrub_rate));
+        trail::keep(&mut tasks, &handle);
+        handle.keep_tasks(tasks);
         Ok(Self { handle })
     }
 

@@ -1,6 +1,7 @@
 //! The cheap clone through which the rest of the node uses the cluster.
 
-use std::sync::{Arc, Weak};
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use only1mcp_domain::State;
 use only1mcp_domain::audit::SealedEvent;
@@ -11,6 +12,7 @@ use only1mcp_proofs::SigningKey;
 use only1mcp_proto::peer::peer_client::PeerClient;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
@@ -45,6 +47,7 @@ pub(crate) struct Shared {
     pub tree: Arc<Tree>,
     pub digests: Arc<Digests>,
     pub scrub: Arc<ScrubState>,
+    pub tasks: Mutex<JoinSet<()>>,
 }
 
 /// For what runs inside Raft or beside it, and must not keep it alive.
@@ -258,11 +261,19 @@ impl Handle {
         }
     }
 
-    /// Stops taking part and makes the rows durable. Hand leadership over first.
+    /// What runs beside Raft as long as it does.
+    pub(crate) fn keep_tasks(&self, tasks: JoinSet<()>) {
+        *self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+    }
+
+    /// Stops taking part and makes the rows durable. Hand leadership over first. Afterwards nothing of this node
+    /// writes any more: whoever opens its folder next has it alone.
     pub async fn shutdown(&self) -> Result<(), only1mcp_storage::StorageError> {
         if let Err(error) = self.raft().shutdown().await {
             tracing::warn!(%error, "raft did not end well");
         }
+        let mut tasks = mem::take(&mut *self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
         self.shared.trail.engine().sync()
     }
 

@@ -1,7 +1,8 @@
 //! The audit trail of this node: sealed segments, then rows. Readers see one chain.
 //!
 //! `whole.rs` knows which segments there are and which of them this node lacks; `seal.rs` moves rows into segments;
-//! `fetch.rs` gets what is lacking from other members; `tree.rs` keeps the Merkle tree over it; `names.rs` is how segments are named in rows and snapshots.
+//! `fetch.rs` gets what is lacking from other members; `tree.rs` keeps the Merkle tree over it; `names.rs` is how
+//! segments are named in rows and snapshots.
 //!
 //! Boundaries follow from the chain alone, every so many events, so every node makes the same segments, whatever it
 //! was doing meanwhile.
@@ -17,14 +18,15 @@ pub use tree::{Tree, TreeError};
 pub use whole::{Trail, TrailError};
 
 use only1mcp_storage::{SegmentCheck, SegmentCopy, SegmentName, Segments, StorageError};
+use tokio::task::JoinSet;
 
-use crate::handle::WeakHandle;
+use crate::handle::Handle;
 
-/// Starts what keeps the trail: both tasks end with the node.
-pub fn keep(weak: WeakHandle) {
-    tokio::spawn(seal::run(weak.clone()));
-    tokio::spawn(tree::run(weak.clone()));
-    tokio::spawn(fetch::run(weak));
+/// Starts what keeps the trail: these tasks end with the node.
+pub fn keep(tasks: &mut JoinSet<()>, handle: &Handle) {
+    tasks.spawn(seal::run(handle.downgrade()));
+    tasks.spawn(tree::run(handle.downgrade()));
+    tasks.spawn(fetch::run(handle.downgrade()));
 }
 
 /// Checks a copy whole, giving way to others in between.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use only1mcp_domain::ids::{Digest, PrincipalId, TenantId};
+use only1mcp_consensus::Handle;
+use only1mcp_domain::ids::{AuditIndex, Digest, PrincipalId, TenantId};
 use only1mcp_domain::row::{RowKey, RowValue, Table};
 use only1mcp_proto::codec;
 use only1mcp_storage::{Engine as _, SegmentCopy, Segments as _};
@@ -10,12 +11,27 @@ use tokio::time::Instant;
 
 use crate::world::{World, soon};
 
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = soon() + Duration::from_secs(30);
+async fn until(what: &str, done: impl FnMut() -> bool) {
+    until_or(what, done, String::new).await;
+}
+
+async fn until_or(what: &str, mut done: impl FnMut() -> bool, told: impl Fn() -> String) {
+    let (began, deadline) = (Instant::now(), soon() + Duration::from_secs(30));
     while !done() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "in vain for {:?}: {what}; {}", began.elapsed(), told());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// All that a node can say of its trail, for a wait that was in vain.
+fn told(handle: &Handle) -> String {
+    let (size, events) = (*handle.tree().size().borrow(), handle.audit_events(AuditIndex(1), usize::MAX));
+    let (segments, scrubbed, status) = (handle.audit_segments(), handle.scrubbed(), handle.status());
+    format!(
+        "tree of {size}, chain of {}, {} readable; segments {segments:?}; {scrubbed:?}; {status:?}",
+        handle.state().chain.index.0,
+        events.map_or_else(|error| error.to_string(), |events| events.len().to_string()),
+    )
 }
 
 /// One row of a node that does not run, changed as a defect would: sound in itself.
@@ -95,15 +111,16 @@ async fn a_segment_that_nobody_reads_is_found_damaged_and_fetched_again() {
     world.join(3).await;
     for id in [1, 2] {
         let handle = world.handle(id);
-        until("segments are sealed", || handle.audit_segments().0 >= 2 && handle.audit_segments().1 == 0)
-            .await;
+        let sealed = || handle.audit_segments().0 >= 2 && handle.audit_segments().1 == 0;
+        until_or("segments are sealed", sealed, || told(&handle)).await;
     }
     world.kill(2).await;
     world.start(2).await;
     let handle = world.handle(2);
     // The tree of the trail reads everything once as the node starts.
     let size = handle.tree().size();
-    until("the tree is whole", || *size.borrow() == handle.state().chain.index.0).await;
+    let whole = || *size.borrow() == handle.state().chain.index.0;
+    until_or("the tree is whole", whole, || told(&handle)).await;
     let files = world.disks[&2].segments();
     let read = |address: &Digest| files.read(address, SegmentCopy::Whole, 0, usize::MAX).unwrap();
     let good: Vec<_> = files.addresses().unwrap().into_iter().map(|a| (a, read(&a))).collect();

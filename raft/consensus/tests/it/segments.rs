@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use only1mcp_consensus::TrailError;
 use only1mcp_domain::audit::{ChainHead, SealedEvent, Verifier};
 use only1mcp_domain::command::{Command, Via};
@@ -331,4 +332,25 @@ async fn folders_of_segments_are_equal_on_every_node() {
         SegmentCheck::of_file(address).run(&files).unwrap();
         assert!(std::fs::read(folder(2).join("segments").join(file)).unwrap() == *bytes);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_shut_down_writes_no_more() {
+    let mut world = World::new(1).await;
+    world.segment_events = 1;
+    world.form().await;
+    let role = Command::SetNodeRole { node: NodeId(1), role: NodeRole::Voter };
+    let entries: Vec<_> = (0..200).map(|_| world.entry(role.clone(), Via::Node(NodeId(1)))).collect();
+    let handle = world.handle(1);
+    // Applied together, they are much to seal.
+    join_all(entries.into_iter().map(|entry| handle.propose(entry, soon()))).await;
+    let files = world.disks[&1].segments();
+    while files.addresses().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.kill(1).await;
+    let then = files.addresses().unwrap();
+    assert!(then.len() < 200, "all was sealed before the node was shut down: the test needs more events");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(files.addresses().unwrap().len(), then.len());
 }
