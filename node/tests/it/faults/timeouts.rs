@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::cluster::eventually;
 use crate::faults::failover::{a_leader_dies, report, row};
 use crate::faults::load::{Load, locally, refusals};
 use crate::faults::oracle::agree;
