@@ -17,6 +17,9 @@ const SMALL: [(&str, &str); 2] =
     [("ONLY1MCP_TEST_SEGMENT_EVENTS", "4"), ("ONLY1MCP_TEST_SNAPSHOT_ENTRIES", "50")];
 const JOINER: usize = 4;
 const DEATHS: usize = 3;
+/// A hundred segments need two hundred calls; each step has a deadline of its own.
+const PAST: usize = 100;
+const PAST_STEPS: usize = 12;
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Whole segments, and the file that each is.
@@ -35,9 +38,11 @@ fn whole(folder: &Path) -> BTreeMap<String, u64> {
 async fn faults_soak_a_joiner_dies_while_it_fetches_the_past_and_goes_on() {
     let mut cluster = Cluster::start_in(118, &[], &SMALL).await;
     let load = Load::start(&cluster, &[1, 2], 4).await;
-    load.more(600).await;
+    for _ in 0..PAST_STEPS {
+        load.more(25).await;
+    }
     let past = cluster.path("node-1/segments");
-    eventually("the past is sealed", async || whole(&past).len() > 200).await;
+    eventually("the past is sealed", async || whole(&past).len() > PAST).await;
     let fresh = token(&cluster).await;
     prepare(&cluster, JOINER, "node-4", "pki", &fresh).await;
     let here = cluster.path("data-4/segments");

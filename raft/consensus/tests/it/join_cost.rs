@@ -46,9 +46,9 @@ fn segment() -> u64 {
     u64::try_from(SEGMENT_EVENTS).unwrap()
 }
 
-/// The nearest number of events that leaves just so many behind the last segment.
+/// The next number of events that leaves just so many behind the last segment.
 fn rounded(events: u64) -> u64 {
-    events.saturating_sub(OPEN).next_multiple_of(segment()) / segment() * segment() + OPEN
+    events.saturating_sub(OPEN).next_multiple_of(segment()) + OPEN
 }
 
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
