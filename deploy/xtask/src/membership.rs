@@ -24,9 +24,9 @@ pub fn soak(changes: u64) -> Result<ExitCode> {
 }
 
 /// Of the table that the test's rows make.
-const COLUMNS: &str = "| events | snapshot point, ms | snapshot | streamed, ms | joined, ms | commits before, p50 / max ms | \
+const COLUMNS: &str = "| events | snapshot point, ms | snapshot | streamed, ms | joined, ms | processor time meanwhile, ms | commits before, p50 / max ms | \
                        commits meanwhile, p50 / max ms | segments whole after | its tree after |\n\
-                       |---|---|---|---|---|---|---|---|---|\n";
+                       |---|---|---|---|---|---|---|---|---|---|\n";
 
 pub fn join(pasts: &str) -> Result<ExitCode> {
     run::say("joins behind pasts of that many events; the longest one takes minutes");
@@ -38,7 +38,8 @@ pub fn join(pasts: &str) -> Result<ExitCode> {
         title: "What a snapshot and a join cost by how long the past is",
         before: COLUMNS,
         after: "Two real consensus nodes over loopback in one process, on real files. Joined: from the start of a node with \
-                an empty folder until it has applied what the leader had committed; from then on it takes part. Segments of the audit trail \
+                an empty folder until it has applied what the leader had committed; from then on it takes part. \
+                The processor time is that of both nodes, and of the commits that go on meanwhile. Segments of the audit trail \
                 follow behind it, so the last two columns grow with the past, and with what a joiner lacks of it. Written: \
                 by the code that seals segments, not through the cluster; behind the last segment there are always 10,000 \
                 events.",
