@@ -204,7 +204,7 @@ impl Commits {
                     let began = Instant::now();
                     handle.propose(entry.clone(), patient()).await.unwrap();
                     times.push(began.elapsed());
-                    sleep(Duration::from_millis(2)).await;
+                    sleep(Duration::from_millis(20)).await;
                 }
                 times.sort();
                 times
