@@ -8,6 +8,7 @@ mod check;
 mod fault_soak;
 mod fault_tools;
 mod house;
+mod measured;
 mod membership;
 mod peers;
 mod run;

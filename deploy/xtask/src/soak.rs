@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use crate::fault_soak::FaultSoak;
 use crate::membership;
 use crate::run::{self, Cmd};
-use crate::{fault_soak, workspace};
+use crate::workspace;
 
 /// The fuzzer's package and binary.
 const PACKAGE: &str = "only1mcp-chaos";
@@ -19,6 +20,8 @@ const MUTANT_SEEDS_MAX: &str = "200";
 
 /// Where the minutes are not named.
 const MINUTES: u64 = 30;
+/// From less than one segment to hundreds.
+const PASTS: &str = "10000,100000,1000000,10000000w";
 /// Enough for a 99th percentile.
 const KILLS: u64 = 100;
 
@@ -37,12 +40,22 @@ pub struct SoakArgs {
     /// With the build that `cargo xtask test` made, with `--faults`: nothing is built in release mode.
     #[arg(long, requires = "faults")]
     debug: bool,
+    /// Goes on with a run that was cut off, with `--faults`: what held at this commit is not run again.
+    #[arg(long, requires = "faults")]
+    resume: bool,
+    /// Of the fault tests only those with this in their names, with `--faults`.
+    #[arg(long, requires = "faults")]
+    only: Option<String>,
     /// Proves the harness instead: runs each fault put into the product until it is caught, and prints a table.
     #[arg(long)]
     mutants: bool,
     /// Makes that many changes of membership under load instead, on real consensus nodes, and writes a dated result.
     #[arg(long)]
     membership: Option<u64>,
+    /// Measures what a snapshot and a join cost behind pasts of so many events instead, and writes a dated result. With a
+    /// `w` behind the number the past is written by the code that seals, not made by the cluster.
+    #[arg(long, value_name = "EVENTS", num_args = 0..=1, default_missing_value = PASTS)]
+    join: Option<String>,
     /// Passed to the fuzzer as it is, for instance `--seed N`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
@@ -53,7 +66,21 @@ pub fn soak(args: &SoakArgs) -> Result<ExitCode> {
     if let Some(changes) = args.membership {
         return membership::soak(changes);
     }
-    if args.faults { fault_soak::run(args.minutes, args.kills, args.debug, &args.args) } else { fuzz(args) }
+    if let Some(pasts) = &args.join {
+        return membership::join(pasts);
+    }
+    if !args.faults {
+        return fuzz(args);
+    }
+    FaultSoak {
+        minutes: args.minutes,
+        kills: args.kills,
+        debug: args.debug,
+        resume: args.resume,
+        only: args.only.as_deref(),
+        more: &args.args,
+    }
+    .run()
 }
 
 fn fuzz(args: &SoakArgs) -> Result<ExitCode> {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use only1mcp_keys::KeyRing;
-use only1mcp_storage::{DataFolder, Sealer};
+use only1mcp_keys::{KeyRing, RingError};
+use only1mcp_storage::{DataFolder, Sealer, StorageError};
 
 use super::examine::examine;
+use super::report::{Part, Report};
 use crate::config::NodeConfig;
 use crate::keys::KeysConfig;
 use crate::print;
@@ -17,7 +18,7 @@ use crate::print;
 /// Looks through the data folder of a node that does not run, and says what is wrong with it.
 ///
 /// Checked are: the folder's version, node id and identity; every record of Raft's log, the vote, and the journal;
-/// every row; every sealed segment of the audit trail against its name; and the audit chain, recomputed from its events
+/// the key ring, the signing key and what was signed; every row; every sealed segment of the audit trail against its name; and the audit chain, recomputed from its events
 /// to the head that the state names.
 ///
 /// The folder is only read. Log, journal and rows are looked at in a copy, since opening them would write: it needs as
@@ -72,12 +73,31 @@ async fn keys(args: &DoctorArgs) -> anyhow::Result<Option<Arc<Sealer>>> {
     Ok(Some(Arc::new(Sealer::with_system_randomness(keys)?)))
 }
 
+const LOST_RING: &str = "nothing in this folder opens without its key ring: put `key-ring` back from a backup, or remove the \
+                         node with `ctl cluster remove --lose-journal` and have it join anew with an empty folder";
+
+/// Of a key ring that is damaged: nothing else can be looked at.
+fn without_ring(error: &anyhow::Error) -> Option<Report> {
+    let damaged = match error.downcast_ref()? {
+        RingError::Damaged { .. } => true,
+        RingError::Storage(error) => {
+            matches!(error, StorageError::Corrupt { .. } | StorageError::Version { .. })
+        }
+        RingError::Key(_) => false,
+    };
+    damaged.then(|| {
+        let mut report = Report::default();
+        report.damaged(Part::Keys, format!("key-ring: {error:#}"), LOST_RING);
+        report
+    })
+}
+
 /// 0: sound, 1: damaged, 2: could not look.
 pub async fn run(args: &DoctorArgs) -> ExitCode {
     let scratch = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let examined = match keys(args).await {
         Ok(keys) => examine(&args.folder, &scratch, keys.as_ref()),
-        Err(error) => Err(error),
+        Err(error) => without_ring(&error).ok_or(error),
     };
     match examined {
         Ok(report) => {

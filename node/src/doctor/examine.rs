@@ -12,6 +12,8 @@ use only1mcp_storage::{
 };
 
 use super::report::{Part, Report};
+use crate::serve::erasure::plain_generations;
+use crate::serve::proofs;
 use crate::serve::stores::{self, Keys};
 
 /// Log entries read at one time.
@@ -27,6 +29,13 @@ const FETCHED: &str =
     "start the node: it fetches the segment again from another member. Keep this file until it has";
 const IDENTITY: &str =
     "put `node-id` and `identity` back from a backup, or have the node join anew with an empty folder";
+
+const LOST_GENERATIONS: &str = "move `generations` away and start the node: it fetches the keys from another member; in a \
+                                cluster of one they are gone, but for what `ctl backup keys` kept";
+const LOST_SIGNING_KEY: &str =
+    "move `signing-key` away and start the node: it makes itself a new key, and the chain says so";
+const LOST_CHECKPOINTS: &str = "what this key has signed is not known any more: move `checkpoints` and `signing-key` away \
+                                together and start the node, which then signs by a new key";
 
 /// Everything there is to say about the data folder `root`.
 /// `keys`: what it is encrypted with. Errors: it could not be looked at, or a node runs on it.
@@ -49,6 +58,8 @@ pub fn examine(root: &Path, scratch: &Path, keys: Keys<'_>) -> anyhow::Result<Re
     if let Some(sealer) = keys {
         report.sound(Part::Keys, format!("its key ring opens; data key {} seals", sealer.current()));
     }
+    generations(&view, &mut report);
+    signing(&view, keys, &mut report);
     let end = log(&copy.part("log"), keys, &mut report)?;
     journal(&copy.part("journal"), keys, &mut report)?;
     let files = stores::segments(FileSegments::existing(view.segments()), keys);
@@ -70,6 +81,31 @@ fn identity(view: &DataFolder, report: &mut Report) {
             }
             Err(error) => report.damaged(Part::Identity, format!("identity: {error}"), IDENTITY),
         },
+    }
+}
+
+/// Keys of generations have a file of their own only where nothing is encrypted; elsewhere they are in the ring.
+fn generations(view: &DataFolder, report: &mut Report) {
+    match plain_generations(view) {
+        Ok(keys) if keys.is_empty() => {}
+        Ok(keys) => report.sound(Part::Keys, format!("keys of {} generations, in the clear", keys.len())),
+        Err(error) => report.damaged(Part::Keys, format!("{error:#}"), LOST_GENERATIONS),
+    }
+}
+
+/// What the node signs with, and what it signed last.
+fn signing(view: &DataFolder, keys: Keys<'_>, report: &mut Report) {
+    match proofs::stored_seed(view, keys) {
+        Ok(None) => {
+            report.note(Part::Proofs, "the node has no signing key", "it makes itself one when it starts")
+        }
+        Ok(Some(_)) => report.sound(Part::Proofs, "its signing key opens"),
+        Err(error) => report.damaged(Part::Proofs, format!("{error:#}"), LOST_SIGNING_KEY),
+    }
+    match proofs::last_signed(view) {
+        Ok(None) => {}
+        Ok(Some(events)) => report.sound(Part::Proofs, format!("it signed a checkpoint of {events} events")),
+        Err(error) => report.damaged(Part::Proofs, format!("{error:#}"), LOST_CHECKPOINTS),
     }
 }
 

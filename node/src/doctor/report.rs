@@ -12,6 +12,8 @@ pub enum Part {
     Keys,
     /// Who the node is: its id, and what it remembers of its cluster.
     Identity,
+    /// What the node signs with, and what it has signed.
+    Proofs,
     /// Raft's log and vote.
     Log,
     /// What the node did and had not seen applied.
@@ -30,6 +32,7 @@ impl Part {
             Self::Folder => "folder",
             Self::Keys => "keys",
             Self::Identity => "identity",
+            Self::Proofs => "proofs",
             Self::Log => "log",
             Self::Journal => "journal",
             Self::Rows => "rows",

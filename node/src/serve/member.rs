@@ -432,6 +432,9 @@ async fn start_consensus(
     if let Some(events) = told_for_tests("ONLY1MCP_TEST_SEGMENT_EVENTS") {
         options.segment_events = events;
     }
+    if let Some(entries) = told_for_tests("ONLY1MCP_TEST_SNAPSHOT_ENTRIES") {
+        (options.snapshot_every_entries, options.keep_entries) = (entries, entries);
+    }
     match Consensus::start(options.clone(), stores.clone(), connector.clone()).await {
         Err(StartError::Timing { replicated, .. }) => {
             retime::refuse_others(config, replicated)?;

@@ -21,7 +21,7 @@ mod join;
 pub mod journal_port;
 mod member;
 mod metrics;
-mod proofs;
+pub mod proofs;
 mod readiness;
 mod recall;
 mod reseal;

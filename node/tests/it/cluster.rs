@@ -13,7 +13,7 @@ use crate::mcp::Client;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_only1mcp");
 /// Deadlines are there to end a test that hangs; none measures speed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(30);
 
 /// Numbers of nodes start at 1, as in their names.

@@ -120,6 +120,10 @@ async fn live(folder: &DataFolder) {
         "election_ms_max": 1_000, "seeds": [],
     });
     folder.write_identity(identity.to_string().as_bytes()).unwrap();
+    folder.write_signing_key(&[7; 32]).unwrap();
+    folder.write_checkpoints(b"{}").unwrap();
+    let generations = serde_json::json!({"1": Digest([3; 32]).to_string()});
+    folder.write_generations(generations.to_string().as_bytes()).unwrap();
     let journal = FileJournal::open(folder.journal(), JournalOptions::default()).unwrap();
     for record in [b"first record of the journal".as_slice(), b"second record"] {
         let (sender, flushed) = channel();
@@ -209,7 +213,7 @@ fn a_flipped_bit_in_every_kind_of_file_is_found_and_named() {
     lived(root);
     let report = look(root);
     assert!(report.is_sound(), "{}", report.in_words());
-    for part in ["segments", "chain", "log", "journal", "rows", "identity"] {
+    for part in ["segments", "chain", "log", "journal", "rows", "identity", "proofs", "keys"] {
         assert!(report.in_words().lines().any(|line| line.starts_with(part) && line.contains("sound")));
     }
 
@@ -226,6 +230,9 @@ fn a_flipped_bit_in_every_kind_of_file_is_found_and_named() {
         (root.join("format"), vec![3], Part::Folder, "format"),
         (root.join("node-id"), vec![28], Part::Identity, "node-id"),
         (root.join("identity"), vec![60], Part::Identity, "identity"),
+        (root.join("signing-key"), vec![40], Part::Proofs, "signing-key"),
+        (root.join("checkpoints"), vec![32], Part::Proofs, "checkpoints"),
+        (root.join("generations"), vec![50], Part::Keys, "generations"),
         (root.join("log/format"), vec![3], Part::Log, "format"),
         (wal, in_wal, Part::Log, ".wal"),
         (root.join("journal/format"), vec![3], Part::Journal, "format"),
@@ -301,6 +308,23 @@ fn exit_codes_say_what_was_found_and_a_node_that_runs_is_left_alone() {
     assert!(String::from_utf8(refused.stderr).unwrap().contains("stop it first"));
     drop(running);
     assert_eq!(doctor(&[root.path().join("log").to_str().unwrap()]).status.code(), Some(2));
+
+    // A key ring that cannot be read is damage, too; nothing else can be looked at then.
+    let folder = DataFolder::open(root.path()).unwrap();
+    folder.write_key_ring(b"{\"format\": 1}").unwrap();
+    drop(folder);
+    let ring = root.path().join("key-ring");
+    let good = std::fs::read(&ring).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() - 2] ^= 4;
+    for content in [good, bad] {
+        std::fs::write(&ring, content).unwrap();
+        let damaged = doctor(&[path]);
+        assert_eq!(damaged.status.code(), Some(1));
+        let said = String::from_utf8(damaged.stdout).unwrap();
+        assert!(said.contains("key-ring") && said.contains("DAMAGED"), "{said}");
+    }
+    std::fs::remove_file(&ring).unwrap();
 
     let segment = only_file(&root.path().join("segments"), "");
     std::fs::write(&segment, b"nothing").unwrap();

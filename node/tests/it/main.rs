@@ -35,6 +35,7 @@ mod faults;
 mod gate;
 mod health;
 mod http;
+mod joiner;
 mod ledger;
 mod load;
 mod mcp;

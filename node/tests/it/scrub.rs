@@ -68,6 +68,18 @@ async fn a_flipped_bit_in_a_segment_is_made_good_and_one_in_the_log_retires_the_
     let (sound, said) = doctor(&cluster).await;
     assert!(sound, "{said}");
 
+    // Nothing opens without the ring of its data keys.
+    let ring = cluster.path("node-3/key-ring");
+    let good = std::fs::read(&ring).unwrap();
+    flip(&ring, good.len() / 2);
+    let (sound, said) = doctor(&cluster).await;
+    assert!(!sound && said.contains("key-ring"), "{said}");
+    cluster.spawn_in(VICTIM, &SMALL_SEGMENTS);
+    assert_eq!(cluster.exit_code(VICTIM).await, Some(1));
+    let said = cluster.log("node-3.log");
+    assert!(said.contains("key-ring is corrupt") && said.contains("only1mcp doctor"), "{said}");
+    std::fs::write(&ring, good).unwrap();
+
     // While it runs, in its log, which it would serve from memory. It reads slowly, so that it has not come to it yet.
     reads_at(&cluster, 20_000);
     cluster.spawn_in(VICTIM, &SMALL_SEGMENTS);

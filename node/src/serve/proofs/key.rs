@@ -18,18 +18,21 @@ const PLACE: &str = "signing-key";
 const TELL: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// What the folder's key is made of; `None` where it has none. Errors: the file is damaged.
+pub fn stored_seed(folder: &DataFolder, keys: stores::Keys<'_>) -> anyhow::Result<Option<[u8; 32]>> {
+    let Some(stored) = folder.signing_key()? else { return Ok(None) };
+    let plain = match keys {
+        Some(sealer) => sealer.open_file(PLACE, &stored)?,
+        None => stored,
+    };
+    let seed = plain.try_into();
+    seed.map(Some).map_err(|_| anyhow::anyhow!("the file `signing-key` is corrupt: it holds no key"))
+}
+
 /// The folder's key; a new one where it has none, which is how a key is changed.
 pub fn signing_key(folder: &DataFolder, keys: stores::Keys<'_>) -> anyhow::Result<Arc<SigningKey>> {
-    let seed: [u8; 32] = match folder.signing_key()? {
-        Some(stored) => {
-            let plain = match keys {
-                Some(sealer) => sealer.open_file(PLACE, &stored)?,
-                None => stored,
-            };
-            plain
-                .try_into()
-                .map_err(|_| anyhow::anyhow!("the file `signing-key` is corrupt: it holds no key"))?
-        }
+    let seed = match stored_seed(folder, keys)? {
+        Some(seed) => seed,
         None => {
             let seed = HostEntropy.bytes();
             let stored = match keys {

@@ -10,8 +10,8 @@ mod record;
 mod sign;
 mod witness;
 
-pub use key::{make_known, signing_key};
+pub use key::{make_known, signing_key, stored_seed};
 pub use port::Proofs;
-pub use record::Record;
+pub use record::{Record, last_signed};
 pub use sign::{Checkpoints, run};
 pub use witness::Witnesses;

@@ -16,6 +16,23 @@ struct File {
     newest: Option<String>,
 }
 
+impl File {
+    /// `None` where there is none. Errors: it is damaged.
+    fn read(folder: &DataFolder) -> anyhow::Result<Option<Self>> {
+        let Some(content) = folder.checkpoints()? else { return Ok(None) };
+        let file = serde_json::from_slice(&content);
+        file.map(Some).map_err(|error| anyhow::anyhow!("the file `checkpoints` is corrupt: {error}"))
+    }
+}
+
+/// Up to which event this folder's node has signed; `None` where it never did. Errors: the file is damaged.
+pub fn last_signed(folder: &DataFolder) -> anyhow::Result<Option<u64>> {
+    let text = File::read(folder)?.and_then(|file| file.signed);
+    let signed = text.map(|text| Checkpoint::parse(&text)).transpose();
+    let signed = signed.map_err(|error| anyhow::anyhow!("the file `checkpoints` is corrupt: {error}"))?;
+    Ok(signed.map(|checkpoint| checkpoint.tree.size))
+}
+
 /// A checkpoint that a majority signed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Complete {
@@ -48,10 +65,8 @@ pub enum SignError {
 impl Record {
     /// Errors: a damaged file. It must not be taken for none: then this node might sign a past twice.
     pub fn open(folder: Arc<DataFolder>) -> anyhow::Result<Self> {
-        let file: File = match folder.checkpoints()? {
-            Some(content) => serde_json::from_slice(&content)?,
-            None => File::default(),
-        };
+        last_signed(&folder)?;
+        let file = File::read(&folder)?.unwrap_or_default();
         let newest = file.newest.as_deref().and_then(Complete::parse);
         Ok(Self { folder, file: Mutex::new(file), newest: watch::Sender::new(newest) })
     }

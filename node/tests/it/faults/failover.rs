@@ -26,14 +26,15 @@ fn asked(name: &str) -> Option<u64> {
 }
 
 /// How long one failover took.
-struct Failover {
+pub struct Failover {
     /// From the kill to the first sealed answer of a survivor to a call sent after it.
-    first: Duration,
+    pub first: Duration,
     /// From the kill until both survivors had given one.
-    both: Duration,
+    pub both: Duration,
 }
 
-async fn a_leader_dies(world: &mut World, load: &Load, round: usize) -> (usize, Failover) {
+/// Which one died, and how long it took; it is not started again.
+pub async fn a_leader_dies(world: &mut World, load: &Load, round: usize) -> (usize, Failover) {
     let leader = world.leader().await;
     let killed_at = Instant::now();
     world.kill(leader);
@@ -87,6 +88,13 @@ pub fn row(what: &str, times: &[Duration]) -> String {
     )
 }
 
+/// Leaves what was measured to whoever asked for it, once all that was to hold has held.
+pub fn report(table: &str) {
+    if let Ok(path) = std::env::var(REPORT) {
+        std::fs::write(path, table).unwrap();
+    }
+}
+
 async fn leaders_change(world: &mut World) {
     let key = world.developer(TENANT, "worker").await;
     let load = Load::start(world, &key, 2).await;
@@ -128,9 +136,7 @@ async fn leaders_change(world: &mut World) {
     eprintln!("{table}");
     assert_eq!(refused, Vec::<String>::new(), "a failover delays, it does not refuse");
     agree(world, &told).await;
-    if let Ok(path) = std::env::var(REPORT) {
-        std::fs::write(path, table).unwrap();
-    }
+    report(&table);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! P6: a bit is flipped in a file of a node that does not run. `doctor` names the file; the node, started all the same,
 //! makes good what it can make good and otherwise ends, and says which file it was and what is to be done. The cluster
-//! loses nothing by it. Segments are tested in `scrub.rs` and `doctor.rs`.
+//! loses nothing by it. Segments, and the key ring of an encrypted folder, are tested in `scrub.rs` and `doctor.rs`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,6 +47,7 @@ fn places(path: &Path, text: &[u8]) -> Vec<usize> {
 
 fn flips(data: &Path) -> Vec<Flip> {
     let flip = |named: &str, path: PathBuf, at, start| Flip { named: named.to_owned(), path, at, start };
+    let at_end = |name: &str| std::fs::read(data.join(name)).unwrap().len() - 2;
     let wal = newest(&data.join("log/wal"), ".wal");
     let journal = newest(&data.join("journal"), ".log");
     let rows = newest(&data.join("state"), "");
@@ -56,6 +57,9 @@ fn flips(data: &Path) -> Vec<Flip> {
     vec![
         flip("format", data.join("format"), vec![3], Start::Refuses),
         flip("identity", data.join("identity"), vec![60], Start::Refuses),
+        flip("signing-key", data.join("signing-key"), vec![at_end("signing-key")], Start::Refuses),
+        flip("checkpoints", data.join("checkpoints"), vec![at_end("checkpoints")], Start::Refuses),
+        flip("generations", data.join("generations"), vec![at_end("generations")], Start::Refuses),
         flip("log/format", data.join("log/format"), vec![3], Start::Refuses),
         // The first record is the vote in the node's first term.
         flip(".wal", wal.clone(), vec![60], Start::Refuses),

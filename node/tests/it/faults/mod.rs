@@ -24,6 +24,7 @@ mod pauses;
 mod power;
 mod proxy;
 mod shapes;
+mod timeouts;
 mod transfers;
 mod world;
 mod writer;

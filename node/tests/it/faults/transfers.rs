@@ -3,7 +3,7 @@
 
 use tokio::time::Duration;
 
-use crate::faults::failover::{hand_over, row, slowest};
+use crate::faults::failover::{hand_over, report, row, slowest};
 use crate::faults::load::{Load, locally, refusals};
 use crate::faults::oracle::agree;
 use crate::faults::world::{NODES, TENANT, World, play};
@@ -32,14 +32,20 @@ async fn the_office_goes_round(world: &mut World) {
         transfers.windows(2).map(|pair| slowest(&told, pair[0].2, pair[1].1)).collect();
     let handed_over = taken(world);
     assert!(handed_over.len() >= TRANSFERS, "{} transfers are in the logs", handed_over.len());
-    eprintln!("| times in ms | count | p50 | p99 | max |");
-    eprintln!("{}", row("planned transfer: until the old leader knows that the new one leads", &handed_over));
-    eprintln!("{}", row("planned transfer: the command, its process included", &asked_for));
-    eprintln!("{}", row("planned transfer: the slowest call under way", &stalls));
-    eprintln!("{}", row("between two of them: the slowest call under way", &others));
+    let mut table = String::from("| times in ms | count | p50 | p99 | max |\n|---|---|---|---|---|\n");
+    for row in [
+        row("planned transfer: until the old leader knows that the new one leads", &handed_over),
+        row("planned transfer: the command, its process included", &asked_for),
+        row("planned transfer: the slowest call under way", &stalls),
+        row("between two of them: the slowest call under way", &others),
+    ] {
+        table += &format!("{row}\n");
+    }
+    eprintln!("{table}");
     let all: Vec<usize> = (1..=NODES).collect();
     assert_eq!(refusals(&told, &all), Vec::<String>::new(), "a transfer delays, it does not refuse");
     agree(world, &told).await;
+    report(&table);
 }
 
 #[test]

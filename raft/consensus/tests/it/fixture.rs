@@ -8,14 +8,15 @@ use std::sync::Arc;
 use only1mcp_consensus::{Consensus, Stores};
 use only1mcp_domain::audit::Verifier;
 use only1mcp_domain::command::{Command, Via};
-use only1mcp_domain::ids::{AuditIndex, NodeId, PrincipalId, TenantId};
-use only1mcp_domain::model::{Principal, PrincipalKind};
+use only1mcp_domain::ids::{AuditIndex, Digest, NodeId, PrincipalId, PublicKey, SubjectKeyId, TenantId};
+use only1mcp_domain::limits;
+use only1mcp_domain::model::{Held, Offer, Personal, Principal, PrincipalKind, Slot, WrappedKey};
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_storage::{Engine, FileRaftLog, FileSegments, RaftLogOptions, SledEngine};
 
 use crate::world::{PlainConnector, START_MS, World, name, soon};
 
-const VERSIONS: [&str; 1] = ["version-1"];
+const VERSIONS: [&str; 2] = ["version-1", "version-2"];
 
 fn folder_of(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version)
@@ -102,6 +103,31 @@ async fn what_earlier_versions_wrote_is_read() {
     }
 }
 
+/// What feature level 3 brought: signing keys, generations, persons whose names are sealed, erased, held.
+async fn persons_are_sealed(world: &mut World) {
+    let (node, check) = (NodeId(1), Digest([0xc1; 32]));
+    let own = Via::Node(node);
+    world.command(1, Command::SetSigningKey { node, key: PublicKey([0x51; 32]) }, own).await;
+    world.command(1, Command::OfferGeneration(Offer { generation: 1, check, node }), own).await;
+    let held = Held { oldest: 1, newest: 1, check };
+    world.command(1, Command::TellGenerations { node, held }, own).await;
+    world.command(1, Command::BeginGeneration { generation: 1 }, own).await;
+    for number in 0..4_u8 {
+        let id = SubjectKeyId([number; 16]);
+        let slot = Slot { key: id, commitment: Digest([0xab; 32]), ciphertext: vec![number; 60] };
+        let key = Some(WrappedKey { id, generation: 1, bytes: vec![number; 60] });
+        let Command::CreatePrincipal(open) = principal(&format!("sealed-{number}")) else { panic!() };
+        let personal = Some(Personal { slot, key });
+        let sealed = Principal { display_name: String::new(), email: String::new(), personal, ..open };
+        world.command(1, Command::CreatePrincipal(sealed), Via::ApiKey).await;
+    }
+    let (tenant, one) = (TenantId::system(), |id| PrincipalId::new(id).unwrap());
+    let erase = Command::EraseSubject { tenant: tenant.clone(), principal: one("sealed-1") };
+    world.command(1, erase, Via::ApiKey).await;
+    let hold = "a case".to_owned();
+    world.command(1, Command::HoldSubject { tenant, principal: one("sealed-2"), hold }, Via::ApiKey).await;
+}
+
 /// Writes `version-N`; to be run once, by the version whose formats it keeps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes a fixture: only when formats were added, into a new folder"]
@@ -113,7 +139,10 @@ async fn write() {
     world.snapshot_every = 20;
     world.keep = 1_000;
     world.folders.insert(1, folder.path().to_owned());
+    // The one that this version raises clusters to.
+    world.level = limits::FEATURE_LEVEL_MAX;
     world.form().await;
+    persons_are_sealed(&mut world).await;
     for number in 0..24 {
         world.command(1, principal(&format!("person-{number}")), Via::ApiKey).await;
     }

@@ -12,6 +12,7 @@ mod cluster;
 mod compare;
 mod faults;
 mod fixture;
+mod join_cost;
 mod membership;
 mod peers;
 mod reads;
