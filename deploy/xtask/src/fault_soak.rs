@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -88,9 +88,9 @@ impl FaultSoak<'_> {
             let measured = place.with_extension("md");
             // An older one must not be taken for this run's.
             let _ = fs::remove_file(&measured);
-            let began = SystemTime::now();
+            let began = seconds_now();
             let held = self.one(&name).env(REPORT, &measured).status()?.success();
-            let seconds = began.elapsed().unwrap_or(Duration::ZERO).as_secs();
+            let seconds = seconds_now().saturating_sub(began);
             all_held &= held;
             let ran = Ran { name, held, seconds, commit: commit.clone(), build: build.to_owned() };
             fs::write(&place, ran.line())?;
@@ -117,6 +117,10 @@ impl FaultSoak<'_> {
             None => test.env(KILLS, self.kills.to_string()),
         }
     }
+}
+
+fn seconds_now() -> u64 {
+    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
 /// Where it is kept what became of each test, and what it measured.
