@@ -3,14 +3,12 @@
 //! raft-log at open removes a last file whose first record is incomplete, whatever its settings, and takes any
 //! checksum failure as one kind of error. Both may hide rot as if it were a crash. So this decides first:
 //! a crash leaves only a record that runs past the end of the last file, or zeros where its sectors were not yet
-//! written. Whole records may follow where many were written between two syncs: a disk writes its sectors in any order. That
-//! is cut and reported, unless it is more than ever waits for a sync. All other damage is `Corrupt`.
+//! written, with no whole record after it. That is cut and reported. All other damage is `Corrupt`.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use only1mcp_domain::limits::LOG_UNSYNCED_BYTES_MAX;
 use raft_log::codeq::Decode as _;
 use raft_log::{RaftLogAction, WALRecord};
 
@@ -18,7 +16,7 @@ use crate::error::StorageError;
 use crate::files::sync_folder;
 use crate::raft_log::LogPosition;
 use crate::raft_log_codec::{Position, Record};
-use crate::torn::{has_unwritten_sector, lacks_sector_inside};
+use crate::torn::has_unwritten_sector;
 
 /// What a scan found.
 #[derive(Debug, Default)]
@@ -79,7 +77,7 @@ pub(crate) fn scrub_file(folder: &Path, after: Option<u64>) -> Result<Option<(u6
     let (sound, _) = read_records(&bytes, |_| Ok(()))?;
     let tail = bytes.get(sound..).unwrap_or_default();
     let may_be_written = at.saturating_add(2) >= chunks.len();
-    if !tail.is_empty() && (!may_be_written || record_in(tail).is_some()) {
+    if !tail.is_empty() && (!may_be_written || record_in(tail)) {
         return Err(StorageError::corrupt(path, format!("damaged at byte {sound}")));
     }
     let end = start.saturating_add(bytes.len() as u64);
@@ -151,11 +149,7 @@ fn check_torn(path: &Path, bytes: &[u8], sound: usize, may_be_torn: bool) -> Res
     if !may_be_torn {
         return corrupt("not at the end of the log");
     }
-    if let Some(next) = record_in(tail) {
-        let damaged = tail.get(..next).unwrap_or_default();
-        if tail.len() <= LOG_UNSYNCED_BYTES_MAX && lacks_sector_inside(damaged, sound) {
-            return Ok(());
-        }
+    if record_in(tail) {
         return corrupt("whole records follow");
     }
     let mut rest = tail;
@@ -167,10 +161,9 @@ fn check_torn(path: &Path, bytes: &[u8], sound: usize, may_be_torn: bool) -> Res
     corrupt("the last record is whole, its checksum does not match")
 }
 
-/// Where a whole record starts after the first byte, if anywhere.
-fn record_in(tail: &[u8]) -> Option<usize> {
-    (1..tail.len()).find(|at| {
-        let at = *at;
+/// Whether a whole record starts anywhere after the first byte.
+fn record_in(tail: &[u8]) -> bool {
+    (1..tail.len()).any(|at| {
         let mut rest = tail.get(at..).unwrap_or_default();
         // Types are 0 to 5, big-endian: most places fail here, cheaply.
         matches!(rest, [0, 0, 0, 0..=5, ..]) && Record::decode(&mut rest).is_ok()

@@ -13,17 +13,6 @@ pub(crate) fn has_unwritten_sector(extent: &[u8], offset: usize) -> bool {
     std::iter::once(head).chain(rest.chunks(SECTOR_BYTES)).any(is_zero_piece)
 }
 
-/// The same, where something whole lies behind `extent`. That was written later, and a sector it reaches into is there. So
-/// one that was never written lies within `extent`, but for its part before `offset`, which is older.
-pub(crate) fn lacks_sector_inside(extent: &[u8], offset: usize) -> bool {
-    let first = SECTOR_BYTES - offset % SECTOR_BYTES;
-    let Some((head, rest)) = extent.split_at_checked(first) else { return false };
-    (head.len() >= HEAD_BYTES_MIN && is_zero(head)) || rest.chunks_exact(SECTOR_BYTES).any(is_zero)
-}
-
-/// So many zeros begin no record but the rarest: fewer may be what was written.
-const HEAD_BYTES_MIN: usize = 4;
-
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| *b == 0)
 }
@@ -54,24 +43,5 @@ mod tests {
         extent[512..].fill(0);
         assert!(has_unwritten_sector(&extent, 0));
         assert!(!has_unwritten_sector(&[], 0));
-    }
-
-    #[test]
-    fn before_something_whole_only_whole_sectors_count_and_the_first_ones_part() {
-        let mut extent = vec![7u8; 1_600];
-        assert!(!lacks_sector_inside(&extent, 100));
-        extent[1_436..].fill(0);
-        assert!(!lacks_sector_inside(&extent, 100), "the last sector's part");
-        extent[412..412 + 512].fill(0);
-        assert!(lacks_sector_inside(&extent, 100));
-        let mut extent = vec![7u8; 700];
-        extent[..3].fill(0);
-        assert!(!lacks_sector_inside(&extent, 509), "three zeros begin many a record");
-        extent[..4].fill(0);
-        assert!(lacks_sector_inside(&extent, 508));
-        assert!(
-            !lacks_sector_inside(&extent[..3], 508),
-            "nothing whole can follow in a sector that is not there"
-        );
     }
 }

@@ -153,8 +153,6 @@ pub const JOURNAL_QUEUE_RECORDS_MAX: usize = 65_536;
 pub const JOURNAL_SEGMENT_BYTES: u64 = 16 << 20;
 /// A file of the Raft log, in bytes; the newest one is also held in memory.
 pub const LOG_CHUNK_BYTES: usize = 32 << 20;
-/// What is written to the Raft log between two syncs of it, in bytes, as far as a power loss is told from rot by it.
-pub const LOG_UNSYNCED_BYTES_MAX: usize = 8 << 20;
 /// Raft log payloads cached in memory besides the newest file's, in bytes.
 pub const LOG_CACHE_BYTES_MAX: usize = 64 << 20;
 /// sled's page cache, in bytes.

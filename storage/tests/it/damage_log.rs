@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use only1mcp_domain::limits::LOG_UNSYNCED_BYTES_MAX;
 use only1mcp_storage::{
     FileRaftLog, LogPosition, LogRecord, RaftLog, RaftLogOptions, SavedVote, StorageError,
 };
@@ -192,71 +191,5 @@ fn a_crash_in_the_first_start_is_a_new_log() {
         let log = open(folder.path()).unwrap();
         assert_eq!(log.cut_at_open(), None);
         assert_eq!(log.state().unwrap().last, None);
-    }
-}
-
-/// Whatever of them was on the disk before, the synced records are there afterwards, and of the others a beginning.
-#[test]
-fn power_is_lost_while_many_records_are_written_and_any_sectors_of_them_are_missing() {
-    const SECTOR: usize = 512;
-    let options = RaftLogOptions { chunk_bytes: 1 << 20, cache_bytes_max: 0 };
-    let folder = tempfile::tempdir().unwrap();
-    let vote = SavedVote { term: 1, node: 1, committed: true };
-    let log = FileRaftLog::open(folder.path(), options).unwrap();
-    log.save_vote(vote).unwrap();
-    (0..5).for_each(|index| durably(|flushed| log.append(vec![record(index)], flushed)));
-    let path = chunks(folder.path()).pop().unwrap();
-    let before = std::fs::read(&path).unwrap();
-    durably(|flushed| log.append((5..40).map(record).collect(), flushed));
-    drop(log);
-    let after = std::fs::read(&path).unwrap();
-    assert_eq!(after[..before.len()], before);
-    let mut random: u32 = 7;
-    let mut cuts = 0;
-    for round in 0..200 {
-        let mut torn = after.clone();
-        for at in (before.len() / SECTOR..after.len().div_ceil(SECTOR)).map(|sector| sector * SECTOR) {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            if random >> 30 == 0 {
-                torn[at.max(before.len())..after.len().min(at + SECTOR)].fill(0);
-            }
-        }
-        std::fs::write(&path, &torn).unwrap();
-        let log = FileRaftLog::open(folder.path(), options).unwrap_or_else(|e| panic!("round {round}: {e}"));
-        cuts += usize::from(log.cut_at_open().is_some());
-        assert_eq!(log.state().unwrap().vote, Some(vote));
-        let found = log.read(0, 99).unwrap();
-        assert!(found.len() >= 5, "round {round}: {}", found.len());
-        assert_eq!(found, (0..found.len() as u64).map(record).collect::<Vec<_>>());
-        durably(|flushed| log.append(vec![record(found.len() as u64)], flushed));
-        drop(log);
-        assert_eq!(FileRaftLog::open(folder.path(), options).unwrap().cut_at_open(), None);
-    }
-    assert!(cuts > 150, "{cuts}");
-}
-
-/// A sector in the midst was never written: so much may have waited for one sync, and no more.
-#[test]
-fn log_unsynced_bytes_max() {
-    let options = RaftLogOptions { chunk_bytes: 32 << 20, cache_bytes_max: 0 };
-    let large = |index: u64| LogRecord { payload: Bytes::from(vec![7; 256 << 10]), ..record(index) };
-    let folder = tempfile::tempdir().unwrap();
-    let log = FileRaftLog::open(folder.path(), options).unwrap();
-    durably(|flushed| log.append(vec![record(0)], flushed));
-    let path = chunks(folder.path()).pop().unwrap();
-    let synced = std::fs::read(&path).unwrap().len();
-    for (from, to, passes) in [(1, 30, true), (30, 36, false)] {
-        (from..to).for_each(|index| durably(|flushed| log.append(vec![large(index)], flushed)));
-        let copy = tempfile::tempdir().unwrap();
-        copy_folder(folder.path(), copy.path());
-        let path = chunks(copy.path()).pop().unwrap();
-        let mut torn = std::fs::read(&path).unwrap();
-        assert_eq!(torn.len() - synced <= LOG_UNSYNCED_BYTES_MAX, passes);
-        let sector = (synced / 512 + 2) * 512;
-        torn[sector..sector + 512].fill(0);
-        std::fs::write(&path, &torn).unwrap();
-        let opened = open(copy.path());
-        assert_eq!(is_corrupt(&opened), !passes);
-        assert_eq!(opened.ok().map(|log| log.state().unwrap().last.unwrap().index), passes.then_some(0));
     }
 }
