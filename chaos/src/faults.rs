@@ -6,6 +6,14 @@ use crate::rng::Rng;
 use crate::stage::Stage;
 use crate::world::Shape;
 
+/// What a node cannot lose and go on under its id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    Log,
+    Vote,
+    Journal,
+}
+
 /// Something done to the world.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -34,6 +42,13 @@ pub enum Fault {
     DiskFails(u64, u64, bool),
     /// A crash, and a row on the disk rots.
     Rot(u64),
+    /// A segment of the audit trail rots below a node that runs.
+    RotSegment(u64),
+    /// A crash, and what no node can make again rots.
+    RotForGood(u64, Part),
+    /// A crash, after which the end of the log, so many records that the disk said were there, is not; in a way that
+    /// opening the log notices, or not.
+    Lied(u64, usize, bool),
     /// A crash for good.
     Lost(u64),
 }
@@ -55,7 +70,12 @@ impl Fault {
             Fault::OldFolder(_) => "old folder put back",
             Fault::DiskFails(_, _, false) => "I/O error",
             Fault::DiskFails(_, _, true) => "disk full",
-            Fault::Rot(_) => "bit rot",
+            Fault::Rot(_) => "row rot",
+            Fault::RotSegment(_) => "segment rot",
+            Fault::RotForGood(_, Part::Log) => "log rot",
+            Fault::RotForGood(_, Part::Vote) => "vote rot",
+            Fault::RotForGood(_, Part::Journal) => "journal rot",
+            Fault::Lied(..) => "lying disk",
             Fault::Lost(_) => "lost for good",
             Fault::Restart(_) | Fault::Mend(..) | Fault::Clock(..) => return None,
         })
@@ -79,8 +99,13 @@ pub struct Faults {
     broken: BTreeMap<Link, u64>,
     /// A node whose clock is wrong, and until when. One at a time: time is what most of the nodes think.
     wrong: Option<(u64, u64)>,
-    /// One node's rows may rot yet. The others are what they are made again from.
+    /// The last of the numbers that draw what happens.
+    lots: u64,
+    /// One node's rows and segments may rot. The others are what they are made again from.
     may_rot: bool,
+    /// Which it is.
+    rotten: Option<u64>,
+    rows_rotted: bool,
 }
 
 impl Faults {
@@ -94,6 +119,9 @@ impl Faults {
             broken: BTreeMap::new(),
             wrong: None,
             may_rot,
+            lots: if shape.rots { 190 } else { 179 },
+            rotten: None,
+            rows_rotted: false,
         }
     }
 
@@ -136,6 +164,11 @@ impl Faults {
         self.rng.pick(&self.members).copied().unwrap_or(1)
     }
 
+    fn rots(&mut self) -> u64 {
+        let drawn = self.node();
+        *self.rotten.get_or_insert(drawn)
+    }
+
     fn links(&self) -> Vec<Link> {
         let pairs = self.members.iter().flat_map(|a| self.members.iter().map(|b| (*a, *b)));
         pairs.filter(|(a, b)| a < b).collect()
@@ -161,7 +194,7 @@ impl Faults {
     }
 
     fn strike(&mut self, now_ms: u64, due: &mut Vec<Fault>) {
-        match self.rng.between(0, 179) {
+        match self.rng.between(0, self.lots) {
             0..=34 => {
                 let node = self.node();
                 self.crash(node, now_ms, Fault::Crash, due);
@@ -204,13 +237,14 @@ impl Faults {
                 let (node, after, full) = (self.node(), self.rng.between(0, 30), self.rng.percent(50));
                 self.crash(node, now_ms, |node| Fault::DiskFails(node, after, full), due);
             }
-            175..=179 if self.may_rot => {
-                let node = self.node();
+            175..=179 if self.may_rot && !self.rows_rotted => {
+                let node = self.rots();
                 if !self.down.contains_key(&node) {
-                    self.may_rot = false;
+                    self.rows_rotted = true;
                     self.crash(node, now_ms, Fault::Rot, due);
                 }
             }
+            180..=190 if self.may_rot => due.push(Fault::RotSegment(self.rots())),
             _ => self.some_link(now_ms, due, Fault::Hold),
         }
     }

@@ -85,8 +85,8 @@ pub struct Oracle {
     pub refused: Vec<RefusedCall>,
     pub grants: BTreeMap<GrantId, Granted>,
     pub tenants: BTreeMap<TenantId, Register<TenantStatus>>,
-    /// Counts the attempts to change who may call.
-    pub(crate) authority: u64,
+    /// Counts the attempts to change who may call, by the tenant or the guest that they are about.
+    pub(crate) authority: BTreeMap<String, u64>,
     pub answered_calls: u64,
     pub writes_done: u64,
     pub writes_retried: u64,
@@ -147,14 +147,15 @@ impl Oracle {
     }
 
     pub fn grant_tried(&mut self, grant: &GrantId, there: bool) {
-        self.authority = self.authority.saturating_add(1);
-        if let Some(granted) = self.grants.get_mut(grant) {
-            granted.register.tried(there);
-        }
+        let Some(granted) = self.grants.get_mut(grant) else { return };
+        granted.register.tried(there);
+        let count = self.authority.entry(granted.principal.clone()).or_default();
+        *count = count.saturating_add(1);
     }
 
     pub fn tenant_tried(&mut self, tenant: &TenantId, status: TenantStatus) {
-        self.authority = self.authority.saturating_add(1);
+        let count = self.authority.entry(tenant.to_string()).or_default();
+        *count = count.saturating_add(1);
         self.tenants
             .entry(tenant.clone())
             .or_insert_with(|| Register::of(TenantStatus::Active))
@@ -173,7 +174,8 @@ impl Oracle {
         let mut own = self.grants.values().filter(|granted| granted.principal == principal);
         let guest = crate::scene::GUESTS.contains(&principal);
         let ungranted = guest && !own.any(|granted| granted.register.allows(&true));
-        (suspended || ungranted).then_some(self.authority)
+        let tried = |of: &str| self.authority.get(of).copied().unwrap_or(0);
+        (suspended || ungranted).then(|| tried(tenant.as_str()).saturating_add(tried(principal)))
     }
 
     pub fn struck(&mut self, kind: &'static str) {

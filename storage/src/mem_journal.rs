@@ -7,7 +7,7 @@ use only1mcp_domain::limits::{JOURNAL_QUEUE_BYTES_MAX, JOURNAL_QUEUE_RECORDS_MAX
 
 use crate::error::StorageError;
 use crate::journal::{Journal, JournalPosition};
-use crate::memory::{Calls, Handle, SplitMix};
+use crate::memory::{Calls, Handle, SplitMix, flip};
 use crate::raft_log::Flushed;
 use crate::seal::SEALED_BYTES;
 
@@ -59,6 +59,15 @@ impl JournalDisk {
         let mut calls = self.sync();
         calls.extend(lost.into_iter().map(|(_, flushed)| flushed));
         calls
+    }
+
+    pub fn rot(&mut self, random: &mut SplitMix) -> bool {
+        let at = random.up_to(self.durable.len().saturating_sub(1));
+        let Some((_, record)) = self.durable.get_mut(at) else { return false };
+        let mut bytes = record.to_vec();
+        flip(&mut bytes, random);
+        *record = bytes.into();
+        true
     }
 
     fn store(&mut self, record: Bytes) {

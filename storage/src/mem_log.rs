@@ -4,7 +4,7 @@ use only1mcp_domain::limits::LOG_RECORD_BYTES_MAX;
 
 use crate::error::StorageError;
 use crate::mem_log_content::{Change, Content, check_follows};
-use crate::memory::{Calls, Handle, Inner, SplitMix};
+use crate::memory::{Calls, Handle, Inner, SplitMix, flip};
 use crate::raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
 use crate::seal::SEALED_BYTES;
 
@@ -18,6 +18,7 @@ pub(crate) struct LogDisk {
     pending: Vec<(Change, Option<Flushed>)>,
     /// What the last crash tore.
     pub cut: Option<String>,
+    vote_rotten: bool,
 }
 
 impl std::fmt::Debug for LogDisk {
@@ -76,6 +77,26 @@ impl LogDisk {
         calls
     }
 
+    pub fn rot(&mut self, random: &mut SplitMix) -> bool {
+        let at = random.up_to(self.durable.records.len().saturating_sub(1));
+        let Some((index, record)) = self.durable.records.iter_mut().nth(at) else { return false };
+        let mut payload = record.payload.to_vec();
+        flip(&mut payload, random);
+        record.payload = payload.into();
+        if let Some(live) = self.live.records.get_mut(index).filter(|live| live.position == record.position) {
+            live.payload = record.payload.clone();
+        }
+        true
+    }
+
+    pub fn state(&self) -> LogState {
+        self.live.state
+    }
+
+    pub fn rot_vote(&mut self) {
+        self.vote_rotten = true;
+    }
+
     pub fn copy(&self) -> Content {
         self.durable.clone()
     }
@@ -85,6 +106,7 @@ impl LogDisk {
         self.live = copy.clone();
         self.durable = copy;
         self.cut = None;
+        self.vote_rotten = false;
         calls
     }
 
@@ -138,7 +160,12 @@ impl MemRaftLog {
 
 impl RaftLog for MemRaftLog {
     fn state(&self) -> Result<LogState, StorageError> {
-        self.handle.read(|disk| Ok(disk.log.live.state))
+        self.handle.read(|disk| {
+            if disk.log.vote_rotten {
+                return Err(StorageError::corrupt("vote", "checksum does not match"));
+            }
+            Ok(disk.log.live.state)
+        })
     }
 
     fn save_vote(&self, vote: SavedVote) -> Result<(), StorageError> {

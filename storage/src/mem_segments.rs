@@ -1,12 +1,14 @@
-//! [`Segments`] on a [`MemDisk`](crate::MemDisk): whole copies are synced, of a part a crash keeps a beginning.
+//! [`Segments`] on a [`MemDisk`](crate::MemDisk): whole copies are synced, of a part a crash keeps a beginning, in which some
+//! sector may never have been written.
 
 use std::collections::BTreeMap;
 
 use only1mcp_domain::ids::Digest;
 
 use crate::error::StorageError;
-use crate::memory::{Handle, SplitMix};
+use crate::memory::{Handle, SplitMix, flip};
 use crate::segments::{SegmentCopy, Segments, elsewhere, not_here};
+use crate::torn::SECTOR_BYTES;
 
 #[derive(Debug, Default)]
 pub(crate) struct SegmentDisk {
@@ -18,7 +20,21 @@ impl SegmentDisk {
     pub fn crash(&mut self, random: &mut SplitMix) {
         for part in self.parts.values_mut() {
             part.truncate(random.up_to(part.len()));
+            let sectors = part.len().div_ceil(SECTOR_BYTES);
+            if random.up_to(3) == 0
+                && let Some(sector) =
+                    part.chunks_mut(SECTOR_BYTES).nth(random.up_to(sectors.saturating_sub(1)))
+            {
+                sector.fill(0);
+            }
         }
+    }
+
+    pub fn rot(&mut self, random: &mut SplitMix) -> bool {
+        let at = random.up_to(self.whole.len().saturating_sub(1));
+        let Some(bytes) = self.whole.values_mut().nth(at) else { return false };
+        flip(bytes, random);
+        true
     }
 
     fn of(&self, address: &Digest, copy: SegmentCopy) -> Option<&Vec<u8>> {

@@ -17,7 +17,7 @@ use crate::mem_journal::{JournalCopy, JournalDisk, MemJournal};
 use crate::mem_log::{LogDisk, MemRaftLog};
 use crate::mem_log_content::Content;
 use crate::mem_segments::{MemSegments, SegmentDisk};
-use crate::raft_log::Flushed;
+use crate::raft_log::{Flushed, LogState};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemOptions {
@@ -88,6 +88,11 @@ impl MemDisk {
         MemRaftLog::new(self.handle(), cut)
     }
 
+    /// What the log holds, without opening it: what a crash tore is told to whoever opens it next.
+    pub fn log_state(&self) -> Option<LogState> {
+        lock(&self.inner).ok().map(|inner| inner.log.state())
+    }
+
     pub fn journal(&self) -> MemJournal {
         let cut = lock(&self.inner).ok().and_then(|mut inner| inner.journal.cut.take());
         MemJournal::new(self.handle(), cut)
@@ -113,6 +118,29 @@ impl MemDisk {
         if let Ok(mut inner) = lock(&self.inner) {
             inner.engine.rot(&mut SplitMix(seed));
         }
+    }
+
+    /// Rot: one bit of one synced record of the Raft log is another; `seed` decides which. Who reads it has to notice. False:
+    /// there is none.
+    pub fn rot_log(&self, seed: u64) -> bool {
+        lock(&self.inner).is_ok_and(|mut inner| inner.log.rot(&mut SplitMix(seed)))
+    }
+
+    /// Rot: the vote cannot be read any more, which opening the log notices, as a log on files does.
+    pub fn rot_vote(&self) {
+        if let Ok(mut inner) = lock(&self.inner) {
+            inner.log.rot_vote();
+        }
+    }
+
+    /// As [`MemDisk::rot_log`], of the journal.
+    pub fn rot_journal(&self, seed: u64) -> bool {
+        lock(&self.inner).is_ok_and(|mut inner| inner.journal.rot(&mut SplitMix(seed)))
+    }
+
+    /// As [`MemDisk::rot_segment`], where `seed` decides which segment and which byte. False: there is none.
+    pub fn rot_some_segment(&self, seed: u64) -> bool {
+        lock(&self.inner).is_ok_and(|mut inner| inner.segments.rot(&mut SplitMix(seed)))
     }
 
     /// The machine loses power: of what was not synced a beginning survives, whose length `seed` decides, separately
@@ -270,6 +298,14 @@ impl Handle {
         let result = run(&mut inner);
         *closed = result.as_ref().is_err_and(StorageError::closes);
         result
+    }
+}
+
+/// One bit of `bytes` is another.
+pub(crate) fn flip(bytes: &mut [u8], random: &mut SplitMix) {
+    let at = random.up_to(bytes.len().saturating_sub(1));
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= 1 << random.up_to(7);
     }
 }
 

@@ -8,7 +8,7 @@
 //! whoever needs a consistent view scans before the next write.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::engine::{Engine, Row, Rows};
@@ -27,9 +27,16 @@ pub struct SledEngine {
     folder: PathBuf,
     store: RwLock<Arc<Store>>,
     writer: Mutex<Writer>,
-    closed: AtomicBool,
+    closed: AtomicU8,
     guard: RowGuard,
 }
+
+/// Values of `SledEngine::closed`.
+const OPEN: u8 = 0;
+/// What is stored is damaged; the disk itself did what it was told. Replacing everything opens the engine again.
+const DAMAGED: u8 = 1;
+/// For good: of a disk that failed nobody knows what it did.
+const FAILED: u8 = 2;
 
 struct Writer {
     current: Current,
@@ -70,7 +77,7 @@ impl SledEngine {
         };
         remove_generations(&folder, Some(current.generation))?;
         let writer = Mutex::new(Writer { current, tally });
-        let closed = AtomicBool::new(false);
+        let closed = AtomicU8::new(OPEN);
         Ok(Self { folder, store: RwLock::new(Arc::new(store)), writer, closed, guard })
     }
 
@@ -85,7 +92,7 @@ impl SledEngine {
     }
 
     fn store(&self) -> Result<Arc<Store>, StorageError> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.load(Ordering::Acquire) != OPEN {
             return Err(StorageError::Closed);
         }
         self.store.read().map(|s| Arc::clone(&s)).map_err(|_| StorageError::Closed)
@@ -93,9 +100,18 @@ impl SledEngine {
 
     /// Runs one operation; any failure closes the engine.
     fn run<T>(&self, operation: impl FnOnce(&Store) -> Result<T, StorageError>) -> Result<T, StorageError> {
-        let result = operation(&*self.store()?);
-        if result.as_ref().is_err_and(StorageError::closes) {
-            self.closed.store(true, Ordering::Release);
+        self.noted(operation(&*self.store()?))
+    }
+
+    fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        match &result {
+            // Of rows that are to replace those that are here, and are read from them.
+            Err(StorageError::Closed) => {}
+            Err(StorageError::Corrupt { .. }) => {
+                self.closed.fetch_max(DAMAGED, Ordering::AcqRel);
+            }
+            Err(error) if error.closes() => self.closed.store(FAILED, Ordering::Release),
+            _ => {}
         }
         result
     }
@@ -209,7 +225,14 @@ impl Engine for SledEngine {
         rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
     ) -> Result<(), StorageError> {
         let mut writer = lock(&self.writer)?;
-        self.run(|_| self.replace(&mut writer, rows))
+        if self.closed.load(Ordering::Acquire) == FAILED {
+            return Err(StorageError::Closed);
+        }
+        // INVARIANT: P6: what is damaged goes with all the rest.
+        self.noted(self.replace(&mut writer, rows))?;
+        // Unless the disk failed meanwhile, for somebody who was reading.
+        let damaged = self.closed.compare_exchange(DAMAGED, OPEN, Ordering::AcqRel, Ordering::Acquire);
+        if damaged == Err(FAILED) { Err(StorageError::Closed) } else { Ok(()) }
     }
 
     fn is_complete(&self) -> Result<bool, StorageError> {
@@ -292,5 +315,77 @@ fn remove_folder(path: &Path) -> Result<(), StorageError> {
     match std::fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io("remove", path, e)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(folder: &Path) -> SledEngine {
+        let engine = SledEngine::open(folder).unwrap();
+        let rows = [b"a", b"b"].map(|key| (key.to_vec(), Some(vec![7; 40])));
+        engine.write(rows.into(), true).unwrap();
+        engine
+    }
+
+    /// One bit of a row is another, below an engine that is open.
+    fn rot(engine: &SledEngine, key: &[u8]) {
+        let (store, key) = (engine.store().unwrap(), stored_key(key));
+        let mut stored = store.get(&key).unwrap().unwrap().to_vec();
+        stored[20] ^= 1;
+        let mut batch = sled::Batch::default();
+        batch.insert(key, stored);
+        store.apply(batch).unwrap();
+    }
+
+    fn anew() -> Box<dyn Iterator<Item = Row> + Send> {
+        Box::new([(b"c".to_vec(), vec![8])].into_iter())
+    }
+
+    #[test]
+    fn a_row_that_rots_below_an_open_engine_closes_it_until_all_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        rot(&engine, b"b");
+        assert!(matches!(engine.scan(b"", b"~", 9), Err(StorageError::Corrupt { .. })));
+        assert!(matches!(engine.get(b"a"), Err(StorageError::Closed)));
+        assert!(matches!(engine.write(vec![(b"a".to_vec(), None)], true), Err(StorageError::Closed)));
+        engine.replace_all(anew()).unwrap();
+        assert_eq!(engine.scan(b"", b"~", 9).unwrap(), vec![(b"c".to_vec(), vec![8])]);
+        engine.write(vec![(b"d".to_vec(), Some(vec![9]))], true).unwrap();
+        drop(engine);
+        assert_eq!(SledEngine::open(folder.path()).unwrap().scan(b"", b"~", 9).unwrap().len(), 2);
+    }
+
+    /// What replaces the rows may be read from them.
+    #[test]
+    fn rot_that_is_found_while_replacing_leaves_the_engine_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        rot(&engine, b"b");
+        let own = engine.scan(b"a", b"a~", 9).unwrap().into_iter().map(Ok);
+        let rotten = std::iter::once_with(|| engine.get(b"b").map(|_| (b"b".to_vec(), Vec::new())));
+        assert!(matches!(
+            engine.replace_with(Box::new(own.chain(rotten))),
+            Err(StorageError::Corrupt { .. })
+        ));
+        assert!(matches!(engine.get(b"a"), Err(StorageError::Closed)));
+        engine.replace_all(anew()).unwrap();
+        assert_eq!(engine.get(b"c").unwrap(), Some(vec![8]));
+    }
+
+    #[test]
+    fn a_disk_that_failed_takes_nothing_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        let failed = StorageError::io("flush", folder.path(), std::io::Error::other("EIO"));
+        assert!(engine.run::<()>(|_| Err(failed)).is_err());
+        assert!(matches!(engine.replace_all(anew()), Err(StorageError::Closed)));
+        // As damage would that is found afterwards.
+        assert!(engine.noted::<()>(Err(StorageError::corrupt(folder.path(), "rot"))).is_err());
+        assert!(matches!(engine.replace_all(anew()), Err(StorageError::Closed)));
+        drop(engine);
+        assert_eq!(SledEngine::open(folder.path()).unwrap().get(b"a").unwrap(), Some(vec![7; 40]));
     }
 }

@@ -4,7 +4,7 @@
 //! was there before, which in a fresh part of a file is zeros, or lies past the end of the file. Damage that shows
 //! neither is rot.
 
-const SECTOR_BYTES: usize = 512;
+pub(crate) const SECTOR_BYTES: usize = 512;
 
 /// Whether some sector's part of `extent`, which starts at `offset` in its file, was never written.
 pub(crate) fn has_unwritten_sector(extent: &[u8], offset: usize) -> bool {

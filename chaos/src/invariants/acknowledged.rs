@@ -1,6 +1,10 @@
 //! P6: what a node's log said is on its disk is there when the node comes back. The cluster may heal over such a loss,
 //! and then nothing else shows it.
 //!
+//! It is conditional on a disk that keeps what it said it has. Where one lies, the node that notices lacks what it told as
+//! cut, and the one that does not is replaced: what was acknowledged to clients is there all the same (P3, P8), as long as
+//! a majority's disks do not lie.
+//!
 //! Source: DESIGN, "The promises", P6; Ongaro, Ousterhout (2014), figure 2 (`log[]`: persistent state, "updated on stable
 //! storage before responding to RPCs").
 

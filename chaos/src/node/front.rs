@@ -374,12 +374,11 @@ impl Front {
         if timeout_at(deadline, self.enforcer.wait_view(index)).await.is_err() {
             return Some(Answer::NotReady);
         }
-        if let Level::Local { staleness_ms_max } = level
-            && !self.enforcer.freshness().is_fresh(staleness_ms_max)
-        {
-            return Some(Answer::NotReady);
-        }
-        let view = self.enforcer.view();
+        let view = match level {
+            Level::Local { staleness_ms_max } => self.enforcer.view_within(staleness_ms_max),
+            Level::Linearizable | Level::Lease => Some(self.enforcer.view()),
+        };
+        let Some(view) = view else { return Some(Answer::NotReady) };
         let (value, revision) = scene::register_in(&view.state, register).unwrap_or_default();
         Some(Answer::Holds { index: view.state.last_applied, value, revision })
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use only1mcp_consensus::{Consensus, Handlers, Options, Seed, Stores};
 use only1mcp_domain::ids::NodeId;
 use only1mcp_enforcer::{Parts, Service, SystemZones};
-use only1mcp_storage::{RaftLog, SealedEngine, SealedJournal, SealedLog, SealedSegments};
+use only1mcp_storage::{
+    Journal as _, JournalPosition, RaftLog, SealedEngine, SealedJournal, SealedLog, SealedSegments,
+};
 use turmoil::net::TcpListener;
 
 use super::cluster_port::ConsensusPort;
@@ -71,8 +73,11 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
         mutant: site.mutant,
         appended: AtomicU64::new(0),
     };
-    log.opened();
+    // As opening them on files does: all is read, and what is damaged ends the node before it takes part.
     let found = log.state().map_err(|error| text(&error))?.vote;
+    log.read(0, u64::MAX).map_err(|error| text(&error))?;
+    journal.read_after(JournalPosition(0)).map_err(|error| text(&error))?;
+    log.opened();
     let kept = locked(&site.stage.watch).votes.found(site.node, found);
     site.stage.check("votes", kept);
     tokio::spawn(turn_disk(site.clone()));

@@ -1,9 +1,12 @@
 //! A node is replaced while faults strike: it is removed, journal and all, and a new one joins in its place. Its folder
-//! is lost, or is an older copy put back with which the node runs for a while, or the node still runs, unaware.
+//! is lost, or is an older copy put back with which the node runs for a while, or the node still runs, unaware. Or its log,
+//! vote or journal rotted, which it must notice and end for; or its disk lied, and what it had acknowledged is gone.
+//!
+//! Source: DESIGN, "Consensus": damage in vote or log retires a voter id for good.
 
 use std::sync::atomic::Ordering;
 
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, Part};
 use crate::rng::Rng;
 use crate::stage::locked;
 use crate::world::World;
@@ -12,6 +15,10 @@ use crate::world::World;
 /// too: it is put back only while the others have all that it has (seed 35).
 const QUIET_MS: u64 = 30_000;
 const REMOVED_MS: u64 = 30_000;
+/// A node that starts reads its disk before anything else.
+const NOTICED_MS: u64 = 100;
+/// A disk takes 250 ms at most.
+const LIED_MS: u64 = 600;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Replacement {
@@ -22,15 +29,32 @@ pub enum Replacement {
     Restored(u64),
     /// It runs on until it has been removed.
     Alive,
+    /// It finds, when it starts, what rotted.
+    Rotten(Part),
+    /// Of its log so many records are gone that were synced. A node that notices stays, and is sent them again; one that
+    /// does not is heard no more by whoever knows that it had them, and is replaced.
+    Lied {
+        records: usize,
+        noticed: bool,
+    },
 }
 
 impl Replacement {
-    pub fn draw(rng: &mut Rng) -> Self {
-        match rng.between(0, 9) {
+    pub fn draw(rng: &mut Rng, rots: bool) -> Self {
+        match rng.between(0, if rots { 19 } else { 9 }) {
             0..=3 => Self::None,
             4..=5 => Self::Lost,
             6..=7 => Self::Restored(rng.between(300, 3_000)),
-            _ => Self::Alive,
+            8..=9 => Self::Alive,
+            // One node's segments may rot.
+            10..=11 => Self::None,
+            12..=14 => Self::Rotten(Part::Log),
+            15 => Self::Rotten(Part::Vote),
+            16 => Self::Rotten(Part::Journal),
+            _ => Self::Lied {
+                records: usize::try_from(rng.between(1, 6)).unwrap_or(1),
+                noticed: rng.percent(50),
+            },
         }
     }
 
@@ -42,6 +66,13 @@ impl Replacement {
             Self::Lost => world.inflict(&Fault::Lost(gone)),
             Self::Restored(ms) => restored(world, faults, gone, ms)?,
             Self::Alive => {}
+            Self::Rotten(part) => rotten(world, gone, part)?,
+            Self::Lied { records, noticed } => {
+                lied(world, faults, gone, records, noticed)?;
+                if noticed {
+                    return Ok(None);
+                }
+            }
         }
         for mend in faults.leaves(gone) {
             world.inflict(&mend);
@@ -77,11 +108,8 @@ fn is_spare(world: &World, gone: u64) -> bool {
     own.is_some() && world.members().all(|site| last(site.node.0) >= own)
 }
 
-fn restored(world: &mut World, faults: &mut Faults, gone: u64, ms: u64) -> Result<(), ()> {
-    if !world.has_copy(gone) {
-        world.inflict(&Fault::Lost(gone));
-        return Ok(());
-    }
+/// What one node is about to lose all others have, and have synced.
+fn quiet(world: &mut World, faults: &mut Faults, gone: u64) -> Result<(), ()> {
     for fault in faults.end() {
         world.inflict(&fault);
     }
@@ -92,11 +120,52 @@ fn restored(world: &mut World, faults: &mut Faults, gone: u64, ms: u64) -> Resul
         }
         return Err(());
     }
+    Ok(())
+}
+
+fn restored(world: &mut World, faults: &mut Faults, gone: u64, ms: u64) -> Result<(), ()> {
+    if !world.has_copy(gone) {
+        world.inflict(&Fault::Lost(gone));
+        return Ok(());
+    }
+    quiet(world, faults, gone)?;
     world.inflict(&Fault::OldFolder(gone));
     world.inflict(&Fault::Restart(gone));
     if !world.steps(ms) {
         return Err(());
     }
     world.inflict(&Fault::Lost(gone));
+    Ok(())
+}
+
+fn rotten(world: &mut World, gone: u64, part: Part) -> Result<(), ()> {
+    if let Some(site) = world.site(gone) {
+        site.dismiss();
+    }
+    world.inflict(&Fault::RotForGood(gone, part));
+    world.inflict(&Fault::Restart(gone));
+    if !world.steps(NOTICED_MS) {
+        return Err(());
+    }
+    // INVARIANT: P6
+    if world.live(gone).is_some() {
+        world.stage.violated("P6 rot", format_args!("n{gone} takes part, though its {part:?} rotted"));
+        return Err(());
+    }
+    world.inflict(&Fault::Lost(gone));
+    Ok(())
+}
+
+fn lied(world: &mut World, faults: &mut Faults, gone: u64, records: usize, noticed: bool) -> Result<(), ()> {
+    quiet(world, faults, gone)?;
+    world.inflict(&Fault::Lied(gone, records, noticed));
+    world.inflict(&Fault::Restart(gone));
+    // What the others have is synced by the end of it.
+    if !world.steps(LIED_MS) {
+        return Err(());
+    }
+    if !noticed {
+        world.inflict(&Fault::Lost(gone));
+    }
     Ok(())
 }

@@ -2,8 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use only1mcp_domain::ids::AuditIndex;
+
 use super::replacement::Replacement;
 use crate::faults::{Fault, Faults};
+use crate::node::Live;
 use crate::stage::locked;
 use crate::world::{World, judge};
 
@@ -21,16 +24,18 @@ const SETTLE_MS: u64 = 8_000;
 const SPEND_MS: u64 = 40_000;
 /// The last completions reach the log, and the refusals of the second, folded where there were many.
 const SPENT_MS: u64 = 1_500;
+/// More than any world has.
+const EVENTS_MAX: usize = 100_000;
 
 pub fn play(world: &mut World) {
     if !world.form() {
         return;
     }
     world.hire(CALLERS, SPENDERS);
-    let replacement = Replacement::draw(&mut world.rng);
+    let shape = world.stage.shape;
+    let replacement = Replacement::draw(&mut world.rng, shape.rots);
     // One change of the members at a time; and of three nodes only one may have lost something.
     let alone = replacement == Replacement::None;
-    let shape = world.stage.shape;
     let mut faults = Faults::new(world.rng.fork(), world.now_ms(), &shape, alone);
     let changes = alone && shape.changes;
     if changes {
@@ -135,6 +140,12 @@ fn is_level(world: &World) -> bool {
     applied.len() == world.members().count() && applied.windows(2).all(|pair| pair.first() == pair.last())
 }
 
+/// And whatever rotted of it was found, as it is read, and fetched again.
+fn is_whole(world: &World) -> bool {
+    let reads = |live: Live| live.handle.audit_events(AuditIndex(1), EVENTS_MAX).is_ok();
+    is_level(world) && world.members().filter_map(|site| site.live()).all(reads)
+}
+
 /// Nobody holds or waits.
 fn is_calm(world: &World) -> bool {
     let mut live = world.members().map(|site| site.live());
@@ -178,7 +189,8 @@ pub fn heal(world: &mut World) {
     if !spend(world) {
         return;
     }
-    if !world.until(SETTLE_MS, is_level) {
+    let rotted = locked(&world.stage.oracle).faults.contains_key("segment rot");
+    if !world.until(SETTLE_MS, |world| if rotted { is_whole(world) } else { is_level(world) }) {
         if !world.stage.is_violated() {
             world.stage.violated("liveness", "the nodes do not come level");
         }

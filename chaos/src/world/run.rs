@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use only1mcp_domain::ids::NodeId;
-use only1mcp_storage::{Fault as DiskFault, RaftLog as _};
+use only1mcp_storage::Fault as DiskFault;
 
 use super::judge;
 use super::options::Options;
 use super::shape::Shape;
 use crate::client::{Client, Job};
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, Part};
 use crate::node::{Live, Site, observer, software};
 use crate::oracle::Life;
 use crate::report::Report;
@@ -293,6 +293,27 @@ impl World {
                     site.disk.rot_row(seed);
                 }
             }
+            Fault::RotSegment(node) => {
+                let seed = self.rng.next_u64();
+                if let Some(site) = self.site(*node) {
+                    site.disk.rot_some_segment(seed);
+                }
+            }
+            Fault::RotForGood(node, part) => {
+                self.crash(*node);
+                let seed = self.rng.next_u64();
+                if let Some(site) = self.site(*node) {
+                    let rotted = match part {
+                        Part::Log => site.disk.rot_log(seed),
+                        Part::Journal => site.disk.rot_journal(seed),
+                        Part::Vote => false,
+                    };
+                    if !rotted {
+                        site.disk.rot_vote();
+                    }
+                }
+            }
+            Fault::Lied(node, records, torn) => self.lose(*node, *records, *torn),
             Fault::Mend(a, b) => {
                 let same = |link: &(u64, u64, Option<bool>)| {
                     (link.0, link.1) == (*a, *b) || (link.1, link.0) == (*a, *b)
@@ -341,12 +362,20 @@ impl World {
         let (Some(site), Some(copy)) = (self.site(node), backup) else { return };
         if whole {
             site.disk.put_back(copy);
-            let vote = site.disk.log().state().ok().and_then(|state| state.vote);
+            let vote = site.disk.log_state().and_then(|state| state.vote);
             locked(&self.stage.watch).restored(site.node, vote);
         } else {
             site.disk.put_journal_back(copy);
         }
         locked(&self.stage.oracle).forgotten.push(site.life());
+    }
+
+    fn lose(&mut self, node: u64, records: usize, torn: bool) {
+        self.crash(node);
+        let Some(site) = self.site(node) else { return };
+        site.disk.lose_log_end(records, torn);
+        let vote = site.disk.log_state().and_then(|state| state.vote);
+        locked(&self.stage.watch).restored(site.node, vote);
     }
 
     fn crash(&mut self, node: u64) {

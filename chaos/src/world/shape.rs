@@ -12,6 +12,12 @@ const FIVE_EVERY: u64 = 20;
 /// Which of those.
 const FIVE_AT: u64 = 10;
 
+/// From this seed on, which leaves the normal run's worlds as they are, in one of so many more than rows rots, and disks lie.
+const ROT_FROM: u64 = 1_000;
+const ROT_EVERY: u64 = 4;
+/// Which of those.
+const ROT_AT: u64 = 3;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shape {
     /// Nodes that form the cluster: 1 to this.
@@ -24,6 +30,8 @@ pub struct Shape {
     pub changes: bool,
     /// Leadership is handed over now and then.
     pub transfers: bool,
+    /// Segments, logs, votes and journals rot, and disks lose what they said they had.
+    pub rots: bool,
 }
 
 impl Shape {
@@ -35,12 +43,13 @@ impl Shape {
             zones: if far { rng.ms(5, 40) } else { Duration::ZERO },
             changes: rng.percent(50),
             transfers: rng.percent(50),
+            rots: seed >= ROT_FROM && seed % ROT_EVERY == ROT_AT,
         }
     }
 
     /// Of a scenario that needs three nodes and nothing else to happen.
     pub fn plain(near: (Duration, Duration)) -> Self {
-        Self { founders: 3, near, zones: Duration::ZERO, changes: false, transfers: false }
+        Self { founders: 3, near, zones: Duration::ZERO, changes: false, transfers: false, rots: false }
     }
 
     /// The node that joins in the place of a founder, or as a learner.

@@ -37,8 +37,8 @@ pub struct SoakArgs {
     /// How many leaders are killed, with `--faults`.
     #[arg(long, default_value_t = KILLS, conflicts_with = "minutes")]
     kills: u64,
-    /// With the build that `cargo xtask test` made, with `--faults`: nothing is built in release mode.
-    #[arg(long, requires = "faults")]
+    /// With the build that `cargo xtask test` made: nothing is built in release mode.
+    #[arg(long, conflicts_with = "membership")]
     debug: bool,
     /// Goes on with a run that was cut off, with `--faults`: what held at this commit is not run again.
     #[arg(long, requires = "faults")]
@@ -98,31 +98,37 @@ fn fuzz(args: &SoakArgs) -> Result<ExitCode> {
     let told_text = told.display().to_string();
     // Of an earlier run, if any.
     let _ = std::fs::remove_file(&told);
-    let mut command = vec!["run", "--release", "--package", PACKAGE, "--bin", BINARY];
+    let mut command = vec!["run", "--package", PACKAGE, "--bin", BINARY];
+    if !args.debug {
+        command.push("--release");
+    }
     if args.mutants {
         command.extend(["--features", "mutants", "--", "--mutants", MUTANT_SEEDS_MAX]);
     } else {
         command.extend(["--", "--minutes", &minutes, "--from", &from]);
     }
     command.extend(["--told", &told_text]);
+    // What is built now, whatever is committed meanwhile.
+    let commit = Cmd::new("git").args(["rev-parse", "--short", "HEAD"]).read()?;
     let status = Cmd::new(workspace::cargo()).args(command).args(&args.args).status()?;
-    keep(&told, args.mutants, status.success())?;
+    keep(&told, args, &commit, status.success())?;
     Ok(run::code_of(status))
 }
 
 /// What the fuzzer came to, as a dated result beside the earlier ones; nothing where it told nothing.
-fn keep(told: &Path, mutants: bool, held: bool) -> Result<()> {
+fn keep(told: &Path, args: &SoakArgs, commit: &str, held: bool) -> Result<()> {
+    let SoakArgs { mutants, debug, .. } = *args;
     let Ok(text) = std::fs::read_to_string(told) else { return Ok(()) };
     let date = Cmd::new("date").args(["-u", "+%F"]).read()?;
-    let commit = Cmd::new("git").args(["rev-parse", "--short", "HEAD"]).read()?;
     let (name, title, how) = if mutants {
         ("mutants", "Faults put into the product, and what noticed them", "cargo xtask soak --mutants")
     } else {
         ("fuzz", "Random worlds", "cargo xtask soak")
     };
     let end = if held || mutants { "" } else { "\nThen one failed; the run names its seed.\n" };
+    let (build, debug) = if debug { ("debug", " --debug") } else { ("release", "") };
     let result = format!(
-        "# {title} ({date})\n\n{text}{end}\nMade with a release build of commit {commit}: `{how}`.\n"
+        "# {title} ({date})\n\n{text}{end}\nMade with a {build} build of commit {commit}: `{how}{debug}`.\n"
     );
     let path = workspace::root()?.join("chaos/results").join(format!("{date}-{name}.md"));
     std::fs::write(&path, result).with_context(|| format!("cannot write {}", path.display()))?;

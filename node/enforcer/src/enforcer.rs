@@ -109,6 +109,11 @@ impl Enforcer {
         self.view.load()
     }
 
+    /// The same, if it is known to be at most so old.
+    pub fn view_within(&self, staleness_ms_max: u64) -> Option<Arc<View>> {
+        self.freshness.within(staleness_ms_max, || self.view.load())
+    }
+
     /// Waits until decisions are made on everything up to `index`.
     pub async fn wait_view(&self, index: u64) {
         // The sender lives as long as `self`.

@@ -65,6 +65,12 @@ impl Freshness {
         self.age().is_some_and(|age| age <= Duration::from_millis(staleness_ms_max))
     }
 
+    /// What `load` gives, if the node is fresh: loaded once that is known, and not before. What was loaded earlier may be
+    /// older than what was found fresh, by all that passed between the two. INVARIANT: P4
+    pub(crate) fn within<T>(&self, staleness_ms_max: u64, load: impl FnOnce() -> T) -> Option<T> {
+        self.is_fresh(staleness_ms_max).then(load)
+    }
+
     /// Asks for read indexes until dropped. A question that is answered late makes the node fresh only as of when it
     /// was sent. INVARIANT: P4
     pub(crate) async fn keep(&self, cluster: &dyn ClusterPort, view: &ViewCell) {
@@ -207,6 +213,33 @@ mod tests {
         assert!(!freshness.is_fresh(2_000));
         freshness.as_of.send_replace(Some(Moment::now(&*clock)));
         assert!(freshness.is_fresh(0));
+    }
+
+    /// Time passes, and entries are applied, while a clock is looked at.
+    struct Moving(AtomicU64);
+
+    impl Clock for Moving {
+        fn now_ms(&self) -> u64 {
+            0
+        }
+
+        fn asleep_ms(&self) -> u64 {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_is_no_older_than_what_was_found_fresh() {
+        let applied = Arc::new(Moving(AtomicU64::new(1)));
+        let freshness = Freshness::new(applied.clone());
+        let read = || applied.0.load(Ordering::Relaxed);
+        assert_eq!(freshness.within(2_000, read), None);
+        freshness.as_of.send_replace(Some(ago(0)));
+        let before = read();
+        assert!(freshness.within(2_000, read).unwrap() > before);
+        freshness.as_of.send_replace(Some(ago(2_001)));
+        assert_eq!(freshness.within(2_000, read), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,11 +50,9 @@ pub struct AdminCluster {
 }
 
 impl AdminCluster {
-    async fn view_at(&self, index: u64, deadline: Instant) -> Result<View, ReadFailure> {
-        match timeout_at(deadline, self.enforcer.wait_view(index)).await {
-            Ok(()) => Ok(self.view()),
-            Err(_) => Err(ReadFailure::Unavailable),
-        }
+    async fn reach(&self, index: u64, deadline: Instant) -> Result<(), ReadFailure> {
+        let reached = timeout_at(deadline, self.enforcer.wait_view(index)).await;
+        reached.map_err(|_| ReadFailure::Unavailable)
     }
 
     /// What another member says of itself.
@@ -74,6 +72,11 @@ impl AdminCluster {
         observation.feature_level_max = Some(self.handle.feature_level_max());
         observation.timed = Some(retime::replicated(&self.handle) == Some(self.handle.timing()));
     }
+}
+
+/// As administration sees it.
+fn seen(view: &only1mcp_enforcer::View) -> View {
+    View { state: view.state.clone(), policy: view.policy.clone(), now: view.now() }
 }
 
 fn ms(ms: u128) -> u64 {
@@ -112,8 +115,7 @@ impl ClusterPort for AdminCluster {
     }
 
     fn view(&self) -> View {
-        let view = self.enforcer.view();
-        View { state: view.state.clone(), policy: view.policy.clone(), now: view.now() }
+        seen(&self.enforcer.view())
     }
 
     fn applied(&self) -> watch::Receiver<u64> {
@@ -129,16 +131,20 @@ impl ClusterPort for AdminCluster {
             match consistency {
                 Consistency::Linearizable => {
                     let index = self.handle.read_index(deadline).await.map_err(read_failure)?;
-                    self.view_at(index, deadline).await
+                    self.reach(index, deadline).await?;
+                    Ok(self.view())
                 }
                 Consistency::Lease => {
                     let index = self.handle.read_lease(deadline).await.map_err(read_failure)?;
-                    self.view_at(index, deadline).await
+                    self.reach(index, deadline).await?;
+                    Ok(self.view())
                 }
                 Consistency::Local { staleness_ms_max, revision_min } => {
-                    let view = self.view_at(revision_min, deadline).await?;
-                    let fresh = self.enforcer.freshness().is_fresh(staleness_ms_max);
-                    if fresh { Ok(view) } else { Err(ReadFailure::Stale) }
+                    self.reach(revision_min, deadline).await?;
+                    self.enforcer
+                        .view_within(staleness_ms_max)
+                        .map(|view| seen(&view))
+                        .ok_or(ReadFailure::Stale)
                 }
             }
         })

@@ -318,3 +318,28 @@ fn rows_that_rotted_can_be_replaced() {
     engine.replace_all(Box::new(std::iter::once((key.clone(), b"again".to_vec())))).unwrap();
     assert_eq!(engine.get(&key).unwrap(), Some(b"again".to_vec()));
 }
+
+/// The simulator rots what it likes: nothing of it may pass for what was written.
+#[test]
+fn whatever_rots_below_the_seals_is_noticed() {
+    for seed in 0..20 {
+        let disk = MemDisk::new(MemOptions::default());
+        assert!(!disk.rot_log(seed) && !disk.rot_journal(seed) && !disk.rot_some_segment(seed));
+        let log = SealedLog::new(disk.log(), sealer(7));
+        let journal = SealedJournal::new(disk.journal(), sealer(7));
+        for index in 1..9 {
+            durably(|flushed| {
+                log.append(vec![LogRecord { position: place(index), payload: text().into() }], flushed)
+            });
+            durably(|flushed| journal.append(text().into(), flushed));
+        }
+        let (before, _, name) = crate::segments::sample(&SealedSegments::new(disk.segments(), sealer(7)));
+        assert!(disk.rot_log(seed) && disk.rot_journal(seed) && disk.rot_some_segment(seed));
+        assert!(is_corrupt(&log.read(0, u64::MAX)), "{seed}");
+        assert!(is_corrupt(&journal.read_after(JournalPosition(0))), "{seed}");
+        assert!(check(&SealedSegments::new(disk.segments(), sealer(7)), name, before).is_err(), "{seed}");
+        assert!(log.state().is_ok());
+        disk.rot_vote();
+        assert!(is_corrupt(&log.state()));
+    }
+}

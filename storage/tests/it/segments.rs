@@ -176,6 +176,15 @@ fn a_crash_keeps_whole_segments_and_a_beginning_of_parts() {
     let files = disk.segments();
     check(&files, name, before).unwrap();
     assert!(files.size(&part, SegmentCopy::Part).unwrap().unwrap() <= 500);
+    // And in what it keeps a sector may be missing.
+    let holes = (0..40).filter(|seed| {
+        let disk = MemDisk::new(MemOptions::default());
+        disk.segments().append(&part, 0, &[1; 2_000]).unwrap();
+        disk.crash(*seed);
+        let kept = disk.segments().read(&part, SegmentCopy::Part, 0, usize::MAX).unwrap();
+        kept.iter().any(|byte| *byte == 0)
+    });
+    assert!((1..40).contains(&holes.count()));
     disk.rot_segment(&name.address, 300);
     assert!(check(&files, name, before).is_err());
 }
