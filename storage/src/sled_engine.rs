@@ -212,6 +212,13 @@ impl Engine for SledEngine {
         self.run(|_| self.replace(&mut writer, rows))
     }
 
+    fn stored_tally(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.run(|store| {
+            let stored = store.get(TALLY_KEY)?;
+            stored.map(|stored| Ok(open_value(TALLY_KEY, &stored)?.to_vec())).transpose()
+        })
+    }
+
     fn is_complete(&self) -> Result<bool, StorageError> {
         Ok(lock(&self.writer)?.current.complete)
     }

@@ -10,7 +10,7 @@ mod record;
 mod sign;
 mod witness;
 
-pub use key::{make_known, signing_key};
+pub use key::{make_known, reseal_signing_key, signing_key};
 pub use port::Proofs;
 pub use record::Record;
 pub use sign::{Checkpoints, run};
