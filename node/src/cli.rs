@@ -183,6 +183,10 @@ async fn control(args: &ControlArgs, request: ControlRequest) -> anyhow::Result<
             print::progress(format!("data key {data_key} seals from now on"));
             Ok(ExitCode::SUCCESS)
         }
+        ControlAnswer::KeysRewrapped => {
+            print::progress("the data keys are wrapped under the newest key");
+            Ok(ExitCode::SUCCESS)
+        }
         ControlAnswer::Keys { keys, .. } => {
             println!("{} data keys", keys.len());
             Ok(ExitCode::SUCCESS)

@@ -1,6 +1,8 @@
 //! The row store's interface: what the state machine needs of a disk, and no more.
 
-use crate::error::StorageError;
+use std::collections::BTreeSet;
+
+use crate::error::{StorageError, untold};
 
 /// Rows to write; `None` deletes.
 pub type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -52,6 +54,27 @@ pub trait Engine: Send + Sync + 'static {
         let _ = (after, limit);
         Ok(Resealed::default())
     }
+
+    /// The data keys that the next `limit` rows behind `after` name; in the last step that of the tally of rows, too.
+    fn sealed_under(&self, after: &[u8], limit: usize) -> Result<SealedUnder, StorageError> {
+        let _ = (after, limit);
+        Err(untold("row store"))
+    }
+
+    /// The tally of rows as it is stored, where there is one.
+    fn stored_tally(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(None)
+    }
+}
+
+/// Which data keys rows name, step by step.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SealedUnder {
+    /// Behind which the next step begins; `None` at the end.
+    pub next: Option<Vec<u8>>,
+    /// Looked at.
+    pub rows: usize,
+    pub keys: BTreeSet<u32>,
 }
 
 /// How far sealing again has come.

@@ -38,3 +38,11 @@ impl StorageError {
         !matches!(self, Self::TooLarge { .. } | Self::Refused { .. })
     }
 }
+
+/// By what does not know which data keys it names: whoever asks has to think that it may be any.
+pub(crate) fn untold(what: &'static str) -> StorageError {
+    StorageError::Refused {
+        operation: "tell the data keys of",
+        detail: format!("the {what} does not know them"),
+    }
+}

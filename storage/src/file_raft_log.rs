@@ -20,7 +20,7 @@ use crate::flushed::{call, lock};
 use crate::mem_log_content::check_follows;
 use crate::raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
 use crate::raft_log_codec::{LogTypes, Payload, Position, Vote};
-use crate::raft_log_scan::{scan_and_cut, scrub_file};
+use crate::raft_log_scan::{payload_of, scan_and_cut, scrub_file};
 use crate::seal::SEALED_BYTES;
 
 type Log = raft_log::RaftLog<LogTypes>;
@@ -292,7 +292,16 @@ impl RaftLog for FileRaftLog {
     }
 
     fn scrub(&self, after: Option<u64>) -> Result<Option<(u64, u64)>, StorageError> {
-        self.shared.seen(scrub_file(&self.shared.folder, after))
+        self.shared.seen(scrub_file(&self.shared.folder, after, |_| ()))
+    }
+
+    fn payloads(&self, after: Option<u64>, each: &mut dyn FnMut(&[u8])) -> Result<Option<u64>, StorageError> {
+        let found = scrub_file(&self.shared.folder, after, |record| {
+            if let Some(payload) = payload_of(record) {
+                each(payload);
+            }
+        })?;
+        Ok(found.map(|(start, _)| start))
     }
 
     fn cut_at_open(&self) -> Option<String> {

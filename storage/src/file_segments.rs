@@ -11,6 +11,8 @@ use crate::error::StorageError;
 use crate::files::sync_folder;
 use crate::segments::{SegmentCopy, Segments, elsewhere, not_here};
 
+const PART: &str = ".part";
+
 #[derive(Debug)]
 pub struct FileSegments {
     folder: PathBuf,
@@ -32,7 +34,7 @@ impl FileSegments {
     fn path(&self, address: &Digest, copy: SegmentCopy) -> PathBuf {
         match copy {
             SegmentCopy::Whole => self.folder.join(address.to_string()),
-            SegmentCopy::Part => self.folder.join(format!("{address}.part")),
+            SegmentCopy::Part => self.folder.join(format!("{address}{PART}")),
         }
     }
 }
@@ -118,13 +120,23 @@ impl Segments for FileSegments {
     }
 
     fn addresses(&self) -> Result<Vec<Digest>, StorageError> {
+        self.named(Digest::parse_hex)
+    }
+
+    fn parts(&self) -> Result<Vec<Digest>, StorageError> {
+        self.named(|name| Digest::parse_hex(name.strip_suffix(PART)?))
+    }
+}
+
+impl FileSegments {
+    fn named(&self, address: impl Fn(&str) -> Option<Digest>) -> Result<Vec<Digest>, StorageError> {
         let Some(entries) = if_there(std::fs::read_dir(&self.folder), "list", &self.folder)? else {
             return Ok(Vec::new());
         };
         let mut out = Vec::new();
         for entry in entries {
             let name = entry.map_err(|e| StorageError::io("list", &self.folder, e))?.file_name();
-            out.extend(name.to_str().and_then(Digest::parse_hex));
+            out.extend(name.to_str().and_then(&address));
         }
         out.sort_unstable();
         Ok(out)

@@ -1,8 +1,10 @@
 //! The node's journal: its one durable memory of what it has done and not yet seen applied.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use crate::error::StorageError;
+use crate::error::{StorageError, untold};
 use crate::raft_log::Flushed;
 
 /// Position of a record in the journal; grows for ever.
@@ -25,6 +27,11 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Records up to `upto` are not needed any more; their space is reclaimed by whole files, in time.
     fn discard(&self, upto: JournalPosition) -> Result<(), StorageError>;
+
+    /// The data keys that what lies in the journal's files names.
+    fn sealed_under(&self) -> Result<BTreeSet<u32>, StorageError> {
+        Err(untold("journal"))
+    }
 
     /// What opening the journal cut from its torn end, in words, if anything.
     fn cut_at_open(&self) -> Option<String>;

@@ -39,7 +39,7 @@ mod sled_store;
 mod torn;
 mod write_behind;
 
-pub use engine::{Engine, Resealed, Row, Rows};
+pub use engine::{Engine, Resealed, Row, Rows, SealedUnder};
 pub use error::StorageError;
 pub use file_journal::{FileJournal, JournalOptions};
 pub use file_raft_log::{FileRaftLog, RaftLogOptions};

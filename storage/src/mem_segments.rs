@@ -115,4 +115,8 @@ impl Segments for MemSegments {
     fn addresses(&self) -> Result<Vec<Digest>, StorageError> {
         self.handle.read(|disk| Ok(disk.segments.whole.keys().copied().collect()))
     }
+
+    fn parts(&self) -> Result<Vec<Digest>, StorageError> {
+        self.handle.read(|disk| Ok(disk.segments.parts.keys().copied().collect()))
+    }
 }

@@ -1,8 +1,10 @@
 //! The Raft log's and vote's interface. Knows positions and bytes, nothing of Raft's rules.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use crate::error::StorageError;
+use crate::error::{StorageError, untold};
 
 /// Where a log entry stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -62,6 +64,17 @@ pub trait RaftLog: Send + Sync + 'static {
     /// Errors: `Corrupt`.
     fn scrub(&self, _after: Option<u64>) -> Result<Option<(u64, u64)>, StorageError> {
         Ok(None)
+    }
+    /// Gives `each` every payload in the first file that begins after `after` (`None`: the very first), as it lies on the
+    /// disk, purged or not; returns where the file begins. What is appended meanwhile may be missing.
+    fn payloads(&self, after: Option<u64>, each: &mut dyn FnMut(&[u8])) -> Result<Option<u64>, StorageError> {
+        let _ = (after, each);
+        Err(untold("log"))
+    }
+    /// The same, as the data keys that the payloads name.
+    fn sealed_under(&self, after: Option<u64>) -> Result<Option<(u64, BTreeSet<u32>)>, StorageError> {
+        let _ = after;
+        Err(untold("log"))
     }
     /// What opening the log cut from its torn end, in words, if anything.
     fn cut_at_open(&self) -> Option<String>;

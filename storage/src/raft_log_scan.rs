@@ -65,7 +65,11 @@ pub(crate) fn scan_and_cut(folder: &Path, begun: bool) -> Result<Scanned, Storag
 /// Checks one file while the log is written, and cuts nothing: the first that begins after `after`. A write may be under
 /// way at the end of the last file, and of the one before it until that is finished: what cannot be read there is damage
 /// only where whole records follow.
-pub(crate) fn scrub_file(folder: &Path, after: Option<u64>) -> Result<Option<(u64, u64)>, StorageError> {
+pub(crate) fn scrub_file(
+    folder: &Path,
+    after: Option<u64>,
+    mut each: impl FnMut(&Record),
+) -> Result<Option<(u64, u64)>, StorageError> {
     let chunks = chunks(folder)?;
     let mut from = chunks.iter().enumerate().skip_while(|(_, (start, _))| Some(*start) <= after);
     let Some((at, (start, path))) = from.next() else { return Ok(None) };
@@ -74,7 +78,10 @@ pub(crate) fn scrub_file(folder: &Path, after: Option<u64>) -> Result<Option<(u6
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some((*start, 0))),
         read => read.map_err(|e| StorageError::io("read", path, e))?,
     };
-    let (sound, _) = read_records(&bytes, |_| Ok(()))?;
+    let (sound, _) = read_records(&bytes, |record| {
+        each(record);
+        Ok(())
+    })?;
     let tail = bytes.get(sound..).unwrap_or_default();
     let may_be_written = at.saturating_add(2) >= chunks.len();
     if !tail.is_empty() && (!may_be_written || record_in(tail)) {
@@ -85,6 +92,14 @@ pub(crate) fn scrub_file(folder: &Path, after: Option<u64>) -> Result<Option<(u6
         return Err(StorageError::corrupt(path, "the end of the file is missing"));
     }
     Ok(Some((*start, bytes.len() as u64)))
+}
+
+/// What an entry holds.
+pub(crate) fn payload_of(record: &Record) -> Option<&[u8]> {
+    match record {
+        WALRecord::Action(RaftLogAction::Append(_, payload)) => Some(&payload.0),
+        _ => None,
+    }
 }
 
 /// raft-log names the next file before it finishes the one before, and writes to it only after: an unfinished first

@@ -1,9 +1,11 @@
 //! The interface to a node's sealed segments: immutable files named by the hash of what they hold, and copies of such
 //! files that are not whole yet. A snapshot on its way in lies here as such a part as well.
 
+use std::collections::BTreeSet;
+
 use only1mcp_domain::ids::Digest;
 
-use crate::error::StorageError;
+use crate::error::{StorageError, untold};
 
 /// Which of the two files an address may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +52,15 @@ pub trait Segments: Send + Sync + 'static {
         let _ = address;
         Ok(0)
     }
+
+    /// All parts, ascending. A part may become whole, or go, at any time: who looks for both looks for parts first.
+    fn parts(&self) -> Result<Vec<Digest>, StorageError>;
+
+    /// The data keys that a copy names, as it lies on the disk; none where there is no such copy.
+    fn sealed_under(&self, address: &Digest, copy: SegmentCopy) -> Result<BTreeSet<u32>, StorageError> {
+        let _ = (address, copy);
+        Err(untold("segment"))
+    }
 }
 
 impl<S: Segments + ?Sized> Segments for std::sync::Arc<S> {
@@ -81,6 +92,18 @@ impl<S: Segments + ?Sized> Segments for std::sync::Arc<S> {
 
     fn addresses(&self) -> Result<Vec<Digest>, StorageError> {
         (**self).addresses()
+    }
+
+    fn reseal(&self, address: &Digest) -> Result<u64, StorageError> {
+        (**self).reseal(address)
+    }
+
+    fn parts(&self) -> Result<Vec<Digest>, StorageError> {
+        (**self).parts()
+    }
+
+    fn sealed_under(&self, address: &Digest, copy: SegmentCopy) -> Result<BTreeSet<u32>, StorageError> {
+        (**self).sealed_under(address, copy)
     }
 }
 

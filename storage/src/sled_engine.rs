@@ -235,6 +235,13 @@ impl Engine for SledEngine {
         if damaged == Err(FAILED) { Err(StorageError::Closed) } else { Ok(()) }
     }
 
+    fn stored_tally(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.run(|store| {
+            let stored = store.get(TALLY_KEY)?;
+            stored.map(|stored| Ok(open_value(TALLY_KEY, &stored)?.to_vec())).transpose()
+        })
+    }
+
     fn is_complete(&self) -> Result<bool, StorageError> {
         Ok(lock(&self.writer)?.current.complete)
     }

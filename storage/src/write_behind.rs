@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::engine::{Engine, Resealed, Row, Rows};
+use crate::engine::{Engine, Resealed, Row, Rows, SealedUnder};
 use crate::error::StorageError;
 use crate::flushed::lock;
 use crate::seal::check_plain_row;
@@ -188,6 +188,14 @@ impl<E: Engine> Engine for WriteBehind<E> {
         let _alone = lock(&self.shared.handing_on)?;
         self.shared.gathered()?.check()?;
         self.shared.inner.reseal(after, limit)
+    }
+
+    fn sealed_under(&self, after: &[u8], limit: usize) -> Result<SealedUnder, StorageError> {
+        self.shared.read(|inner| inner.sealed_under(after, limit))
+    }
+
+    fn stored_tally(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.shared.read(Engine::stored_tally)
     }
 
     fn is_complete(&self) -> Result<bool, StorageError> {

@@ -23,7 +23,7 @@ as before. Ids are not personal data to this program and stay: the id is not giv
 
 A copy of the wrapped key, as in a backup, can still be opened by whoever has the key of the generation that wrapped it. That key is
 destroyed on every node within 30 days, or at once with `only1mcp ctl erasure renew`; `ctl subject show` then says since when the
-person is unrecoverable. Destroy copies of the key table (`ctl backup keys`) that are older than that, too.
+person is unrecoverable: where a KMS wraps the generation, from the day on which it deletes that key, a week ahead. Destroy copies of the key table (`ctl backup keys`) that are older than that, too.
 
 Example:
   only1mcp ctl subject erase ann --tenant acme";
@@ -91,7 +91,13 @@ pub(super) async fn run_erasure(session: &Session, command: ErasureCommand) -> a
             let request = pb::GetErasureRequest { consistency: session.consistency() };
             let answer = session.subjects().get_erasure(request).await?.into_inner();
             let held = answer.held.iter().map(
-                |held| json!({"node": held.node, "oldest": held.oldest, "newest": held.newest, "check": hex(&held.check)}),
+                |held| json!({
+                    "node": held.node,
+                    "oldest": held.oldest,
+                    "newest": held.newest,
+                    "check": hex(&held.check),
+                    "older_can_be_called_back_until": (held.destroyed_at_ms > 0).then(|| time_text(held.destroyed_at_ms)),
+                }),
             );
             session.printer.record(&json!({
                 "generation": answer.generation,

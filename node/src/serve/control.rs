@@ -1,5 +1,6 @@
 //! The local socket: whoever may open it is this host's administrator. One JSON line in, one JSON line out.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub enum ControlRequest {
     Status,
     /// Makes a new data key, which seals from then on.
     RotateKeys,
+    /// Wraps every key under the newest key-encryption key.
+    RewrapKeys,
     /// Which data keys there are, and how far sealing again has come.
     ShowKeys,
     /// Hands in the journal and leaves the cluster for good.
@@ -42,6 +45,8 @@ pub struct ShownKey {
     pub seals: bool,
     pub wrapped_by: String,
     pub made_ms: u64,
+    /// Where it was named when that was looked at last.
+    pub named_by: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,8 +67,11 @@ pub enum ControlAnswer {
     KeysRotated {
         data_key: u32,
     },
+    KeysRewrapped,
     Keys {
         keys: Vec<ShownKey>,
+        /// What each key-encryption key wraps, by its name.
+        wraps: BTreeMap<String, Vec<String>>,
         resealing: Told,
     },
     Left,

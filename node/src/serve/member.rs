@@ -47,6 +47,7 @@ use crate::serve::recall::RecallHere;
 use crate::serve::retime;
 use crate::serve::stores;
 use crate::serve::torn;
+use crate::serve::unused::Stored;
 use crate::serve::wall_clock::WallClock;
 use crate::tls::{
     self, AcceptLimits, ClientCertificate, ConnectionInfo, Expect, Keeper, NodeConnector, ServerTls,
@@ -135,8 +136,10 @@ impl Authorities {
 /// A running member.
 pub struct Member {
     pub handle: Handle,
-    pub engine: Arc<dyn Engine>,
-    pub segments: Arc<dyn Segments>,
+    engine: Arc<dyn Engine>,
+    segments: Arc<dyn Segments>,
+    log: Arc<dyn RaftLog>,
+    journal: Arc<dyn Journal>,
     pub enforcer: Arc<Enforcer>,
     service: Service,
     gateway: Gateway,
@@ -151,6 +154,7 @@ pub struct Joined {
     pub personal: Arc<PersonalKeys>,
     engine: Arc<dyn Engine>,
     segments: Arc<dyn Segments>,
+    log: Arc<dyn RaftLog>,
     journal: Arc<dyn Journal>,
     forwarded: ForwardedHere,
     checkpoints: Arc<Checkpoints>,
@@ -180,7 +184,7 @@ impl Joined {
         let log_was_cut = RaftLog::cut_at_open(&*log).is_some();
         let connector = Arc::new(TlsConnector(NodeConnector::new(peer_keeper.clone(), CONNECT_MS_MAX)));
         let segments = stores::segments(FileSegments::open(folder.segments())?, keys);
-        let stores = Stores { log, engine: engine.clone(), segments: segments.clone() };
+        let stores = Stores { log: log.clone(), engine: engine.clone(), segments: segments.clone() };
         let key = proofs::signing_key(folder, keys)?;
         let record = proofs::Record::open(folder.clone())?;
         let signer = key.clone();
@@ -215,6 +219,7 @@ impl Joined {
             personal,
             engine,
             segments,
+            log,
             journal,
             forwarded,
             checkpoints,
@@ -271,6 +276,7 @@ impl Joined {
             gateway: gateway.clone(),
             handle: self.handle.clone(),
             readiness: readiness.clone(),
+            rotation: self.personal.rotation(),
             runner,
             folder: config.data_dir.clone(),
         };
@@ -306,6 +312,8 @@ impl Joined {
             handle: self.handle,
             engine: self.engine,
             segments: self.segments,
+            log: self.log,
+            journal: self.journal,
             enforcer,
             service,
             gateway,
@@ -317,6 +325,17 @@ impl Joined {
 }
 
 impl Member {
+    /// What lies under the data keys of this node.
+    pub fn stored(&self, folder: Arc<DataFolder>) -> Stored {
+        Stored {
+            engine: self.engine.clone(),
+            segments: self.segments.clone(),
+            log: Arc::downgrade(&self.log),
+            journal: Arc::downgrade(&self.journal),
+            folder,
+        }
+    }
+
     /// Resolves when something failed that ends the node, and says what.
     pub async fn failed(&mut self) -> String {
         tokio::select! {

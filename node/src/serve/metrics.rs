@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -23,7 +24,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::host::HostClock;
 use crate::serve::readiness::{Readiness, clock_offset_ms};
+use crate::serve::rotate::Rotation;
 
 /// Where the numbers come from.
 #[derive(Clone)]
@@ -32,6 +35,8 @@ pub struct Sources {
     pub gateway: Gateway,
     pub handle: Handle,
     pub readiness: Readiness,
+    /// Where the data folder is encrypted.
+    pub rotation: Option<Arc<Rotation>>,
     pub runner: only1mcp_sinks::Runner,
     /// The data folder, for the space left beside it.
     pub folder: PathBuf,
@@ -195,8 +200,44 @@ impl Collector for Sources {
         self.decisions(&mut writer)?;
         self.calls(&mut writer)?;
         self.webhooks(&mut writer)?;
+        if let Some(rotation) = &self.rotation {
+            keys(rotation, &mut writer)?;
+        }
         self.raft(&mut writer)
     }
+}
+
+/// Keys are told by age, never by name.
+fn keys(rotation: &Rotation, writer: &mut Writer<'_>) -> fmt::Result {
+    let (made_ms, now_ms) = (rotation.counted().made_ms(), HostClock.now_ms());
+    let age_s = |ms: u64| real(now_ms.saturating_sub(ms)) / 1e3;
+    writer.gauge(
+        "data_keys",
+        "Data keys of this node, those that only open among them",
+        None,
+        tally(made_ms.len()),
+    )?;
+    let sealing = made_ms.get(&rotation.sealing_key()).copied().unwrap_or(now_ms);
+    let help = "Age of the data key that seals";
+    writer.gauge("data_key_age", help, Some(&Unit::Seconds), age_s(sealing))?;
+    let oldest = made_ms.values().copied().min().unwrap_or(now_ms);
+    let help = "Age of the oldest data key that something may still lie under";
+    writer.gauge("data_key_oldest_age", help, Some(&Unit::Seconds), age_s(oldest))?;
+    let counted = rotation.counted();
+    let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+    writer.counter("data_keys_made", "New data keys since the start", count(&counted.rotated))?;
+    writer.counter("keys_rewrapped", "Times all keys were wrapped anew", count(&counted.rewrapped))?;
+    writer.counter("keys_not_renewed", "Times keys were due and could not be had", count(&counted.failed))?;
+    let told = rotation.progress().told();
+    writer.counter("data_keys_dropped", "Data keys that nothing named any more", told.dropped)?;
+    writer.counter("resealed_bytes", "Bytes sealed again under a newer data key", told.bytes)?;
+    writer.counter(
+        "reseal_rounds",
+        "Times all was looked through for what lies under older keys",
+        told.rounds,
+    )?;
+    let help = "1 while what lies under older data keys is sealed again";
+    writer.gauge("reseal_under_way", help, None, real(u64::from(told.under_way)))
 }
 
 impl Sources {

@@ -32,6 +32,7 @@ pub mod signals;
 pub mod stores;
 mod torn;
 mod unseal;
+mod unused;
 pub mod wall_clock;
 
 pub(crate) use form::{registration, socket_entry};

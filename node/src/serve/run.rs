@@ -217,8 +217,7 @@ impl Node {
         if let Some(rotation) = &self.rotation {
             tokio::spawn(rotation.clone().watch(self.stop.clone()));
             let reseal = Reseal {
-                engine: member.engine.clone(),
-                segments: member.segments.clone(),
+                stored: member.stored(self.folder.clone()),
                 rotation: rotation.clone(),
                 bytes_per_second: self.config.keys.reseal_bytes_per_second,
             };
@@ -268,6 +267,9 @@ impl Node {
                         // A provider may take its time.
                         tokio::spawn(rotate_keys(self.rotation.clone(), answer));
                     }
+                    Some((ControlRequest::RewrapKeys, answer)) => {
+                        tokio::spawn(rewrap_keys(self.rotation.clone(), answer));
+                    }
                     Some((request, answer)) => drop(answer.send(self.answer(&member, &request).await)),
                     None => anyhow::bail!("the control socket closed"),
                 }
@@ -294,8 +296,10 @@ impl Node {
                         seals: id == ring.current(),
                         wrapped_by,
                         made_ms,
+                        named_by: rotation.progress().named(id),
                     });
-                    ControlAnswer::Keys { keys: keys.collect(), resealing: rotation.progress().told() }
+                    let keys = keys.collect();
+                    ControlAnswer::Keys { keys, wraps: ring.uses(), resealing: rotation.progress().told() }
                 }
                 None => failed("PLAINTEXT", "the data folder is not encrypted".to_owned()),
             },
@@ -306,7 +310,7 @@ impl Node {
             ControlRequest::Init { .. } => {
                 failed("CLUSTER_ALREADY_FORMED", "this node is a member of a cluster already".to_owned())
             }
-            ControlRequest::Leave | ControlRequest::RotateKeys => {
+            ControlRequest::Leave | ControlRequest::RotateKeys | ControlRequest::RewrapKeys => {
                 failed("BUSY", "the node is leaving".to_owned())
             }
         }
@@ -327,6 +331,17 @@ async fn rotate_keys(rotation: Option<Arc<Rotation>>, answer: tokio::sync::onesh
         Some(rotation) => match rotation.rotate().await {
             Ok(data_key) => ControlAnswer::KeysRotated { data_key },
             Err(error) => failed("KEYS_NOT_ROTATED", error.to_string()),
+        },
+        None => failed("PLAINTEXT", "the data folder is not encrypted".to_owned()),
+    };
+    drop(answer.send(made));
+}
+
+async fn rewrap_keys(rotation: Option<Arc<Rotation>>, answer: tokio::sync::oneshot::Sender<ControlAnswer>) {
+    let made = match rotation {
+        Some(rotation) => match rotation.rewrap(false).await {
+            Ok(()) => ControlAnswer::KeysRewrapped,
+            Err(error) => failed("KEYS_NOT_RENEWED", error.to_string()),
         },
         None => failed("PLAINTEXT", "the data folder is not encrypted".to_owned()),
     };

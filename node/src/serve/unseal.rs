@@ -80,6 +80,7 @@ fn code(error: &RingError) -> &'static str {
     match error {
         RingError::Key(only1mcp_keys::KeyError::Unavailable { .. }) => "KEYS_UNAVAILABLE",
         RingError::Key(_) => "KEYS_REFUSED",
+        RingError::Lacks { .. } => "KEY_MISSING",
         RingError::Storage(_) | RingError::Damaged { .. } => "KEY_RING",
     }
 }

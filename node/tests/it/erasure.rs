@@ -121,6 +121,8 @@ async fn who_is_erased_is_gone_from_trail_and_backups_and_the_chain_stands() {
     for number in 1..=3 {
         let ring = std::fs::read_to_string(cluster.path(&format!("node-{number}/key-ring"))).unwrap();
         assert_eq!(ring.matches("\"generation\": ").count(), 1, "the old one is gone from node {number}");
+        let keys = std::fs::read_to_string(cluster.path(&format!("keys/node-{number}.json"))).unwrap();
+        assert_eq!(keys.matches("\"own-").count(), 1, "and what wrapped it from its key file");
     }
     // Nodes that start again read what they read before.
     cluster.kill(2);

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use only1mcp_keys::{KeyFile, KeyRing};
+use only1mcp_storage::DataFolder;
 use serde_json::json;
 
 use crate::cluster::{Cluster, eventually, run, run_in};
@@ -95,6 +97,7 @@ async fn no_file_of_any_node_shows_what_it_was_told() {
         let answer = client.call("demo__echo", json!({"text": "planted-argument-51c9"})).await;
         assert!(answer.receipt().is_some(), "{answer:?}");
     }
+    key_encryption_keys_change_while_a_node_serves(&cluster).await;
     // Nor does a backup show anything.
     let backups = cluster.path("backups");
     let to = ["backup", "create", "--to", backups.to_str().unwrap()];
@@ -108,12 +111,26 @@ async fn no_file_of_any_node_shows_what_it_was_told() {
     let clear =
         cluster.try_ctl(1, &cluster.root_key(), &[&to[..], &["--plaintext"]].concat()).await.unwrap_err();
     assert!(clear.contains("are encrypted"), "{clear}");
+    // What protects backups is not removed either.
+    let file = cluster.path("keys/node-2.json");
+    let old = wrapping(&file);
+    let (done, said) = run(&["keys", "add", "--file", file.to_str().unwrap()]).await;
+    assert!(done, "{said}");
+    let (done, said) = run(&["keys", "rewrap", "--config", config.to_str().unwrap()]).await;
+    assert!(done, "{said}");
+    let remove = ["keys", "remove", "--file", file.to_str().unwrap(), "--key", &old, "--config"];
+    let remove = [&remove[..], &[config.to_str().unwrap(), "--backups", backups.to_str().unwrap()]].concat();
+    let (done, said) = run(&remove).await;
+    assert!(!done && said.contains("KEY_IN_USE") && said.contains("of the backups in"), "{said}");
     // One ends as it should, the others as a power cut would have it: what they held back is written, or is not.
     cluster.kill(2);
     cluster.restart(2).await;
     cluster.kill(3);
     cluster.kill(1);
     cluster.end(2).await;
+    for number in 1..=3 {
+        planted.0.extend(keys_of(&cluster, number).await);
+    }
     let (mut files, mut bytes) = (0, 0);
     for number in 1..=3 {
         let folder = cluster.path(&format!("node-{number}"));
@@ -132,6 +149,9 @@ async fn no_file_of_any_node_shows_what_it_was_told() {
             "a developer's key",
             "a made key",
             "a webhook's secret",
+            "a key of the ring",
+            "a key of the ring, base64",
+            "a key of the ring, hexadecimal",
         ];
         let told: Vec<_> =
             planted.found_in(log.as_bytes()).into_iter().filter(|what| secrets.contains(what)).collect();
@@ -161,6 +181,19 @@ async fn no_file_of_any_node_shows_what_it_was_told() {
     assert!(done, "{said}");
     let (done, said) = run(&["keys", "rewrap", "--config", config]).await;
     assert!(done, "{said}");
+    // One that is in use and not to be had is named.
+    let (kept, none) = (std::fs::read_to_string(&keys).unwrap(), cluster.path("keys/none.json"));
+    let (done, said) = run(&["keys", "init", "--file", none.to_str().unwrap()]).await;
+    assert!(done && said.contains("keys: { file: "), "{said}");
+    std::fs::copy(&none, &keys).unwrap();
+    cluster.spawn(1);
+    eventually("node 1 says which key it lacks", async || {
+        let log = cluster.log("node-1.log");
+        log.contains("KEY_MISSING") && log.contains("which wraps data key 1, the key for names")
+    })
+    .await;
+    cluster.kill(1);
+    std::fs::write(&keys, kept).unwrap();
     // A folder that was encrypted is not opened in the clear, and not without its ring.
     let text = std::fs::read_to_string(config).unwrap();
     std::fs::write(config, text.replace("keys:\n  file: keys/node-1.json", "keys:\n  plaintext: true"))
@@ -181,6 +214,55 @@ async fn no_file_of_any_node_shows_what_it_was_told() {
     cluster.spawn(2);
     cluster.wait_ready(1).await;
     cluster.wait_ready(2).await;
+}
+
+/// The id of the key that wraps in a key file.
+fn wrapping(file: &Path) -> String {
+    KeyFile::open(file).unwrap().current()
+}
+
+/// Each key in the ring of a node that does not run, in the forms in which one might be shown.
+async fn keys_of(cluster: &Cluster, number: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let folder = DataFolder::existing(cluster.path(&format!("node-{number}"))).unwrap();
+    let file = KeyFile::open(&cluster.path(&format!("keys/node-{number}.json"))).unwrap();
+    let keys = KeyRing::read(&folder).unwrap().unwrap().open(&file).await.unwrap();
+    let all: Vec<_> = keys.data.values().chain(keys.generations.values()).chain([&keys.names]).collect();
+    assert!(all.len() >= 3, "a data key, one for names, and a generation");
+    let forms = all.into_iter().flat_map(|key| {
+        let hex: String = key.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        [
+            ("a key of the ring", key.bytes().to_vec()),
+            ("a key of the ring, base64", STANDARD.encode(key.bytes()).into_bytes()),
+            ("a key of the ring, hexadecimal", hex.into_bytes()),
+        ]
+    });
+    forms.collect()
+}
+
+/// On node 2: a key in use is not removed; once everything is wrapped by another, it is, and the node starts without it.
+async fn key_encryption_keys_change_while_a_node_serves(cluster: &Cluster) {
+    let (file, config) = (cluster.path("keys/node-2.json"), cluster.path("node-2.yaml"));
+    let (file_text, config) = (file.to_str().unwrap(), config.to_str().unwrap());
+    let old = wrapping(&file);
+    let (done, said) = run(&["keys", "show", "--config", config]).await;
+    assert!(
+        done && said.contains(&format!("key-encryption key {old}: wraps data key 1, the key for names")),
+        "{said}"
+    );
+    assert!(said.contains(": wraps generation 1"), "a generation has a key of its own: {said}");
+    let remove = ["keys", "remove", "--file", file_text, "--key", &old, "--config", config];
+    let (done, said) = run(&remove).await;
+    assert!(!done && said.contains("KEY_IN_USE"), "it wraps: {said}");
+    let (done, said) = run(&["keys", "add", "--file", file_text]).await;
+    assert!(done, "{said}");
+    let (done, said) = run(&remove).await;
+    assert!(!done && said.contains("KEY_IN_USE") && said.contains("data key 1"), "{said}");
+    let (done, said) = run(&["keys", "rewrap", "--config", config]).await;
+    assert!(done, "{said}");
+    let (done, said) = run(&remove).await;
+    assert!(done, "{said}");
+    let (done, said) = run(&["keys", "show", "--config", config]).await;
+    assert!(done && !said.contains(&old) && said.contains(&wrapping(&file)), "{said}");
 }
 
 /// Backups in an S3-compatible store, under AWS KMS: what node 4's configuration names.

@@ -130,12 +130,21 @@ pub(super) fn write_held(node: NodeId, held: &Held) -> log::GenerationsHeld {
         oldest: held.oldest,
         newest: held.newest,
         check: held.check.written(),
+        destroyed_at_ms: held.destroyed_at.0,
     }
 }
 
 pub(super) fn read_held(wire: &log::GenerationsHeld) -> Decoded<(NodeId, Held)> {
     let check = raw("GenerationsHeld.check", &wire.check)?;
-    Ok((NodeId(wire.node), Held { oldest: wire.oldest, newest: wire.newest, check }))
+    Ok((
+        NodeId(wire.node),
+        Held {
+            oldest: wire.oldest,
+            newest: wire.newest,
+            check,
+            destroyed_at: TimestampMs(wire.destroyed_at_ms),
+        },
+    ))
 }
 
 impl From<&Erased> for log::Erased {

@@ -40,7 +40,8 @@ impl Gen {
     }
 
     fn held(&mut self) -> Held {
-        Held { oldest: self.number32(), newest: self.number32(), check: self.digest() }
+        let destroyed_at = Default::default();
+        Held { oldest: self.number32(), newest: self.number32(), check: self.digest(), destroyed_at }
     }
 
     fn erased(&mut self) -> Erased {

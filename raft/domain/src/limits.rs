@@ -181,9 +181,12 @@ pub const HEARTBEAT_MS_MIN: u64 = 10;
 pub const ELECTION_MS_MAX: u64 = 60_000;
 pub const STALENESS_MS_MAX: u64 = 60_000;
 /// The newest replicated behaviour this program knows.
-pub const FEATURE_LEVEL_MAX: u32 = 3;
+pub const FEATURE_LEVEL_MAX: u32 = 4;
 /// The feature level from which on nodes have signing keys, and events name the signers.
 pub const FEATURE_LEVEL_SIGNING: u32 = 3;
+/// The feature level from which on persons are bounded in number, and members tell when a destroyed generation's key is
+/// beyond recovery.
+pub const FEATURE_LEVEL_GENERATION_KEYS: u32 = 4;
 /// A signed note: a checkpoint with all its signatures.
 pub const NOTE_BYTES_MAX: usize = 64 << 10;
 /// Signatures of one note: of all nodes, some keys they had before, and witnesses.
@@ -268,10 +271,16 @@ pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 pub const WEBHOOK_REQUESTS_MAX: usize = 33;
 /// The same of one tenant, that one among them.
 pub const WEBHOOK_REQUESTS_PER_TENANT_MAX: usize = 4;
+/// Persons of one tenant that something is remembered of, those who are gone included. Beyond it nobody new comes; who is
+/// there already still gets a key, may be held and erased, so that there are at most `PRINCIPALS_PER_TENANT_MAX` more.
+pub const SUBJECTS_PER_TENANT_MAX: usize = 200_000;
 /// Keys of persons that one entry gives, or wraps anew.
 pub const SUBJECT_KEYS_MAX: usize = 1_000;
 /// A person who was erased is unrecoverable within this, in milliseconds: 30 days.
 pub const ERASURE_MS_MAX: u64 = 30 * 24 * 3_600_000;
+/// How long a destroyed key-encryption key of a generation may still be called back, where its provider has such a time, in
+/// milliseconds: 7 days. A member that tells more is not believed.
+pub const DELETION_MS_MAX: u64 = 7 * 24 * 3_600_000;
 /// A node with less disk space left takes no work, unless its configuration names another mark.
 pub const DISK_LOW_BYTES: u64 = 512 << 20;
 /// The lowest mark that may be configured: what a node writes while it only follows the others for a while.

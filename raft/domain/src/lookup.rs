@@ -30,6 +30,8 @@ pub struct Lookup {
     pub(crate) bytes_in: OrdMap<TenantId, u64>,
     /// Whose a key is, of those that are not erased.
     pub(crate) subject_of: OrdMap<SubjectKeyId, (TenantId, PrincipalId)>,
+    /// Persons something is remembered of.
+    pub(crate) subjects_in: OrdMap<TenantId, usize>,
     /// Tool restrictions that limit a rate.
     pub(crate) rated: OrdSet<(TenantId, RuleId)>,
 }

@@ -16,7 +16,7 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::config::Credentials;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
-use aws_sdk_kms::types::DataKeySpec;
+use aws_sdk_kms::types::{DataKeySpec, Tag};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -25,9 +25,11 @@ use only1mcp_storage::Key32;
 use zeroize::Zeroizing;
 
 use crate::context::KeyContext;
-use crate::provider::{KeyError, KeyProvider, NewKey, Provided, Wrapped};
+use crate::provider::{KeyError, KeyProvider, NewKey, Provided, Wrapped, WrappedApart};
 
 const NAME: &str = "AWS KMS";
+/// How long a KMS key waits for its deletion: the least there is.
+const PENDING_DAYS: i32 = 7;
 /// What of an error's text is passed on.
 const DETAIL_CHARS_MAX: usize = 300;
 
@@ -48,6 +50,8 @@ pub struct AwsKmsOptions {
     pub attempt: Duration,
     pub operation: Duration,
     pub attempts_max: u32,
+    /// Whether what is to be wrapped apart gets a KMS key of its own.
+    pub own_keys: bool,
     /// In place of where AWS' own tools take them.
     pub credentials: Option<Credentials>,
 }
@@ -59,6 +63,7 @@ impl Default for AwsKmsOptions {
             attempt: Duration::from_secs(4),
             operation: Duration::from_secs(10),
             attempts_max: 3,
+            own_keys: true,
             credentials: None,
         }
     }
@@ -306,6 +311,61 @@ async fn encrypt(
     Ok(Wrapped { provider: Provided::AwsKms, key, bytes })
 }
 
+/// A KMS key for what `context` tells, and for nothing else.
+async fn create(place: &KmsPlace, client: &Client, context: &KeyContext) -> Result<String, KeyError> {
+    let mut request =
+        client.create_key().description(format!("only1mcp {} {}", context.purpose.name(), context.node));
+    for (name, value) in context.pairs() {
+        let tag = Tag::builder().tag_key(name).tag_value(value).build();
+        request = request.tags(tag.map_err(|error| unavailable(error.to_string()))?);
+    }
+    let made = request.send().await.map_err(|error| explained(place, &error))?;
+    let arn = made.key_metadata.and_then(|metadata| metadata.arn);
+    arn.ok_or_else(|| KeyError::Wrong { provider: NAME, detail: "the answer names no key".into() })
+}
+
+/// Nobody can use it from here on; its keeper may call it back for a week.
+async fn schedule_deletion(place: &KmsPlace, client: &Client, key: &str) -> Result<u64, KeyError> {
+    let asked = client.schedule_key_deletion().key_id(key).pending_window_in_days(PENDING_DAYS).send().await;
+    let date = match asked {
+        Ok(answer) => answer.deletion_date,
+        Err(error) => match error.code() {
+            Some("NotFoundException") => return Ok(0),
+            // It waits for its end already.
+            Some("KMSInvalidStateException") => {
+                let described = client.describe_key().key_id(key).send().await;
+                let described = described.map_err(|error| explained(place, &error))?;
+                described.key_metadata.and_then(|metadata| metadata.deletion_date)
+            }
+            _ => return Err(explained(place, &error)),
+        },
+    };
+    let ms = date.and_then(|date| date.to_millis().ok()).and_then(|ms| u64::try_from(ms).ok());
+    ms.ok_or_else(|| KeyError::Wrong {
+        provider: NAME,
+        detail: "the answer tells no date of deletion".into(),
+    })
+}
+
+async fn wrap_apart(
+    place: &KmsPlace,
+    client: &Client,
+    plain: &Key32,
+    context: &KeyContext,
+) -> Result<WrappedApart, KeyError> {
+    let key_id = create(place, client, context).await?;
+    let own = KmsPlace { key_id, ..place.clone() };
+    match encrypt(&own, client, plain, context).await {
+        Ok(wrapped) => Ok(WrappedApart { wrapped, own: true }),
+        Err(error) => {
+            if let Err(left) = schedule_deletion(place, client, &own.key_id).await {
+                tracing::error!(code = "KMS_KEY_LEFT", key = own.key_id, %left, "a KMS key was made that wraps nothing: delete it");
+            }
+            Err(error)
+        }
+    }
+}
+
 fn asked<T>(result: Result<T, KeyError>) -> Asked<T> {
     match result {
         Ok(value) => Asked::Given(value),
@@ -343,6 +403,41 @@ impl KeyProvider for AwsKms {
         Box::pin(self.ask(move |place, client| {
             Some(Box::pin(async move { asked(encrypt(place, client, plain, context).await) }))
         }))
+    }
+
+    fn wrap_apart<'a>(
+        &'a self,
+        plain: &'a Key32,
+        context: &'a KeyContext,
+    ) -> BoxFuture<'a, Result<WrappedApart, KeyError>> {
+        if !self.options.own_keys {
+            return Box::pin(async move {
+                Ok(WrappedApart { wrapped: self.wrap(plain, context).await?, own: false })
+            });
+        }
+        Box::pin(self.ask(move |place, client| {
+            Some(Box::pin(async move { asked(wrap_apart(place, client, plain, context).await) }))
+        }))
+    }
+
+    fn destroy<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<u64, KeyError>> {
+        let wraps = self.places.iter().any(|(place, _)| plain_id(&place.key_id) == plain_id(key));
+        if wraps || arn_region(key).is_none() {
+            let detail = format!("{key} was not made for one purpose");
+            return Box::pin(async move { Err(KeyError::Refused { provider: NAME, detail }) });
+        }
+        Box::pin(self.ask(move |place, client| {
+            let id = plain_id(key).filter(|_| arn_region(key) == Some(place.region.as_str()))?;
+            Some(Box::pin(async move { asked(schedule_deletion(place, client, id).await) }))
+        }))
+    }
+
+    fn renew(&self) -> BoxFuture<'_, Result<(), KeyError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn reload(&self) -> Result<(), KeyError> {
+        Ok(())
     }
 }
 

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// Ten years.
+const RENEW_DAYS_MAX: u32 = 3_650;
+
 /// Exactly one of `file`, `aws_kms` and `plaintext: true`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +31,10 @@ pub struct KeysConfig {
     /// Nor more than this, since the node was started.
     #[serde(default = "default_rotate_gib")]
     pub rotate_gib: u32,
+    /// Keys that wrap are renewed after this: a key file gets a new key, and everything is wrapped again under the newest.
+    /// 0: only when told to.
+    #[serde(default = "default_renew_days")]
+    pub renew_days: u32,
     /// How fast what lies under older data keys is sealed again; 0: not at all.
     #[serde(default = "default_reseal_bytes_per_second")]
     pub reseal_bytes_per_second: u64,
@@ -35,6 +42,11 @@ pub struct KeysConfig {
 
 fn default_reseal_bytes_per_second() -> u64 {
     4 << 20
+}
+
+/// Once a year.
+fn default_renew_days() -> u32 {
+    365
 }
 
 fn default_rotate_days() -> u32 {
@@ -55,6 +67,7 @@ impl Default for KeysConfig {
             recovery: None,
             rotate_days: default_rotate_days(),
             rotate_gib: default_rotate_gib(),
+            renew_days: default_renew_days(),
             reseal_bytes_per_second: default_reseal_bytes_per_second(),
         }
     }
@@ -69,6 +82,8 @@ pub struct AwsKmsConfig {
     /// Instead of the region's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    #[serde(default)]
+    pub generation_keys: GenerationKeys,
     /// Asked in this order where the region does not answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<KmsFallback>,
@@ -104,9 +119,39 @@ impl KeysConfig {
         if self.rotate_days == 0 || self.rotate_gib == 0 {
             return Err(("keys.rotate_days", "it and keys.rotate_gib must be at least 1"));
         }
+        if self.renew_days > RENEW_DAYS_MAX {
+            return Err(("keys.renew_days", "it may be 3650 at most; 0 is never"));
+        }
         if self.plaintext && self.recovery.is_some() {
             return Err(("keys.recovery", "there is nothing to recover in a folder that is not encrypted"));
         }
         Ok(())
+    }
+}
+
+/// What wraps a generation of persons' keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GenerationKeys {
+    /// A KMS key of its own, made and deleted by the node: it needs `kms:CreateKey`, `kms:TagResource`,
+    /// `kms:ScheduleKeyDeletion` and `kms:DescribeKey`.
+    #[default]
+    Own,
+    /// The key that wraps everything else.
+    Shared,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_wrap_are_renewed_within_ten_years_or_never() {
+        let of = |renew_days| KeysConfig { plaintext: true, renew_days, ..KeysConfig::default() };
+        for good in [0, 1, RENEW_DAYS_MAX] {
+            assert!(of(good).check(Path::new("/data")).is_ok(), "{good}");
+        }
+        let (field, _) = of(RENEW_DAYS_MAX + 1).check(Path::new("/data")).unwrap_err();
+        assert_eq!(field, "keys.renew_days");
     }
 }

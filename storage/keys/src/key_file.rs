@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,13 +18,17 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::context::KeyContext;
-use crate::provider::{KeyError, KeyProvider, NewKey, Provided, Wrapped};
+use crate::provider::{KeyError, KeyProvider, NewKey, Provided, Wrapped, WrappedApart};
 use crate::wrap;
 
 const FORMAT: u32 = 1;
 /// A file of keys is no longer than this.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+/// The same, for what is rendered.
+const FILE_CAPACITY: usize = 64 << 10;
 const NAME: &str = "the key file";
+/// How ids of keys begin that were made for one thing, and go with it.
+const APART: &str = "own-";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +56,12 @@ impl Drop for Entry {
 /// The keys of one file.
 #[derive(Debug)]
 pub struct KeyFile {
+    path: PathBuf,
+    keys: RwLock<Keys>,
+}
+
+#[derive(Debug)]
+struct Keys {
     current: String,
     keys: Vec<(String, Key32)>,
 }
@@ -68,7 +79,7 @@ impl KeyFile {
         let text = render(path, &content)?;
         let write = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(text.as_bytes())?;
+            file.write_all(&text)?;
             file.sync_all()
         };
         write().map_err(|error| failed(path, error))?;
@@ -78,25 +89,26 @@ impl KeyFile {
 
     /// Adds a new key, which wraps from now on; the others stay.
     pub fn add_key(path: &Path) -> Result<Self, KeyError> {
-        let mut content = read(path)?;
         let entry = new_entry(path)?;
-        content.current.clone_from(&entry.id);
-        content.keys.push(entry);
-        let text = render(path, &content)?;
-        let temporary = path.with_extension("new");
-        let write = || -> std::io::Result<()> {
-            // What an interrupted attempt left may be readable by others.
-            match std::fs::remove_file(&temporary) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        let content = change(path, |content| {
+            content.current.clone_from(&entry.id);
+            content.keys.push(entry);
+            Ok(())
+        })?;
+        Self::parse(path, &content)
+    }
+
+    /// Removes a key for ever: what it wrapped does not open any more.
+    /// Errors: `Refused` for the one that wraps.
+    pub fn remove_key(path: &Path, id: &str) -> Result<Self, KeyError> {
+        let content = change(path, |content| {
+            if content.current == id {
+                let detail = format!("key {id} wraps: add another first");
+                return Err(KeyError::Refused { provider: NAME, detail });
             }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)
-        };
-        write().map_err(|error| failed(path, error))?;
-        sync_parent(path)?;
+            content.keys.retain(|entry| entry.id != id);
+            Ok(())
+        })?;
         Self::parse(path, &content)
     }
 
@@ -121,23 +133,75 @@ impl KeyFile {
         if !keys.iter().any(|(id, _)| *id == content.current) {
             return Err(failed(path, format!("its current key {} is not in it", content.current)));
         }
-        Ok(Self { current: content.current.clone(), keys })
+        let keys = RwLock::new(Keys { current: content.current.clone(), keys });
+        Ok(Self { path: path.to_path_buf(), keys })
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what `other` read.
+    fn become_like(&self, other: Self) {
+        let theirs = other.keys.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = theirs;
     }
 
     /// The id of the key that wraps.
-    pub fn current(&self) -> &str {
-        &self.current
+    pub fn current(&self) -> String {
+        self.keys().current.clone()
     }
 
-    fn find(&self, id: &str) -> Result<&Key32, KeyError> {
-        let found = self.keys.iter().find(|(own, _)| own == id).map(|(_, key)| key);
+    /// The ids of all keys, in the order of the file.
+    pub fn ids(&self) -> Vec<String> {
+        self.keys().keys.iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    fn find(&self, id: &str) -> Result<Key32, KeyError> {
+        let found = self.keys().keys.iter().find(|(own, _)| own == id).map(|(_, key)| key.clone());
         found.ok_or_else(|| KeyError::Refused { provider: NAME, detail: format!("it holds no key {id}") })
     }
 
     fn wrapped(&self, plain: &Key32, context: &KeyContext) -> Result<Wrapped, KeyError> {
-        let outer = self.find(&self.current)?;
-        let bytes = wrap::wrap(outer, plain, &context.bytes()).map_err(|_| no_cipher())?;
-        Ok(Wrapped { provider: Provided::File, key: self.current.clone(), bytes })
+        self.wrapped_by(self.current(), plain, context)
+    }
+
+    fn wrapped_by(&self, id: String, plain: &Key32, context: &KeyContext) -> Result<Wrapped, KeyError> {
+        let outer = self.find(&id)?;
+        let bytes = wrap::wrap(&outer, plain, &context.bytes()).map_err(|_| no_cipher())?;
+        Ok(Wrapped { provider: Provided::File, key: id, bytes })
+    }
+
+    /// By a key that stands in the file besides the one that wraps, as long as what it wraps is wanted.
+    fn wrapped_apart(&self, plain: &Key32, context: &KeyContext) -> Result<WrappedApart, KeyError> {
+        let entry = new_entry(&self.path)?;
+        let id = format!("{APART}{}", entry.id);
+        let added = change(&self.path, |content| {
+            content.keys.push(Entry { id: id.clone(), key: entry.key.clone() });
+            Ok(())
+        });
+        match added.and_then(|content| Self::parse(&self.path, &content)) {
+            Ok(now) => {
+                self.become_like(now);
+                Ok(WrappedApart { wrapped: self.wrapped_by(id, plain, context)?, own: true })
+            }
+            Err(error) => {
+                tracing::warn!(
+                    code = "KEY_NOT_APART", %error,
+                    "the key file cannot be changed: the generation's key is wrapped by the key that wraps all others"
+                );
+                Ok(WrappedApart { wrapped: self.wrapped(plain, context)?, own: false })
+            }
+        }
+    }
+
+    fn destroyed(&self, id: &str) -> Result<u64, KeyError> {
+        if !id.starts_with(APART) {
+            let detail = format!("key {id} was not made for one purpose");
+            return Err(KeyError::Refused { provider: NAME, detail });
+        }
+        self.become_like(Self::remove_key(&self.path, id)?);
+        Ok(0)
     }
 
     fn new_key(&self, context: &KeyContext) -> Result<NewKey, KeyError> {
@@ -148,11 +212,39 @@ impl KeyFile {
 
     fn unwrapped(&self, wrapped: &Wrapped, context: &KeyContext) -> Result<Key32, KeyError> {
         let outer = self.find(&wrapped.key)?;
-        wrap::unwrap(outer, &wrapped.bytes, &context.bytes()).map_err(|_| KeyError::Wrong {
+        wrap::unwrap(&outer, &wrapped.bytes, &context.bytes()).map_err(|_| KeyError::Wrong {
             provider: NAME,
             detail: "it was changed, or made for another node or purpose".into(),
         })
     }
+}
+
+/// Reads the file, changes it, and puts the new one in its place, durably; one process at a time.
+fn change(path: &Path, with: impl FnOnce(&mut Content) -> Result<(), KeyError>) -> Result<Content, KeyError> {
+    let folder = File::open(parent(path)).map_err(|error| failed(path, error))?;
+    folder.lock().map_err(|error| failed(path, error))?;
+    let mut content = read(path)?;
+    with(&mut content)?;
+    let text = render(path, &content)?;
+    let long = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    if long > FILE_BYTES_MAX {
+        return Err(failed(path, "it holds too many keys: remove those that wrap nothing"));
+    }
+    let temporary = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        // What an interrupted attempt left may be readable by others.
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|error| failed(path, error))?;
+    sync_parent(path)?;
+    Ok(content)
 }
 
 fn no_cipher() -> KeyError {
@@ -168,8 +260,10 @@ fn new_entry(path: &Path) -> Result<Entry, KeyError> {
     Ok(Entry { id, key: STANDARD.encode(key.bytes()) })
 }
 
-fn render(path: &Path, content: &Content) -> Result<Zeroizing<String>, KeyError> {
-    serde_json::to_string_pretty(content).map(Zeroizing::new).map_err(|error| failed(path, error))
+fn render(path: &Path, content: &Content) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let mut out = Zeroizing::new(Vec::with_capacity(FILE_CAPACITY));
+    serde_json::to_writer_pretty(&mut *out, content).map_err(|error| failed(path, error))?;
+    Ok(out)
 }
 
 fn read(path: &Path) -> Result<Content, KeyError> {
@@ -184,7 +278,9 @@ fn read(path: &Path) -> Result<Content, KeyError> {
     if !meta.is_file() || meta.len() > FILE_BYTES_MAX {
         return Err(failed(path, "it is no key file"));
     }
-    let mut text = Zeroizing::new(String::new());
+    // As long as the file from the start: what grows leaves copies behind.
+    let length = usize::try_from(meta.len()).unwrap_or_default();
+    let mut text = Zeroizing::new(String::with_capacity(length.saturating_add(1)));
     file.read_to_string(&mut text).map_err(|error| failed(path, error))?;
     // What is wrong in it may not be told: the message could hold a key.
     let content: Content = serde_json::from_str(&text).map_err(|_| failed(path, "it is no key file"))?;
@@ -194,9 +290,13 @@ fn read(path: &Path) -> Result<Content, KeyError> {
     Ok(content)
 }
 
-fn sync_parent(path: &Path) -> Result<(), KeyError> {
+fn parent(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+fn sync_parent(path: &Path) -> Result<(), KeyError> {
+    let parent = parent(path);
     File::open(&parent).and_then(|folder| folder.sync_all()).map_err(|error| failed(&parent, error))
 }
 
@@ -223,5 +323,26 @@ impl KeyProvider for KeyFile {
         context: &'a KeyContext,
     ) -> BoxFuture<'a, Result<Wrapped, KeyError>> {
         Box::pin(ready(self.wrapped(plain, context)))
+    }
+
+    fn wrap_apart<'a>(
+        &'a self,
+        plain: &'a Key32,
+        context: &'a KeyContext,
+    ) -> BoxFuture<'a, Result<WrappedApart, KeyError>> {
+        Box::pin(ready(self.wrapped_apart(plain, context)))
+    }
+
+    fn destroy<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<u64, KeyError>> {
+        Box::pin(ready(self.destroyed(key)))
+    }
+
+    fn renew(&self) -> BoxFuture<'_, Result<(), KeyError>> {
+        Box::pin(ready(Self::add_key(&self.path).map(|now| self.become_like(now))))
+    }
+
+    fn reload(&self) -> Result<(), KeyError> {
+        self.become_like(Self::open(&self.path)?);
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@
 mod aws_kms;
 mod config;
 mod context;
+mod handover;
 mod key_file;
 mod provider;
 mod recovery;
@@ -21,10 +22,11 @@ mod subject;
 mod wrap;
 
 pub use aws_kms::{AwsKms, AwsKmsOptions, KmsPlace};
-pub use config::{AwsKmsConfig, KeysConfig, KmsFallback};
+pub use config::{AwsKmsConfig, GenerationKeys, KeysConfig, KmsFallback};
 pub use context::KeyContext;
+pub use handover::{Asking, Handover, hand_over, question};
 pub use key_file::KeyFile;
-pub use provider::{KeyError, KeyProvider, NewKey, Provided, Purpose, Wrapped};
+pub use provider::{KeyError, KeyProvider, NewKey, Provided, Purpose, Wrapped, WrappedApart};
 pub use recovery::{RecoveryKey, RecoveryPublic};
 pub use ring::{KeyRing, Owner, RingError};
 pub use source::{Opened, Source, open, source, table_context};

@@ -79,6 +79,14 @@ pub enum KeyError {
     File { path: String, detail: String },
 }
 
+/// A key that was wrapped apart from all others.
+#[derive(Debug)]
+pub struct WrappedApart {
+    pub wrapped: Wrapped,
+    /// Whether the key-encryption key wraps nothing else, and may be destroyed with it.
+    pub own: bool,
+}
+
 /// Holds key-encryption keys; gives and takes data keys.
 pub trait KeyProvider: Send + Sync + 'static {
     fn kind(&self) -> Provided;
@@ -99,4 +107,24 @@ pub trait KeyProvider: Send + Sync + 'static {
         plain: &'a Key32,
         context: &'a KeyContext,
     ) -> BoxFuture<'a, Result<Wrapped, KeyError>>;
+
+    /// The same under a new key-encryption key, made for it alone; or under the newest, where the provider was told to make
+    /// none, or cannot keep one.
+    fn wrap_apart<'a>(
+        &'a self,
+        plain: &'a Key32,
+        context: &'a KeyContext,
+    ) -> BoxFuture<'a, Result<WrappedApart, KeyError>>;
+
+    /// Destroys a key-encryption key that [`KeyProvider::wrap_apart`] made; again is no harm. Returns until when it could be
+    /// called back, in milliseconds since the epoch; 0: it is gone.
+    /// Errors: `Refused` for one that wraps by itself, and nothing is destroyed.
+    fn destroy<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<u64, KeyError>>;
+
+    /// Makes a new key-encryption key, which wraps from now on, where that is for this program to do: a KMS changes its keys
+    /// itself.
+    fn renew(&self) -> BoxFuture<'_, Result<(), KeyError>>;
+
+    /// Takes up what was changed at its source.
+    fn reload(&self) -> Result<(), KeyError>;
 }

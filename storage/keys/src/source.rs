@@ -6,7 +6,7 @@ use std::sync::Arc;
 use only1mcp_storage::{DataFolder, Key32, Sealer};
 
 use crate::aws_kms::{AwsKms, AwsKmsOptions, KmsPlace};
-use crate::config::KeysConfig;
+use crate::config::{GenerationKeys, KeysConfig};
 use crate::context::KeyContext;
 use crate::key_file::KeyFile;
 use crate::provider::{KeyError, KeyProvider, Purpose};
@@ -52,8 +52,10 @@ pub async fn source(keys: &KeysConfig) -> Result<Option<Source>, KeyError> {
                 key_id: fallback.key_id.clone().unwrap_or_else(|| kms.key_id.clone()),
                 endpoint: fallback.endpoint.clone(),
             });
+            let own_keys = kms.generation_keys == GenerationKeys::Own;
+            let options = AwsKmsOptions { own_keys, ..AwsKmsOptions::default() };
             let places = std::iter::once(first).chain(others).collect();
-            Arc::new(AwsKms::new(places, AwsKmsOptions::default()).await?)
+            Arc::new(AwsKms::new(places, options).await?)
         }
         (None, None) => return Ok(None),
     };

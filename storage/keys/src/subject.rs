@@ -205,6 +205,21 @@ mod tests {
         assert!(unwrap_subject(&by, (&tenant, &bob), &wrapped).is_err());
         let moved = WrappedKey { generation: 4, ..wrapped.clone() };
         assert!(unwrap_subject(&by, (&tenant, &ann), &moved).is_err());
+        for at in 0..wrapped.bytes.len() {
+            let mut changed = wrapped.clone();
+            changed.bytes[at] ^= 1;
+            assert!(unwrap_subject(&by, (&tenant, &ann), &changed).is_err(), "byte {at}");
+            let cut = WrappedKey { bytes: wrapped.bytes[..at].to_vec(), ..wrapped.clone() };
+            assert!(unwrap_subject(&by, (&tenant, &ann), &cut).is_err(), "cut at {at}");
+        }
+        // Another key of the same person, and what wrapped this one under the generation before: neither in its place.
+        let (other_id, other) = new_subject_key().unwrap();
+        let swapped = wrap_subject((3, &by), (&tenant, &ann), (other_id, &other)).unwrap();
+        let swapped = WrappedKey { id, ..swapped };
+        assert!(unwrap_subject(&by, (&tenant, &ann), &swapped).is_err());
+        let rewrapped = wrap_subject((4, &newer), (&tenant, &ann), (id, &key)).unwrap();
+        let replayed = WrappedKey { bytes: wrapped.bytes.clone(), ..rewrapped };
+        assert!(unwrap_subject(&newer, (&tenant, &ann), &replayed).is_err());
         assert_ne!(generation_check(&by), generation_check(&newer));
         assert_eq!(generation_check(&by), generation_check(&by));
     }

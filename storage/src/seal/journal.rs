@@ -1,12 +1,13 @@
 //! [`SealedJournal`]: a journal whose records are sealed, each to its number.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use only1mcp_domain::limits::JOURNAL_RECORD_BYTES_MAX;
 
-use super::sealer::{Kind, Sealer};
+use super::sealer::{Kind, Sealer, named_by};
 use crate::error::StorageError;
 use crate::flushed::lock;
 use crate::journal::{Journal, JournalPosition};
@@ -43,8 +44,13 @@ impl<J: Journal> Journal for SealedJournal<J> {
         }
         let _alone = lock(&self.appending)?;
         let next = self.inner.next()?;
+        let hold = self.sealer.hold();
         let sealed = self.sealer.seal(Kind::Journal, &next.0.to_be_bytes(), &record)?;
-        let position = self.inner.append(sealed.into(), flushed)?;
+        let on_disk: Flushed = Box::new(move |result| {
+            drop(hold);
+            flushed(result);
+        });
+        let position = self.inner.append(sealed.into(), on_disk)?;
         if position == next {
             return Ok(position);
         }
@@ -69,6 +75,13 @@ impl<J: Journal> Journal for SealedJournal<J> {
 
     fn discard(&self, upto: JournalPosition) -> Result<(), StorageError> {
         self.inner.discard(upto)
+    }
+
+    /// Of every record whose file is still there.
+    fn sealed_under(&self) -> Result<BTreeSet<u32>, StorageError> {
+        self.check()?;
+        let records = self.inner.read_after(JournalPosition(0))?;
+        records.iter().map(|(_, record)| named_by(record, "journal record")).collect()
     }
 
     fn cut_at_open(&self) -> Option<String> {

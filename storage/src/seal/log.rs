@@ -1,11 +1,12 @@
 //! [`SealedLog`]: a Raft log whose payloads are sealed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use only1mcp_domain::limits::LOG_RECORD_BYTES_MAX;
 
-use super::sealer::{Kind, Sealer};
+use super::sealer::{Kind, Sealer, named_by};
 use crate::error::StorageError;
 use crate::raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
 
@@ -51,8 +52,13 @@ impl<L: RaftLog> RaftLog for SealedLog<L> {
             let payload = self.sealer.seal(Kind::Log, &place(record.position), &record.payload)?;
             Ok(LogRecord { position: record.position, payload: payload.into() })
         };
+        let hold = self.sealer.hold();
         let sealed = records.into_iter().map(seal).collect::<Result<Vec<_>, StorageError>>()?;
-        self.inner.append(sealed, flushed)
+        let on_disk: Flushed = Box::new(move |result| {
+            drop(hold);
+            flushed(result);
+        });
+        self.inner.append(sealed, on_disk)
     }
 
     fn save_committed(&self, committed: LogPosition) -> Result<(), StorageError> {
@@ -85,6 +91,21 @@ impl<L: RaftLog> RaftLog for SealedLog<L> {
 
     fn scrub(&self, after: Option<u64>) -> Result<Option<(u64, u64)>, StorageError> {
         self.inner.scrub(after)
+    }
+
+    fn sealed_under(&self, after: Option<u64>) -> Result<Option<(u64, BTreeSet<u32>)>, StorageError> {
+        let mut keys = BTreeSet::new();
+        let mut unnamed = None;
+        let file = self.inner.payloads(after, &mut |payload| match named_by(payload, "log record") {
+            Ok(key) => {
+                keys.insert(key);
+            }
+            Err(error) => unnamed = Some(error),
+        })?;
+        match unnamed {
+            Some(error) => Err(error),
+            None => Ok(file.map(|file| (file, keys))),
+        }
     }
 
     fn cut_at_open(&self) -> Option<String> {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use only1mcp_domain::limits::{ROW_BYTES_MAX, ROW_KEY_BYTES_MAX};
 use only1mcp_domain::row::Table;
 
-use super::sealer::{Kind, SealedHead, Sealer};
-use crate::engine::{Engine, Resealed, Row, Rows};
+use super::sealer::{Kind, SealedHead, Sealer, named_by};
+use crate::engine::{Engine, Resealed, Row, Rows, SealedUnder};
 use crate::error::StorageError;
 
 /// Tables whose keys hold ids of principals, which may be mail addresses. Within them rows come in no order that means
@@ -123,6 +123,7 @@ impl<E: Engine> Engine for SealedEngine<E> {
                 Ok((self.stored_key(&key), None))
             }
         };
+        let _hold = self.sealer.hold();
         let sealed = rows.into_iter().map(seal).collect::<Result<Rows, StorageError>>()?;
         self.inner.write(sealed, durable)
     }
@@ -154,6 +155,7 @@ impl<E: Engine> Engine for SealedEngine<E> {
         &self,
         rows: Box<dyn Iterator<Item = Result<Row, StorageError>> + Send + '_>,
     ) -> Result<(), StorageError> {
+        let _hold = self.sealer.hold();
         // Closed or not: what does not open goes with all the rest.
         self.inner.replace_with(Box::new(rows.map(|row| {
             let (key, value) = row?;
@@ -176,6 +178,7 @@ impl<E: Engine> Engine for SealedEngine<E> {
         if found.len() == limit {
             out.next = found.last().map(|(key, _)| key.clone());
         }
+        let _hold = self.sealer.hold();
         let current = self.sealer.current();
         let mut anew = Vec::new();
         for (stored, sealed) in found {
@@ -183,12 +186,28 @@ impl<E: Engine> Engine for SealedEngine<E> {
                 continue;
             }
             let plain = self.seen(self.sealer.open(Kind::Row, &stored, &sealed))?;
-            let sealed = self.sealer.seal(Kind::Row, &stored, &plain)?;
+            let sealed = self.sealer.seal_again(Kind::Row, &stored, &plain)?;
             out.bytes = out.bytes.saturating_add(sealed.len());
             anew.push((stored, Some(sealed)));
         }
         if !anew.is_empty() {
             self.inner.write(anew, false)?;
+        }
+        Ok(out)
+    }
+
+    fn sealed_under(&self, after: &[u8], limit: usize) -> Result<SealedUnder, StorageError> {
+        self.check()?;
+        let from = [after, &[0]].concat();
+        let found = self.inner.scan(if after.is_empty() { &[] } else { &from }, END_OF_ROWS, limit)?;
+        let mut out = SealedUnder { rows: found.len(), ..SealedUnder::default() };
+        if found.len() == limit {
+            out.next = found.last().map(|(key, _)| key.clone());
+        } else if let Some(tally) = self.inner.stored_tally()? {
+            out.keys.insert(named_by(&tally, "tally of rows")?);
+        }
+        for (_, sealed) in &found {
+            out.keys.insert(named_by(sealed, "row")?);
         }
         Ok(out)
     }

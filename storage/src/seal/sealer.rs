@@ -1,9 +1,9 @@
 //! The one place that encrypts and decrypts what a node stores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, hmac};
@@ -47,6 +47,8 @@ pub struct Sealer {
     names: hmac::Key,
     draw: Draw,
     ready: Mutex<BTreeMap<KeyName, Arc<LessSafeKey>>>,
+    /// Whatever seals, or handed on what it sealed a moment ago.
+    alive: Mutex<Vec<Weak<Stream>>>,
     /// Sealed under the current data key since it became that. Units: bytes.
     sealed_bytes: AtomicU64,
 }
@@ -65,6 +67,12 @@ pub(crate) struct Stream {
     key: LessSafeKey,
     next: AtomicU64,
     ring: [u8; 16],
+}
+
+/// While it lives, what is sealed may not have reached its store: no data key is dropped that was in use when it was
+/// taken, nor any that came after.
+pub(crate) struct Hold {
+    stream: Arc<Stream>,
 }
 
 /// What stands in the clear before a sealed piece.
@@ -89,6 +97,16 @@ impl SealedHead {
             counter: u64::from_le_bytes(*counter),
         })
     }
+}
+
+/// The data key that a stored piece names.
+/// Errors: `Corrupt` where it names none, so that nobody takes it for one that needs no key.
+pub(crate) fn named_by(sealed: &[u8], what: &str) -> Result<u32, StorageError> {
+    let head = SealedHead::of(sealed).ok_or_else(|| StorageError::Corrupt {
+        what: what.to_owned(),
+        detail: "it is not sealed, or cut off".into(),
+    })?;
+    Ok(head.data_key)
 }
 
 impl fmt::Debug for Sealer {
@@ -165,11 +183,12 @@ impl Sealer {
         let mut salt = [0; SALT_BYTES];
         draw(&mut salt)?;
         let current = keys.data.get(&keys.current).ok_or_else(|| no_key(keys.current))?;
-        let stream = Stream::new((keys.current, current), salt, keys.ring)?;
+        let stream = Arc::new(Stream::new((keys.current, current), salt, keys.ring)?);
         Ok(Self {
+            alive: Mutex::new(vec![Arc::downgrade(&stream)]),
             ring: keys.ring,
             names: hmac::Key::new(hmac::HMAC_SHA256, keys.names.bytes()),
-            keys: RwLock::new(Keys { data: keys.data, current: keys.current, stream: Arc::new(stream) }),
+            keys: RwLock::new(Keys { data: keys.data, current: keys.current, stream }),
             draw,
             ready: Mutex::default(),
             sealed_bytes: AtomicU64::new(0),
@@ -192,7 +211,8 @@ impl Sealer {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).current
     }
 
-    /// Sealed under the current data key by this process. Units: bytes.
+    /// Sealed under the current data key by this process, without what was only sealed again: a store larger than the bound
+    /// by which keys are changed would otherwise have them changed again and again. Units: bytes.
     pub fn sealed_bytes(&self) -> u64 {
         self.sealed_bytes.load(Ordering::Relaxed)
     }
@@ -203,6 +223,7 @@ impl Sealer {
         (self.draw)(&mut salt)?;
         let stream = Arc::new(Stream::new((id, &key), salt, self.ring)?);
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        self.remember(&stream);
         keys.data.insert(id, key);
         keys.current = id;
         keys.stream = stream;
@@ -211,12 +232,44 @@ impl Sealer {
     }
 
     /// For one file: a salt of its own.
-    pub(crate) fn stream(&self) -> Result<Stream, StorageError> {
+    pub(crate) fn stream(&self) -> Result<Arc<Stream>, StorageError> {
         let mut salt = [0; SALT_BYTES];
         (self.draw)(&mut salt)?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let current = keys.data.get(&keys.current).ok_or_else(|| no_key(keys.current))?;
-        Stream::new((keys.current, current), salt, self.ring)
+        let stream = Arc::new(Stream::new((keys.current, current), salt, self.ring)?);
+        // Still under the lock: no key comes into use in between.
+        self.remember(&stream);
+        Ok(stream)
+    }
+
+    fn remember(&self, stream: &Arc<Stream>) {
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        alive.retain(|stream| stream.strong_count() > 0);
+        alive.push(Arc::downgrade(stream));
+    }
+
+    /// To be taken before sealing, and kept until the store has what was sealed.
+    pub(crate) fn hold(&self) -> Hold {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        Hold { stream: Arc::clone(&keys.stream) }
+    }
+
+    /// What any data key before this one sealed lies in its store by now, and nothing more comes.
+    pub fn oldest_in_hand(&self) -> u32 {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        let streams = alive.iter().filter_map(Weak::upgrade).map(|stream| stream.data_key);
+        streams.min().unwrap_or(0)
+    }
+
+    /// Wipes data keys that nothing stored names any more; never the one in use.
+    pub fn forget(&self, unused: &BTreeSet<u32>) {
+        // In the order in which they are taken to open a piece.
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let current = keys.current;
+        keys.data.retain(|id, _| *id == current || !unused.contains(id));
+        ready.retain(|(id, _), _| *id == current || !unused.contains(id));
     }
 
     pub(crate) fn count(&self, bytes: usize) {
@@ -234,10 +287,19 @@ impl Sealer {
     }
 
     pub(crate) fn seal(&self, kind: Kind, position: &[u8], plain: &[u8]) -> Result<Vec<u8>, StorageError> {
-        let stream = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner).stream);
-        let sealed = stream.seal(kind, position, plain)?;
+        let sealed = self.hold().stream.seal(kind, position, plain)?;
         self.count(sealed.len());
         Ok(sealed)
+    }
+
+    /// As [`Sealer::seal`], of what lay under another data key before.
+    pub(crate) fn seal_again(
+        &self,
+        kind: Kind,
+        position: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, StorageError> {
+        self.hold().stream.seal(kind, position, plain)
     }
 
     /// Errors: `Corrupt`, which tells nothing of what is inside.

@@ -3,12 +3,12 @@
 //! A frame: length of what is inside, u32, its CRC-32 with the address and offset, u32, then the sealed piece. Each file
 //! that a process writes has a salt of its own. A part whose end a crash tore is removed: it is written or fetched anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use only1mcp_domain::ids::Digest;
 
-use super::sealer::{Kind, SEALED_BYTES, SealedHead, Sealer, Stream};
+use super::sealer::{Kind, SEALED_BYTES, SealedHead, Sealer, Stream, named_by};
 use crate::error::StorageError;
 use crate::flushed::lock;
 use crate::segments::{SegmentCopy, Segments, elsewhere, not_here};
@@ -29,7 +29,7 @@ pub struct SealedSegments<S> {
 }
 
 struct Part {
-    stream: Stream,
+    stream: Arc<Stream>,
     frames: Frames,
 }
 
@@ -181,6 +181,38 @@ impl<S: Segments> SealedSegments<S> {
         }
         Ok(out)
     }
+
+    /// Returns the bytes written.
+    fn add(&self, address: &Digest, offset: u64, bytes: &[u8]) -> Result<usize, StorageError> {
+        let mut parts = lock(&self.parts)?;
+        if !parts.contains_key(address) {
+            let frames = self.part(address)?.unwrap_or_default();
+            parts.insert(*address, Part { stream: self.sealer.stream()?, frames });
+        }
+        let Some(part) = parts.get_mut(address) else { return Err(not_here(address)) };
+        if part.frames.inside != offset {
+            return Err(elsewhere(address, part.frames.inside, offset));
+        }
+        let mut at = offset;
+        let mut file = Vec::with_capacity(bytes.len() + FRAME_HEAD_BYTES + SEALED_BYTES);
+        for piece in bytes.chunks(FRAME_BYTES) {
+            let inside = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            file.extend_from_slice(&frame_head(address, at, inside));
+            file.extend(part.stream.seal(Kind::Frame, &place(address, at), piece)?);
+            at = at.saturating_add(len64(piece.len()));
+        }
+        match self.inner.append(address, part.frames.file, &file) {
+            Ok(()) => {
+                bytes.chunks(FRAME_BYTES).for_each(|piece| part.frames.add(piece.len()));
+                Ok(file.len())
+            }
+            Err(error) => {
+                // How much of it is there is not known.
+                parts.remove(address);
+                Err(error)
+            }
+        }
+    }
 }
 
 impl<S: Segments> Segments for SealedSegments<S> {
@@ -221,35 +253,8 @@ impl<S: Segments> Segments for SealedSegments<S> {
     }
 
     fn append(&self, address: &Digest, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        let mut parts = lock(&self.parts)?;
-        if !parts.contains_key(address) {
-            let frames = self.part(address)?.unwrap_or_default();
-            parts.insert(*address, Part { stream: self.sealer.stream()?, frames });
-        }
-        let Some(part) = parts.get_mut(address) else { return Err(not_here(address)) };
-        if part.frames.inside != offset {
-            return Err(elsewhere(address, part.frames.inside, offset));
-        }
-        let mut at = offset;
-        let mut file = Vec::with_capacity(bytes.len() + FRAME_HEAD_BYTES + SEALED_BYTES);
-        for piece in bytes.chunks(FRAME_BYTES) {
-            let inside = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-            file.extend_from_slice(&frame_head(address, at, inside));
-            file.extend(part.stream.seal(Kind::Frame, &place(address, at), piece)?);
-            at = at.saturating_add(len64(piece.len()));
-        }
-        match self.inner.append(address, part.frames.file, &file) {
-            Ok(()) => {
-                self.sealer.count(file.len());
-                bytes.chunks(FRAME_BYTES).for_each(|piece| part.frames.add(piece.len()));
-                Ok(())
-            }
-            Err(error) => {
-                // How much of it is there is not known.
-                parts.remove(address);
-                Err(error)
-            }
-        }
+        self.sealer.count(self.add(address, offset, bytes)?);
+        Ok(())
     }
 
     fn finish(&self, address: &Digest) -> Result<(), StorageError> {
@@ -270,6 +275,25 @@ impl<S: Segments> Segments for SealedSegments<S> {
         self.inner.addresses()
     }
 
+    fn parts(&self) -> Result<Vec<Digest>, StorageError> {
+        self.inner.parts()
+    }
+
+    /// Of every frame: a part may have been begun under another key than it was ended. What is behind the last whole frame
+    /// of a part is read by nobody.
+    fn sealed_under(&self, address: &Digest, copy: SegmentCopy) -> Result<BTreeSet<u32>, StorageError> {
+        let Some(frames) = self.walk(address, copy)? else { return Ok(BTreeSet::new()) };
+        if frames.torn && copy == SegmentCopy::Whole {
+            let detail = "it ends within a frame".to_owned();
+            return Err(StorageError::Corrupt { what: format!("segment {address}"), detail });
+        }
+        let named = |(_, file): &(u64, u64)| {
+            let at = file.saturating_add(len64(FRAME_HEAD_BYTES));
+            named_by(&self.inner.read(address, copy, at, SEALED_BYTES)?, "segment")
+        };
+        frames.starts.iter().map(named).collect()
+    }
+
     /// Frame by frame, so that the new file has the places of the old one, for whoever reads at this moment.
     fn reseal(&self, address: &Digest) -> Result<u64, StorageError> {
         let Some(frames) = self.whole(address)? else { return Ok(0) };
@@ -286,7 +310,7 @@ impl<S: Segments> Segments for SealedSegments<S> {
         for (inside, _) in &frames.starts {
             let (_, _, bytes) = frames.at(*inside).ok_or_else(|| not_here(address))?;
             let piece = self.read_frames((address, SegmentCopy::Whole), &frames, *inside, bytes)?;
-            self.append(address, *inside, &piece)?;
+            self.add(address, *inside, &piece)?;
         }
         self.finish(address)?;
         Ok(frames.file)

@@ -43,6 +43,9 @@ fn rows_of_an_older_key_are_sealed_again_step_by_step() {
     let done = engine.reseal(&[], 10).unwrap();
     assert_eq!((done.rows, done.bytes), (10, 0), "all lies under the key in use");
     rotated(&sealer);
+    // Or a store larger than the bound by which keys change would have them change again and again.
+    assert!(engine.reseal(&[], 5).unwrap().bytes > 0);
+    assert_eq!(sealer.sealed_bytes(), 0, "what is sealed again does not count");
     let (mut after, mut steps, mut looked, mut bytes) = (Vec::new(), 0, 0, 0);
     loop {
         let step = engine.reseal(&after, 7).unwrap();
@@ -80,7 +83,9 @@ fn rows_of_an_older_key_are_sealed_again_step_by_step() {
 fn a_segment_of_an_older_key_is_sealed_again_with_the_places_it_had() {
     let folder = tempfile::tempdir().unwrap();
     let sealer = sealer(7);
+    // As a node has them: behind what passes calls on.
     let segments = SealedSegments::new(FileSegments::open(folder.path()).unwrap(), sealer.clone());
+    let segments: Arc<dyn Segments> = Arc::new(segments);
     let raw = FileSegments::open(folder.path()).unwrap();
     let (address, absent) = (Digest([3; 32]), Digest([4; 32]));
     let inside: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
@@ -94,6 +99,7 @@ fn a_segment_of_an_older_key_is_sealed_again_with_the_places_it_had() {
     assert_eq!(segments.reseal(&absent).unwrap(), 0);
     rotated(&sealer);
     assert_eq!(segments.reseal(&address).unwrap(), before.len() as u64);
+    assert_eq!(sealer.sealed_bytes(), 0, "what is sealed again does not count");
     let after = file(());
     assert_eq!(after.len(), before.len());
     assert_eq!(SealedHead::of(&after[8..]).unwrap().data_key, 9);

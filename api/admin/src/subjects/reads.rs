@@ -58,6 +58,7 @@ pub(super) async fn erasure(
         oldest: held.oldest,
         newest: held.newest,
         check: held.check.0.to_vec().into(),
+        destroyed_at_ms: held.destroyed_at.0,
     });
     Ok(pb::GetErasureResponse {
         read: core.read_info(&view),

@@ -274,6 +274,10 @@ impl Objects {
 }
 
 impl Segments for Objects {
+    fn parts(&self) -> Result<Vec<Digest>, StorageError> {
+        self.spool.parts()
+    }
+
     fn size(&self, address: &Digest, copy: SegmentCopy) -> Result<Option<u64>, StorageError> {
         if copy == SegmentCopy::Part {
             return self.spool.size(address, copy);

@@ -24,5 +24,5 @@ pub(crate) use command::{Command, run};
 pub use copy::{Copied, Origin, Progress, Source, copy};
 pub use key_table::KeyTable;
 pub use manifest::{FORMAT, ImageFile, Manifest, SegmentFile};
-pub use protection::Protection;
+pub use protection::{Protection, wrapped_in};
 pub use target::{Frames, Target};

@@ -1,5 +1,6 @@
 //! What backups are sealed with: data keys of the place's own, in a file `key-ring` beside them, wrapped by a provider.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use only1mcp_keys::{KeyRing, KeysConfig, Owner, source};
 use only1mcp_storage::Sealer;
 use serde::Deserialize;
 
-use super::place::{Part, Place};
+use super::place::{self, Part, Place};
 
 const RING: &str = "key-ring";
 const RING_BYTES_MAX: u64 = 1 << 20;
@@ -57,6 +58,12 @@ impl From<KeysConfig> for Protection {
 fn ring(place: &dyn Place) -> anyhow::Result<Option<KeyRing>> {
     let bytes = place.read(RING, RING_BYTES_MAX).with_context(|| format!("{RING} in {}", place.shown()))?;
     Ok(bytes.map(|bytes| KeyRing::decode(&bytes)).transpose()?)
+}
+
+/// What the key-encryption keys of a place wrap, by their names; nothing where it is not encrypted.
+pub fn wrapped_in(at: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let ring = ring(place::existing(at)?.as_ref())?;
+    Ok(ring.map(|ring| ring.uses()).unwrap_or_default())
 }
 
 /// The keys of a place that may be new.

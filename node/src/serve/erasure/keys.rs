@@ -9,12 +9,15 @@ use only1mcp_domain::State;
 use only1mcp_domain::activity::Caller;
 use only1mcp_domain::command::{Command, Entry};
 use only1mcp_domain::ids::{Digest, PrincipalId, SubjectKeyId, TenantId};
+use only1mcp_domain::limits;
 use only1mcp_domain::model::{Held, Personal, Principal, Slot, SlotPart, WrappedKey};
+use only1mcp_domain::time::TimestampMs;
 use only1mcp_enforcer::PersonalPort;
 use only1mcp_keys::{KeyError, generation_check, new_subject_key, seal_slot, unwrap_subject, wrap_subject};
 use only1mcp_storage::Key32;
 
 use super::store::GenerationStore;
+use crate::serve::rotate::Rotation;
 
 /// Persons whose keys are kept unwrapped; beyond, all are unwrapped again.
 const KNOWN_MAX: usize = 4_096;
@@ -41,6 +44,10 @@ impl PersonalKeys {
         Arc::new(Self { handle, store, generations, known: Mutex::default() })
     }
 
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     pub(super) fn generation(&self, generation: u32) -> Option<Key32> {
         let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
         generations.get(&generation).cloned()
@@ -58,12 +65,28 @@ impl PersonalKeys {
         self.generation(generation).is_some_and(|key| generation_check(&key) == *check)
     }
 
+    /// Whether [`PersonalKeys::forget`] has not come to its end, in this process or one before.
+    pub(super) fn forgets_still(&self) -> bool {
+        self.store.destroys_still()
+    }
+
+    /// Where the keys of this node come from, unless nothing is encrypted.
+    pub fn rotation(&self) -> Option<Arc<Rotation>> {
+        self.store.rotation().cloned()
+    }
+
     /// `None` where it has none.
-    pub(super) fn held(&self) -> Option<Held> {
+    pub(super) fn held(&self, state: &State) -> Option<Held> {
+        let level = state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level);
+        let tells = level >= limits::FEATURE_LEVEL_GENERATION_KEYS;
+        let destroyed_at = TimestampMs(if tells { self.store.destroyed_at_ms() } else { 0 });
         let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
         let (oldest, _) = generations.first_key_value()?;
         let (newest, key) = generations.last_key_value()?;
-        Some(Held { oldest: *oldest, newest: *newest, check: generation_check(key) })
+        // What is gone here may still be opened as long as what wrapped it is not destroyed.
+        let told = state.erasure.held.get(&self.handle.node()).map(|told| told.oldest);
+        let oldest = told.filter(|_| self.forgets_still()).unwrap_or(*oldest).min(*oldest);
+        Some(Held { oldest, newest: *newest, check: generation_check(key), destroyed_at })
     }
 
     /// Durable at return.

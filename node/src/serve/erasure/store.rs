@@ -59,4 +59,24 @@ impl GenerationStore {
             }
         }
     }
+
+    /// Until when what wrapped destroyed generations could be called back; 0: it is gone.
+    pub fn destroyed_at_ms(&self) -> u64 {
+        match self {
+            Self::Ring(rotation) => rotation.destroyed_at_ms(),
+            Self::Plain(_) => 0,
+        }
+    }
+
+    /// Whether what wrapped forgotten generations is still to be destroyed.
+    pub fn destroys_still(&self) -> bool {
+        self.rotation().is_some_and(|rotation| rotation.destroys_still())
+    }
+
+    pub fn rotation(&self) -> Option<&Arc<Rotation>> {
+        match self {
+            Self::Ring(rotation) => Some(rotation),
+            Self::Plain(_) => None,
+        }
+    }
 }

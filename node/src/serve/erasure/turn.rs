@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use only1mcp_consensus::{Handle, Role};
 use only1mcp_domain::State;
 use only1mcp_domain::command::Command;
@@ -19,9 +19,12 @@ use crate::serve::admin_port::propose_own;
 
 /// How often it is looked whether something is to be done; and again at once after something was.
 const LOOK: Duration = Duration::from_millis(500);
+/// The same while it fails.
+const LOOK_LAST: Duration = Duration::from_secs(60);
 const TELL: Duration = Duration::from_secs(5);
-/// A person who was erased waits this long for the next generation, so that it has a day to end within the bound.
-const ERASURE_DUE_MS: u64 = limits::ERASURE_MS_MAX - 24 * 3_600_000;
+/// A person who was erased waits this long for the next generation, so that it has a day to end within the bound, and what
+/// wrapped it is beyond calling back within it, too.
+const ERASURE_DUE_MS: u64 = limits::ERASURE_MS_MAX - limits::DELETION_MS_MAX - 24 * 3_600_000;
 /// Feature level from which personal data is sealed.
 const SINCE_LEVEL: u32 = 3;
 /// Keys given or wrapped anew in one entry.
@@ -29,13 +32,21 @@ const AT_ONCE: usize = 200;
 
 /// Runs until the node ends.
 pub async fn run(handle: Handle, keys: Arc<PersonalKeys>) {
+    let mut pause = LOOK;
     loop {
-        match look(&handle, &keys).await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => tracing::info!(%error, "generations of keys are not brought forward yet"),
-        }
-        sleep(LOOK).await;
+        pause = match look(&handle, &keys).await {
+            Ok(true) => {
+                pause = LOOK;
+                continue;
+            }
+            Ok(false) => LOOK,
+            Err(error) => {
+                tracing::info!(%error, "generations of keys are not brought forward yet");
+                // A provider that refuses is not asked for keys again and again.
+                pause.saturating_mul(2).min(LOOK_LAST)
+            }
+        };
+        sleep(pause).await;
     }
 }
 
@@ -60,18 +71,21 @@ async fn look(handle: &Handle, keys: &PersonalKeys) -> anyhow::Result<bool> {
         return Ok(false);
     }
     keys.forget_erased(&state);
+    // A provider that does not destroy a key holds up nothing else.
+    let destroyed = destroy(keys, &state).await;
     if obtain(handle, keys, &state).await?
-        || destroy(keys, &state).await?
+        || destroyed.as_ref().is_ok_and(|destroyed| *destroyed)
         || tell(handle, keys, &state).await?
     {
         return Ok(true);
     }
-    if handle.status().role != Role::Leader {
-        return Ok(false);
+    if handle.status().role == Role::Leader
+        && let Some(command) = due(handle.node(), keys, &state).await?
+    {
+        propose(handle, command).await?;
+        return Ok(true);
     }
-    let Some(command) = due(handle.node(), keys, &state).await? else { return Ok(false) };
-    propose(handle, command).await?;
-    Ok(true)
+    destroyed.context("a past generation is not destroyed")
 }
 
 async fn propose(handle: &Handle, command: Command) -> anyhow::Result<()> {
@@ -104,7 +118,11 @@ async fn obtain(handle: &Handle, keys: &PersonalKeys, state: &State) -> anyhow::
 /// Of generations that wrap nothing any more.
 async fn destroy(keys: &PersonalKeys, state: &State) -> anyhow::Result<bool> {
     let erasure = &state.erasure;
-    let (Some(held), Some(check)) = (keys.held(), &erasure.check) else { return Ok(false) };
+    let (Some(held), Some(check)) = (keys.held(state), &erasure.check) else { return Ok(false) };
+    if keys.forgets_still() {
+        keys.forget(held.oldest).await?;
+        return Ok(true);
+    }
     if held.oldest >= erasure.generation || !keys.has(erasure.generation, check) {
         return Ok(false);
     }
@@ -124,7 +142,7 @@ async fn destroy(keys: &PersonalKeys, state: &State) -> anyhow::Result<bool> {
 
 /// What the log does not know yet of this node.
 async fn tell(handle: &Handle, keys: &PersonalKeys, state: &State) -> anyhow::Result<bool> {
-    let Some(held) = keys.held() else { return Ok(false) };
+    let Some(held) = keys.held(state) else { return Ok(false) };
     if state.erasure.held.get(&handle.node()) == Some(&held) {
         return Ok(false);
     }

@@ -7,8 +7,9 @@ use only1mcp_domain::State;
 use only1mcp_domain::command::Command;
 use only1mcp_domain::limits;
 use only1mcp_proofs::SigningKey;
-use only1mcp_storage::DataFolder;
+use only1mcp_storage::{DataFolder, SealedHead, Sealer, StorageError};
 use tokio::time::{Duration, sleep};
+use zeroize::Zeroizing;
 
 use crate::host::HostEntropy;
 use crate::serve::admin_port::propose_own;
@@ -21,11 +22,11 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// What the folder's key is made of; `None` where it has none. Errors: the file is damaged.
 pub fn stored_seed(folder: &DataFolder, keys: stores::Keys<'_>) -> anyhow::Result<Option<[u8; 32]>> {
     let Some(stored) = folder.signing_key()? else { return Ok(None) };
-    let plain = match keys {
+    let plain = Zeroizing::new(match keys {
         Some(sealer) => sealer.open_file(PLACE, &stored)?,
         None => stored,
-    };
-    let seed = plain.try_into();
+    });
+    let seed = plain.as_slice().try_into();
     seed.map(Some).map_err(|_| anyhow::anyhow!("the file `signing-key` is corrupt: it holds no key"))
 }
 
@@ -44,6 +45,18 @@ pub fn signing_key(folder: &DataFolder, keys: stores::Keys<'_>) -> anyhow::Resul
         }
     };
     Ok(Arc::new(SigningKey::of_seed(seed)))
+}
+
+/// Seals the file again where it lies under another data key than the one in use; returns the bytes written.
+pub fn reseal_signing_key(folder: &DataFolder, sealer: &Sealer) -> Result<u64, StorageError> {
+    let Some(stored) = folder.signing_key()? else { return Ok(0) };
+    if SealedHead::of(&stored).is_some_and(|head| head.data_key == sealer.current()) {
+        return Ok(0);
+    }
+    let plain = Zeroizing::new(sealer.open_file(PLACE, &stored)?);
+    let sealed = sealer.seal_file(PLACE, &plain)?;
+    folder.write_signing_key(&sealed)?;
+    Ok(u64::try_from(sealed.len()).unwrap_or(u64::MAX))
 }
 
 /// Whether nodes sign at the cluster's feature level.

@@ -10,7 +10,7 @@ mod record;
 mod sign;
 mod witness;
 
-pub use key::{make_known, signing_key, stored_seed};
+pub use key::{make_known, reseal_signing_key, signing_key, stored_seed};
 pub use port::Proofs;
 pub use record::{Record, last_signed};
 pub use sign::{Checkpoints, run};

@@ -23,6 +23,7 @@ pub(super) fn create(change: &mut Change<'_>, principal: &Principal) -> Result<R
     at_most(count + 1, limits::PRINCIPALS_PER_TENANT_MAX, "principals in one tenant")?;
     let quota = quotas(change.state, &principal.tenant)?.max_users;
     within_quota(count + 1, quota, &principal.tenant, "users in this tenant by its quota")?;
+    subject::room(change.state, principal)?;
     let report = Report::changed(None, Some(describe::principal(principal)))
         .personal(SlotPart::After, principal.personal.as_ref());
     let principal = subject::received(change, principal)?;

@@ -53,7 +53,10 @@ impl State {
         if let Some(key) = &subject.key {
             self.lookup.subject_of.insert(key.id, whose.clone());
         }
-        self.subjects.insert(whose, subject);
+        let tenant = whose.0.clone();
+        if self.subjects.insert(whose, subject).is_none() {
+            count(&mut self.lookup.subjects_in, &tenant, true);
+        }
     }
 
     pub(super) fn set_api_key(&mut self, record: Versioned<ApiKey>) {

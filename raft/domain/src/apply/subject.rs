@@ -9,7 +9,7 @@ use crate::apply::change::Change;
 use crate::apply::member;
 use crate::apply::principal;
 use crate::apply::tenant::{not_found, open};
-use crate::apply::validate::{Check, ensure, invalid, list_of, text};
+use crate::apply::validate::{Check, at_most, ensure, invalid, list_of, text};
 use crate::audit::Severity;
 use crate::command::AdoptKeys;
 use crate::ids::{NodeId, PrincipalId, TenantId};
@@ -25,6 +25,16 @@ const SLOT_BYTES_MAX: usize = 4 * limits::LABEL_BYTES_MAX + 2 * limits::EVENT_TE
 const WRAPPED_BYTES_MAX: usize = 256;
 
 type Whose = (TenantId, PrincipalId);
+
+/// For one more person. Whoever is there already is not asked: no event loses its address for a bound.
+pub(super) fn room(state: &State, record: &Principal) -> Check {
+    let known = state.subjects.contains_key(&(record.tenant.clone(), record.id.clone()));
+    if known || level(state) < limits::FEATURE_LEVEL_GENERATION_KEYS {
+        return Ok(());
+    }
+    let there = state.lookup.subjects_in.get(&record.tenant).copied().unwrap_or(0);
+    at_most(there + 1, limits::SUBJECTS_PER_TENANT_MAX, "persons in one tenant, those who are gone included,")
+}
 
 /// The record as it is kept: a key that came with it moves to the person's own row.
 pub(super) fn received(change: &mut Change<'_>, record: &Principal) -> Result<Principal, Rejection> {
@@ -102,6 +112,9 @@ pub(super) fn begin(change: &mut Change<'_>, generation: u32) -> Result<Report, 
 
 pub(super) fn tell(change: &mut Change<'_>, node: NodeId, held: Held) -> Result<Report, Rejection> {
     ensure(held.oldest <= held.newest, "oldest", "is newer than the newest")?;
+    let soon =
+        held.destroyed_at.0 <= change.now().0.saturating_add(limits::DELETION_MS_MAX.saturating_mul(2));
+    ensure(soon, "destroyed_at", "is too far ahead")?;
     let mut erasure = change.state.erasure.clone();
     let before = erasure.held.insert(node, held);
     change.put_erasure(erasure);
@@ -248,9 +261,11 @@ pub(super) fn released(change: &mut Change<'_>, node: NodeId) {
 /// Marks those whose generation no member holds any more; says how many.
 fn settle(change: &mut Change<'_>) -> usize {
     let (oldest, now) = (change.state.oldest_generation_held(), change.now());
+    let told = change.state.erasure.held.values().map(|held| held.destroyed_at);
+    let since = told.max().unwrap_or_default().max(now);
     let erased = change.state.subjects.iter().filter_map(|(whose, subject)| {
         let erased = subject.erased.filter(|e| e.unrecoverable_since.is_none() && e.generation < oldest)?;
-        let erased = Some(Erased { unrecoverable_since: Some(now), ..erased });
+        let erased = Some(Erased { unrecoverable_since: Some(since), ..erased });
         Some((whose.clone(), Subject { erased, ..subject.clone() }))
     });
     let erased: Vec<(Whose, Subject)> = erased.collect();
@@ -277,7 +292,10 @@ fn current(state: &State, key: &SubjectKey) -> Check {
     ensure(free, "key", "is somebody else's")
 }
 
+fn level(state: &State) -> u32 {
+    state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level)
+}
+
 fn sealing(state: &State) -> Check {
-    let level = state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level);
-    ensure(level >= SINCE_LEVEL, "feature_level", "is too low for personal data to be sealed")
+    ensure(level(state) >= SINCE_LEVEL, "feature_level", "is too low for personal data to be sealed")
 }

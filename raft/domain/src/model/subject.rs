@@ -106,7 +106,8 @@ pub struct Erased {
     pub at: TimestampMs,
     /// In which the key was wrapped last: once it is destroyed, copies of the wrapped key are worth nothing.
     pub generation: u32,
-    /// When every member had destroyed it.
+    /// When every member had destroyed it; ahead of time where a key-encryption key that wrapped it could still be called
+    /// back until then.
     pub unrecoverable_since: Option<TimestampMs>,
 }
 
@@ -143,4 +144,6 @@ pub struct Held {
     pub newest: u32,
     /// Of the newest.
     pub check: Digest,
+    /// Until when what wrapped those that are destroyed could still be called back; zero where it is gone.
+    pub destroyed_at: TimestampMs,
 }

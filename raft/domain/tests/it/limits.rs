@@ -387,3 +387,33 @@ fn an_events_states_are_bounded() {
     let after = world.last_event().after_state.clone().unwrap();
     assert!(after.starts_with("{\"sha3_256\":\"") && after.len() <= EVENT_STATE_BYTES_MAX);
 }
+
+/// SUBJECTS_PER_TENANT_MAX: nobody new comes, and who is there already is as before; below feature level 4 it does not bind.
+#[test]
+fn persons_of_one_tenant() {
+    let mut world = World::with_acme();
+    let there = |n: usize| RowValue::Subject {
+        tenant: tenant_id("acme"),
+        principal: principal_id(&format!("gone{n}")),
+        subject: Subject { hold: "h".to_owned(), ..Subject::default() },
+    };
+    let one_more = Command::CreatePrincipal(principal("acme", "more"));
+    let mut before = with_rows(&world, (0..SUBJECTS_PER_TENANT_MAX).map(there));
+    assert!(before.submit(&operator(), one_more.clone()).outcome.is_ok());
+    let level = FEATURE_LEVEL_GENERATION_KEYS;
+    let settings = ClusterSettings { feature_level: level, ..ClusterSettings::new("test") };
+    world.must(Command::SetSettings { settings, if_revision: None });
+    full_at(&world, 0, SUBJECTS_PER_TENANT_MAX, there, one_more);
+    let mut full = with_rows(&world, (0..SUBJECTS_PER_TENANT_MAX).map(there));
+    full.must(Command::CreatePrincipal(principal("acme", "gone7")));
+    let dev = full.state.principals.keys().find(|(tenant, _)| tenant.as_str() == "acme").unwrap().1.clone();
+    let hold =
+        Command::HoldSubject { tenant: tenant_id("acme"), principal: dev.clone(), hold: "x".to_owned() };
+    full.must(hold);
+    full.must(Command::HoldSubject {
+        tenant: tenant_id("acme"),
+        principal: dev.clone(),
+        hold: String::new(),
+    });
+    full.must(Command::EraseSubject { tenant: tenant_id("acme"), principal: dev });
+}

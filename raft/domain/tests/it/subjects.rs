@@ -5,6 +5,7 @@ use only1mcp_domain::command::{Actor, AdoptKeys, Command};
 use only1mcp_domain::ids::*;
 use only1mcp_domain::limits;
 use only1mcp_domain::model::*;
+use only1mcp_domain::time::TimestampMs;
 use only1mcp_domain::{Applied, Rejection};
 
 use crate::apply_world::*;
@@ -40,7 +41,7 @@ fn by_node(world: &mut World, id: u64, command: Command) -> Applied {
 }
 
 fn tell(world: &mut World, id: u64, oldest: u32, newest: u32) -> Applied {
-    let held = Held { oldest, newest, check: check(newest) };
+    let held = Held { oldest, newest, check: check(newest), destroyed_at: TimestampMs(0) };
     let applied = by_node(world, id, Command::TellGenerations { node: NodeId(id), held });
     assert!(applied.outcome.is_ok(), "{:?}", applied.outcome);
     applied
@@ -161,13 +162,13 @@ fn a_generation_begins_once_a_majority_of_voters_hold_its_key() {
     let begin = Command::BeginGeneration { generation: 1 };
     tell(&mut world, 1, 1, 1);
     assert!(by_node(&mut world, 1, begin.clone()).outcome.is_err(), "one of three");
-    let other = Held { oldest: 1, newest: 1, check: check(9) };
+    let other = Held { oldest: 1, newest: 1, check: check(9), destroyed_at: TimestampMs(0) };
     assert!(
         by_node(&mut world, 2, Command::TellGenerations { node: NodeId(2), held: other }).outcome.is_ok()
     );
     assert!(by_node(&mut world, 1, begin.clone()).outcome.is_err(), "another key");
-    let forged =
-        Command::TellGenerations { node: NodeId(3), held: Held { oldest: 1, newest: 1, check: check(1) } };
+    let held = Held { oldest: 1, newest: 1, check: check(1), destroyed_at: TimestampMs(0) };
+    let forged = Command::TellGenerations { node: NodeId(3), held };
     assert!(by_node(&mut world, 1, forged).outcome.is_err(), "each tells for itself");
     tell(&mut world, 2, 1, 1);
     assert!(by_node(&mut world, 1, begin).outcome.is_ok());
@@ -271,4 +272,36 @@ fn an_event_with_sealed_parts_has_a_form_of_its_own() {
     for end in 0..bytes.len() {
         assert!(decode(&bytes[..end]).is_err(), "cut at {end}");
     }
+}
+
+/// DELETION_MS_MAX: a key-encryption key that can still be called back makes it later, by so much and no more.
+#[test]
+fn who_is_erased_is_unrecoverable_when_what_wrapped_the_generation_cannot_be_called_back() {
+    let mut world = sealing_world();
+    let joined = world.join("n2");
+    world.must(Command::CreatePrincipal(sealed("eve", 7, Some(1))));
+    tell(&mut world, joined.0, 1, 1);
+    world.must(erase("eve"));
+    generation(&mut world, 2);
+    let destroyed = |world: &mut World, id: u64, at: u64| {
+        let held = Held { oldest: 2, newest: 2, check: check(2), destroyed_at: TimestampMs(at) };
+        by_node(world, id, Command::TellGenerations { node: NodeId(id), held }).outcome
+    };
+    let now = world.state.log_time.0;
+    let week = limits::DELETION_MS_MAX;
+    assert!(destroyed(&mut world, 1, now + week).is_ok());
+    assert_eq!(subject(&world, "eve").erased.unwrap().unrecoverable_since, None, "node 2 has it still");
+    let mut early = world.clone();
+    assert!(destroyed(&mut world, joined.0, now + 3 * week).is_err(), "that is no such time");
+    assert!(destroyed(&mut world, joined.0, 0).is_ok());
+    let since = subject(&world, "eve").erased.unwrap().unrecoverable_since;
+    assert_eq!(since, Some(TimestampMs(now + week)), "the latest of all members");
+    // Where all is gone already, it is now.
+    let world = &mut early;
+    let late = Held { oldest: 2, newest: 2, check: check(2), destroyed_at: TimestampMs(1) };
+    assert!(by_node(world, 1, Command::TellGenerations { node: NodeId(1), held: late }).outcome.is_ok());
+    assert!(destroyed(world, joined.0, 0).is_ok());
+    let since = subject(world, "eve").erased.unwrap().unrecoverable_since.unwrap();
+    assert!(since.0 < now + week && since.0 >= now, "{since:?}");
+    world.assert_mirrored();
 }

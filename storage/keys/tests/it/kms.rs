@@ -115,3 +115,57 @@ async fn the_next_region_is_asked_where_one_is_down() {
     let error = nowhere.unwrap(&at_home.wrapped, &context()).await.unwrap_err();
     assert!(matches!(error, KeyError::Refused { .. }), "{error}");
 }
+
+/// A generation has a KMS key of its own, which the KMS deletes in a week and uses no more from then on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generations_kms_key_is_made_for_it_and_deleted_with_it() {
+    let moto = Moto::start().await;
+    let proxy = Proxy::start(&moto).await;
+    let arn = moto.key(REGION).await;
+    let kms = provider(vec![proxy.place(REGION, &arn)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = DataFolder::open(folder.path()).unwrap();
+    let (mut ring, _) = KeyRing::create(&folder, &kms, &owner(), None, 1).await.unwrap();
+    let key = |byte: u8| only1mcp_storage::Key32::take(&mut [byte; 32]);
+    ring.keep_generation(&folder, &kms, None, (1, &key(1)), 2).await.unwrap();
+    ring.keep_generation(&folder, &kms, None, (2, &key(2)), 3).await.unwrap();
+    let uses = ring.uses();
+    let own = |generation: &str| uses.iter().find(|(_, uses)| uses == &[generation]).unwrap().0.clone();
+    let (first, second) = (own("generation 1"), own("generation 2"));
+    assert_eq!((uses.len(), uses[&arn].len()), (3, 2), "{uses:?}");
+    let client = moto.client(REGION);
+    let tags = client.list_resource_tags().key_id(&first).send().await.unwrap();
+    let tagged = |name: &str| tags.tags().iter().any(|tag| tag.tag_key() == name);
+    assert!(tagged("only1mcp:node") && tagged("only1mcp:ring"), "{tags:?}");
+
+    let stolen = ring.clone();
+    proxy.set(Fault::Answers(400, "AccessDeniedException"));
+    assert!(ring.forget_generations(&folder, &kms, 2).await.is_err());
+    let kept = KeyRing::read(&folder).unwrap().unwrap();
+    assert!(kept.destroys_still() && kept.uses().len() == 2, "it is to be done yet, by the next process too");
+    proxy.set(Fault::None);
+    kept.open(&kms).await.unwrap();
+    let mut ring = kept;
+    ring.forget_generations(&folder, &kms, 2).await.unwrap();
+    assert!(!KeyRing::read(&folder).unwrap().unwrap().destroys_still());
+    let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+    let days = ring.destroyed_at_ms().saturating_sub(now_ms) / 3_600_000;
+    assert!((6 * 24..=7 * 24).contains(&days), "{days} hours");
+    let again = kms.destroy(&first).await.unwrap();
+    assert!(again.abs_diff(ring.destroyed_at_ms()) < 600_000, "told again");
+    let described = client.describe_key().key_id(&first).send().await.unwrap();
+    assert_eq!(described.key_metadata().unwrap().key_state().unwrap().as_str(), "PendingDeletion");
+    // As KMS answers for such a key; moto opens with it still.
+    proxy.set(Fault::Answers(400, "KMSInvalidStateException"));
+    let refused = stolen.open(&kms).await.unwrap_err();
+    assert!(matches!(&refused, RingError::Lacks { .. }) && refused.to_string().contains(&first), "{refused}");
+    proxy.set(Fault::None);
+    ring.open(&kms).await.unwrap();
+    for never in [arn.as_str(), "alias/only1mcp"] {
+        assert!(matches!(kms.destroy(never).await, Err(KeyError::Refused { .. })), "{never}");
+    }
+    let state = client.describe_key().key_id(&arn).send().await.unwrap();
+    assert_eq!(state.key_metadata().unwrap().key_state().unwrap().as_str(), "Enabled");
+    let state = client.describe_key().key_id(&second).send().await.unwrap();
+    assert_eq!(state.key_metadata().unwrap().key_state().unwrap().as_str(), "Enabled");
+}

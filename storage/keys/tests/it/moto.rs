@@ -224,6 +224,7 @@ pub async fn provider(places: Vec<KmsPlace>) -> AwsKms {
         attempt: Duration::from_secs(2),
         operation: Duration::from_secs(5),
         attempts_max: 2,
+        own_keys: true,
         credentials: Some(credentials()),
     };
     AwsKms::new(places, options).await.unwrap()
