@@ -83,7 +83,7 @@ fn without_ring(error: &anyhow::Error) -> Option<Report> {
         RingError::Storage(error) => {
             matches!(error, StorageError::Corrupt { .. } | StorageError::Version { .. })
         }
-        RingError::Key(_) => false,
+        RingError::Key(_) | RingError::Lacks { .. } => false,
     };
     damaged.then(|| {
         let mut report = Report::default();
