@@ -130,7 +130,8 @@ async fn a_generations_kms_key_is_made_for_it_and_deleted_with_it() {
     ring.keep_generation(&folder, &kms, None, (1, &key(1)), 2).await.unwrap();
     ring.keep_generation(&folder, &kms, None, (2, &key(2)), 3).await.unwrap();
     let uses = ring.uses();
-    let own = |generation: &str| uses.iter().find(|(_, uses)| uses == &[generation]).unwrap().0.clone();
+    let own =
+        |generation: &str| uses.iter().find(|(_, uses)| uses.as_slice() == [generation]).unwrap().0.clone();
     let (first, second) = (own("generation 1"), own("generation 2"));
     assert_eq!((uses.len(), uses[&arn].len()), (3, 2), "{uses:?}");
     let client = moto.client(REGION);
