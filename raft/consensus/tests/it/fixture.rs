@@ -109,7 +109,7 @@ async fn persons_are_sealed(world: &mut World) {
     let own = Via::Node(node);
     world.command(1, Command::SetSigningKey { node, key: PublicKey([0x51; 32]) }, own).await;
     world.command(1, Command::OfferGeneration(Offer { generation: 1, check, node }), own).await;
-    let held = Held { oldest: 1, newest: 1, check };
+    let held = Held { oldest: 1, newest: 1, check, destroyed_at: TimestampMs(0) };
     world.command(1, Command::TellGenerations { node, held }, own).await;
     world.command(1, Command::BeginGeneration { generation: 1 }, own).await;
     for number in 0..4_u8 {
