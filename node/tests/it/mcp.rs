@@ -81,8 +81,8 @@ impl Client {
         if let Some(session) = answer.headers.get("mcp-session-id") {
             self.session = Some(session.to_str().unwrap().to_owned());
             let told = self.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await?;
-            // The key may have expired in between: then that is the answer.
-            if told.status == 401 {
+            // The key may have expired in between, before it was looked at or after: then that is the answer.
+            if told.status == 401 || (told.status == 403 && told.text().contains("key_expired")) {
                 return Ok(told);
             }
             assert_eq!(told.status, 202, "{}", told.text());
