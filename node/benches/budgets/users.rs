@@ -8,6 +8,7 @@ use only1mcp_proto::admin::principals_client::PrincipalsClient;
 use only1mcp_proto::admin::roles_client::RolesClient;
 use only1mcp_proto::model;
 use tokio::task::JoinSet;
+use tokio::time::{Duration, sleep};
 
 use crate::cluster::Cluster;
 use crate::load::{Client, Target};
@@ -15,6 +16,9 @@ use crate::load::{Client, Target};
 /// So many are made at one time.
 const WORKERS: usize = 32;
 const ROLE: &str = "caller";
+/// Looks at most so often whether a key has come.
+const KNOWN_AFTER: usize = 1_000;
+const LOOK: Duration = Duration::from_millis(20);
 
 pub async fn make(cluster: &Cluster, tenant: &str, count: usize) -> Vec<Target> {
     cluster.ctl(&["role", "put", ROLE, "--tenant", tenant, "--permission", "ToolAll"]);
@@ -31,13 +35,24 @@ pub async fn make(cluster: &Cluster, tenant: &str, count: usize) -> Vec<Target> 
                 let key = Some(principal(&api, &tenant, &format!("user-{number}")).await);
                 let address = addresses[number % addresses.len()];
                 let mut target = Target { address, tool: "bench__echo", key, session: None };
-                target.session = Some(Client::connect(target.clone()).await.initialize().await.unwrap());
+                target.session = Some(session(&target).await);
                 made.push(target);
             }
             made
         });
     }
     workers.join_all().await.into_iter().flatten().collect()
+}
+
+/// An MCP session of its own. Its key was made through another node, and may not have come to this one yet.
+async fn session(target: &Target) -> String {
+    for _ in 0..KNOWN_AFTER {
+        match Client::connect(target.clone()).await.initialize().await {
+            Err(said) if said.contains("key_unknown") => sleep(LOOK).await,
+            session => return session.unwrap(),
+        }
+    }
+    panic!("the key of a user did not come to {}", target.address)
 }
 
 /// A service account that may call every tool; its key.
