@@ -4,11 +4,12 @@
 //! readable by its owner alone, and refused otherwise. It holds several keys: the current one wraps, the others still
 //! unwrap what they wrapped.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,6 +27,9 @@ const FORMAT: u32 = 1;
 const FILE_BYTES_MAX: u64 = 64 << 10;
 /// The same, for what is rendered.
 const FILE_CAPACITY: usize = 64 << 10;
+/// Who changes the file has its folder for a moment only.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const NAME: &str = "the key file";
 /// How ids of keys begin that were made for one thing, and go with it.
 const APART: &str = "own-";
@@ -219,10 +223,23 @@ impl KeyFile {
     }
 }
 
+/// Locks the file's folder, which goes with `folder`.
+/// Errors: `File`, where another process keeps it locked.
+fn alone(path: &Path, folder: &File) -> Result<(), KeyError> {
+    for _ in 0..LOCK_TRIES {
+        match folder.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(failed(path, error)),
+        }
+    }
+    Err(failed(path, "another process keeps its folder locked: end that one, or try again"))
+}
+
 /// Reads the file, changes it, and puts the new one in its place, durably; one process at a time.
 fn change(path: &Path, with: impl FnOnce(&mut Content) -> Result<(), KeyError>) -> Result<Content, KeyError> {
     let folder = File::open(parent(path)).map_err(|error| failed(path, error))?;
-    folder.lock().map_err(|error| failed(path, error))?;
+    alone(path, &folder)?;
     let mut content = read(path)?;
     with(&mut content)?;
     let text = render(path, &content)?;

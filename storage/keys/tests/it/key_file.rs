@@ -104,3 +104,19 @@ fn nothing_shown_holds_a_key() {
     let key = text.split('"').find(|word| word.len() == 44).unwrap();
     assert!(!format!("{keys:?}").contains(key));
 }
+
+/// Nobody waits for ever on whoever has the folder.
+#[test]
+fn a_folder_that_another_keeps_locked_is_an_error_and_nothing_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    KeyFile::create(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let other = std::fs::File::open(folder.path()).unwrap();
+    other.lock().unwrap();
+    let refused = KeyFile::add_key(&path).unwrap_err();
+    assert!(refused.to_string().contains("another process"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    drop(other);
+    assert_eq!(KeyFile::add_key(&path).unwrap().ids().len(), 2);
+}
