@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use clap::Args;
 use rmcp::RoleServer;
 use rmcp::ServiceExt as _;
@@ -90,6 +91,10 @@ pub(super) async fn serve_http(
     let sessions = Arc::new(LocalSessionManager::default());
     let service = StreamableHttpService::new(|| Ok(DemoServer::default()), sessions, config);
     let router = axum::Router::new().nest_service(DEMO_PATH, service);
+    // An answer goes out in several writes: the later ones must not wait until the first is acknowledged.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     let closing = stop.clone();
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(async move { closing.cancelled().await });

@@ -5,12 +5,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::{Method, Response};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::cluster::PATIENCE;
 use crate::http::{self, Answer};
 
 pub const VERSION: &str = "2025-11-25";
+const PAUSE_REFUSED: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 pub struct Client {
@@ -142,6 +143,22 @@ impl Client {
 
     pub async fn call(&mut self, tool: &str, arguments: Value) -> Exchange {
         self.try_call(tool, arguments).await.unwrap()
+    }
+
+    /// The sealed answer of a caller that does what a refusal with `retry` asks for: a machine that is busy may well be
+    /// refused once.
+    pub async fn call_until_sealed(&mut self, tool: &str, arguments: Value) -> Exchange {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let exchange = self.call(tool, arguments.clone()).await;
+            if exchange.receipt().is_some() {
+                return exchange;
+            }
+            let asked_to_retry = exchange.answer.pointer("/error/data/retry") == Some(&Value::Bool(true));
+            assert!(asked_to_retry && Instant::now() < until, "no receipt: {exchange:?}");
+            eprintln!("refused, to be tried again: {exchange:?}");
+            sleep(PAUSE_REFUSED).await;
+        }
     }
 
     /// The names on `tools/list`, which must be answered.

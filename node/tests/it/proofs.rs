@@ -67,7 +67,7 @@ async fn receipts_become_proofs_that_nobody_has_to_be_trusted_for() {
     .await;
 
     let mut client = cluster.client(2, &cluster.key("developer")).await;
-    let answer = client.call("demo__echo", json!({"text": "hello"})).await;
+    let answer = client.call_until_sealed("demo__echo", json!({"text": "hello"})).await;
     let receipt = file(&cluster, "answer.json");
     std::fs::write(&receipt, answer.answer.to_string()).unwrap();
     let proof = file(&cluster, "proof.json");

@@ -20,6 +20,9 @@ const TILE_LEVEL: u32 = 10;
 const TILE: u64 = 1 << TILE_LEVEL;
 /// Events taken in at one time.
 const STEP: usize = 256;
+/// How long events wait for company. Reading has the engine hand on rows that it would rather gather: a tree that took
+/// in each entry by itself cost every node more than the entry.
+const LINGER: Duration = Duration::from_millis(500);
 /// After a failure: a segment may be on its way.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Then the tile's number, 8 bytes, big-endian. Table 0 is this crate's.
@@ -212,6 +215,7 @@ pub async fn run(weak: WeakHandle) {
                 if applied.changed().await.is_err() {
                     return;
                 }
+                sleep(LINGER).await;
             }
             Err(TrailError::Rows(LoadError::Storage(StorageError::Closed))) => return,
             Err(error) => {
