@@ -1,7 +1,7 @@
 //! What runs on a simulated host, from each start to the next crash: the same parts as `only1mcp serve` puts together.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use only1mcp_consensus::{Consensus, Handlers, Options, Seed, StartError, Stores};
@@ -107,6 +107,7 @@ async fn live(site: &Arc<Site>, life: Life) -> Result<(), String> {
         inner: SealedJournal::new(site.disk.journal(), sealer.clone()),
         mutant: site.mutant,
         appended: AtomicU64::new(0),
+        late: Mutex::new(None),
     };
     // As opening them on files does: all is read.
     let found = sound(site, Part::Vote, log.state())?.vote;
