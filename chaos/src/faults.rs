@@ -6,12 +6,26 @@ use crate::rng::Rng;
 use crate::stage::Stage;
 use crate::world::Shape;
 
+pub const ROW_ROT: &str = "row rot";
+pub const SEGMENT_ROT: &str = "segment rot";
+
 /// What a node cannot lose and go on under its id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     Log,
     Vote,
     Journal,
+}
+
+impl Part {
+    /// Of the fault, and of its being noticed.
+    pub fn rot(self) -> &'static str {
+        match self {
+            Part::Log => "log rot",
+            Part::Vote => "vote rot",
+            Part::Journal => "journal rot",
+        }
+    }
 }
 
 /// Something done to the world.
@@ -70,11 +84,9 @@ impl Fault {
             Fault::OldFolder(_) => "old folder put back",
             Fault::DiskFails(_, _, false) => "I/O error",
             Fault::DiskFails(_, _, true) => "disk full",
-            Fault::Rot(_) => "row rot",
-            Fault::RotSegment(_) => "segment rot",
-            Fault::RotForGood(_, Part::Log) => "log rot",
-            Fault::RotForGood(_, Part::Vote) => "vote rot",
-            Fault::RotForGood(_, Part::Journal) => "journal rot",
+            Fault::Rot(_) => ROW_ROT,
+            Fault::RotSegment(_) => SEGMENT_ROT,
+            Fault::RotForGood(_, part) => part.rot(),
             Fault::Lied(..) => "lying disk",
             Fault::Lost(_) => "lost for good",
             Fault::Restart(_) | Fault::Mend(..) | Fault::Clock(..) => return None,

@@ -100,6 +100,12 @@ pub struct Oracle {
     pub unavailable: u64,
     /// By kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// What a node found wrong with its disk, by kind.
+    pub noticed: BTreeMap<&'static str, u64>,
+    /// Nodes with a row that rotted and that they did not notice yet.
+    pub(crate) rotten_rows: Vec<NodeId>,
+    /// Segments that rotted: whose, which, and what they held from then on.
+    pub(crate) rotten_segments: Vec<(NodeId, Digest, Vec<u8>)>,
     /// Lives of a node up to this one whose journal is lost, or was replaced by an older copy.
     pub forgotten: Vec<Life>,
     /// Nodes that clients speak to.
@@ -181,6 +187,17 @@ impl Oracle {
     pub fn struck(&mut self, kind: &'static str) {
         let count = self.faults.entry(kind).or_default();
         *count = count.saturating_add(1);
+    }
+
+    pub fn noticed(&mut self, kind: &'static str) {
+        let count = self.noticed.entry(kind).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// How often such a fault struck, and how often a node noticed one.
+    pub fn told_of(&self, kind: &str) -> (u64, u64) {
+        let count = |of: &BTreeMap<&'static str, u64>| of.get(kind).copied().unwrap_or(0);
+        (count(&self.faults), count(&self.noticed))
     }
 
     /// Nothing need stand of the call but what it was lent, and its answer if it left: its node lost its journal. The copy

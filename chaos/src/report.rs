@@ -16,6 +16,8 @@ pub struct Report {
     pub summary: String,
     /// Those that struck, by kind.
     pub faults: String,
+    /// What nodes noticed of their disks, by kind.
+    pub noticed: String,
 }
 
 impl Report {
@@ -33,6 +35,7 @@ impl fmt::Display for Report {
             writeln!(f, "{node}")?;
         }
         writeln!(f, "faults: {}", self.faults)?;
+        writeln!(f, "noticed: {}", self.noticed)?;
         writeln!(f, "{}", self.summary)?;
         for violation in &self.violations {
             writeln!(f, "VIOLATED {violation}")?;

@@ -5,7 +5,7 @@
 //! far, waits for its `fdatasync`, and calls back all whose records it covered. While it waits the next group gathers.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -19,7 +19,7 @@ use crate::files::Sealed;
 use crate::flushed::{call, lock};
 use crate::mem_log_content::check_follows;
 use crate::raft_log::{Flushed, LogPosition, LogRecord, LogState, RaftLog, SavedVote};
-use crate::raft_log_codec::{LogTypes, Payload, Position, Vote};
+use crate::raft_log_codec::{GroupMark, LogTypes, Payload, Position, Vote};
 use crate::raft_log_scan::{payload_of, scan_and_cut, scrub_file};
 use crate::seal::SEALED_BYTES;
 
@@ -54,6 +54,10 @@ struct Shared {
     waiting: Mutex<Waiting>,
     wake: Condvar,
     closed: AtomicBool,
+    /// Where the group began that is not synced yet. The flusher's alone.
+    group: AtomicU64,
+    /// Something was appended that nobody waits for, and not flushed yet.
+    unwaited: AtomicBool,
 }
 
 #[derive(Default)]
@@ -85,6 +89,8 @@ impl FileRaftLog {
             waiting: Mutex::default(),
             wake: Condvar::new(),
             closed: AtomicBool::new(false),
+            group: AtomicU64::new(scanned.end),
+            unwaited: AtomicBool::new(false),
         });
         let flusher = std::thread::Builder::new()
             .name("raft-log-flush".to_owned())
@@ -94,8 +100,10 @@ impl FileRaftLog {
             })
             .map_err(|e| StorageError::io("start thread for", &shared.folder, e))?;
         let opened = Self { shared, flusher: Some(flusher), cut: if begun { scanned.cut } else { None } };
-        if !begun {
+        if !scanned.marked {
             opened.shared.write_durably(|_| Ok(()))?;
+        }
+        if !begun {
             FORMAT.write(&format, b"")?;
         }
         Ok(opened)
@@ -174,6 +182,11 @@ impl Shared {
                 waiting = woken;
             }
             if waiting.flushed.is_empty() {
+                drop(waiting);
+                // So that a mark ends every log that was closed.
+                if self.unwaited.load(Ordering::Acquire) {
+                    drop(self.flush());
+                }
                 return;
             }
             let group = std::mem::take(&mut waiting.flushed);
@@ -188,10 +201,19 @@ impl Shared {
     // INVARIANT: P6
     fn flush(&self) -> Result<(), StorageError> {
         let (done, wait) = sync_channel(1);
-        self.open()?.flush(true, Some(done)).map_err(|e| failed("flush", &self.folder, e))?;
+        let mut log = self.open()?;
+        // INVARIANT: P6: raft-log's one worker writes what comes later after it has synced this. So whatever stands behind a
+        // mark says that the mark's group is on disk, and what is damaged in it did not get so by a crash.
+        let mark = GroupMark(self.group.load(Ordering::Acquire));
+        let marked = log.save_user_data(Some(mark)).map_err(|e| failed("mark", &self.folder, e))?;
+        log.flush(true, Some(done)).map_err(|e| failed("flush", &self.folder, e))?;
+        self.unwaited.store(false, Ordering::Release);
+        drop(log);
         // The worker drops the sender when it stops at an error of its own.
         let result = wait.recv().map_err(|_| StorageError::Closed)?;
-        result.map_err(|e| StorageError::io("fdatasync", &self.folder, e))
+        result.map_err(|e| StorageError::io("fdatasync", &self.folder, e))?;
+        self.group.store(marked.offset.saturating_add(marked.size), Ordering::Release);
+        Ok(())
     }
 }
 
@@ -237,6 +259,7 @@ impl RaftLog for FileRaftLog {
             return Ok(());
         }
         let result = log.commit(Position(committed)).map(drop);
+        self.shared.unwaited.store(true, Ordering::Release);
         self.shared.seen(result.map_err(|e| failed("save committed", &self.shared.folder, e)))
     }
 

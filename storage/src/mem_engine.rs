@@ -39,15 +39,15 @@ impl EngineDisk {
         }
     }
 
-    pub fn rot(&mut self, random: &mut SplitMix) {
+    pub fn rot(&mut self, random: &mut SplitMix) -> bool {
         let at = random.up_to(self.durable.len().saturating_sub(1));
-        let Some((key, value)) = self.durable.iter_mut().nth(at) else { return };
+        let Some((key, value)) = self.durable.iter_mut().nth(at) else { return false };
         let byte = random.up_to(value.len().saturating_sub(1));
-        if let Some(byte) = value.get_mut(byte) {
-            *byte ^= 1;
-        }
+        let Some(byte) = value.get_mut(byte) else { return false };
+        *byte ^= 1;
         let (key, value) = (key.clone(), value.clone());
         self.live.insert(key, value);
+        true
     }
 
     fn sync(&mut self) {

@@ -30,11 +30,11 @@ impl SegmentDisk {
         }
     }
 
-    pub fn rot(&mut self, random: &mut SplitMix) -> bool {
+    pub fn rot(&mut self, random: &mut SplitMix) -> Option<Digest> {
         let at = random.up_to(self.whole.len().saturating_sub(1));
-        let Some(bytes) = self.whole.values_mut().nth(at) else { return false };
+        let (address, bytes) = self.whole.iter_mut().nth(at)?;
         flip(bytes, random);
-        true
+        Some(*address)
     }
 
     fn of(&self, address: &Digest, copy: SegmentCopy) -> Option<&Vec<u8>> {

@@ -113,11 +113,9 @@ impl MemDisk {
         }
     }
 
-    /// Rot: one bit of one synced row is another; `seed` decides which. Nothing notices by itself.
-    pub fn rot_row(&self, seed: u64) {
-        if let Ok(mut inner) = lock(&self.inner) {
-            inner.engine.rot(&mut SplitMix(seed));
-        }
+    /// Rot: one bit of one synced row is another; `seed` decides which. Nothing notices by itself. False: there is none.
+    pub fn rot_row(&self, seed: u64) -> bool {
+        lock(&self.inner).is_ok_and(|mut inner| inner.engine.rot(&mut SplitMix(seed)))
     }
 
     /// Rot: one bit of one synced record of the Raft log is another; `seed` decides which. Who reads it has to notice. False:
@@ -138,9 +136,14 @@ impl MemDisk {
         lock(&self.inner).is_ok_and(|mut inner| inner.journal.rot(&mut SplitMix(seed)))
     }
 
-    /// As [`MemDisk::rot_segment`], where `seed` decides which segment and which byte. False: there is none.
-    pub fn rot_some_segment(&self, seed: u64) -> bool {
-        lock(&self.inner).is_ok_and(|mut inner| inner.segments.rot(&mut SplitMix(seed)))
+    /// As [`MemDisk::rot_segment`], where `seed` decides which segment and which byte. Which it was; `None`: there is none.
+    pub fn rot_some_segment(&self, seed: u64) -> Option<Digest> {
+        lock(&self.inner).ok().and_then(|mut inner| inner.segments.rot(&mut SplitMix(seed)))
+    }
+
+    /// A whole segment's bytes as they lie on the disk.
+    pub fn segment_bytes(&self, address: &Digest) -> Option<Vec<u8>> {
+        lock(&self.inner).ok().and_then(|inner| inner.segments.whole.get(address).cloned())
     }
 
     /// The machine loses power: of what was not synced a beginning survives, whose length `seed` decides, separately

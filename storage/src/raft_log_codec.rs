@@ -1,4 +1,6 @@
 //! Our types in raft-log's file format. Each record there is: type (u32), these bytes, CRC-32 (u64), big-endian.
+//!
+//! Records that one sync makes durable are a group, whose last one is a checkpoint with a [`GroupMark`].
 
 use std::cmp::Ordering;
 use std::io::{self, Read, Write};
@@ -21,7 +23,7 @@ impl raft_log::Types for LogTypes {
     type LogPayload = Payload;
     type Vote = Vote;
     type Callback = SyncSender<Result<(), io::Error>>;
-    type UserData = Nothing;
+    type UserData = GroupMark;
 
     fn log_index(position: &Position) -> u64 {
         position.0.index
@@ -42,9 +44,10 @@ pub(crate) struct Payload(pub Bytes);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Vote(pub SavedVote);
 
-/// raft-log can carry data of its user; none is.
+/// Where the first record of a group stands, counted from the log's beginning. Units: bytes. Nothing behind a group is
+/// written before the group is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Nothing;
+pub(crate) struct GroupMark(pub u64);
 
 /// raft-log refuses a vote that is not `>=` the saved one. Which vote may follow which within a term is Raft's
 /// business; that a term never falls is checked here too.
@@ -126,15 +129,16 @@ impl Decode for Vote {
     }
 }
 
-impl Encode for Nothing {
-    fn encode<W: Write>(&self, _: W) -> io::Result<usize> {
-        Ok(0)
+impl Encode for GroupMark {
+    fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
+        w.write_all(&self.0.to_be_bytes())?;
+        Ok(8)
     }
 }
 
-impl Decode for Nothing {
-    fn decode<R: Read>(_: R) -> io::Result<Self> {
-        Ok(Self)
+impl Decode for GroupMark {
+    fn decode<R: Read>(mut r: R) -> io::Result<Self> {
+        Ok(Self(u64::from_be_bytes(read_array(&mut r)?)))
     }
 }
 
@@ -169,6 +173,22 @@ mod tests {
         let crc = crc32fast::hash(&expected);
         expected.extend(u64::from(crc).to_be_bytes());
         assert_eq!(bytes(&vote), expected);
+    }
+
+    /// Persisted: these bytes never change. A log of an earlier version has no marks.
+    #[test]
+    fn golden_bytes_of_a_checkpoint_with_a_mark_and_without() {
+        for (mark, told) in [(None, vec![0]), (Some(GroupMark(0x0102_0304)), vec![1, 0, 0, 0, 0, 1, 2, 3, 4])]
+        {
+            let mut expected = vec![0, 0, 0, 5, 1, 0, 0, 0, 0];
+            expected.extend(told);
+            let crc = crc32fast::hash(&expected);
+            expected.extend(u64::from(crc).to_be_bytes());
+            let decoded = Record::decode(&mut expected.as_slice()).unwrap();
+            assert_eq!(bytes(&decoded), expected);
+            let WALRecord::Checkpoint(state) = decoded else { panic!("{decoded:?}") };
+            assert_eq!(state.user_data, mark);
+        }
     }
 
     #[test]

@@ -3,7 +3,17 @@
 //! raft-log at open removes a last file whose first record is incomplete, whatever its settings, and takes any
 //! checksum failure as one kind of error. Both may hide rot as if it were a crash. So this decides first:
 //! a crash leaves only a record that runs past the end of the last file, or zeros where its sectors were not yet
-//! written, with no whole record after it. That is cut and reported. All other damage is `Corrupt`.
+//! written. That is cut and reported. All other damage is `Corrupt`.
+//!
+//! Sectors reach a disk in any order, so whole records may follow such a hole, as long as they are of the hole's own
+//! group: nothing of the next one was written before that group was synced. Marks tell. The group's own is the very last
+//! record, and names a beginning before the hole. Any other mark behind the hole, and anything behind a mark, means that
+//! what is missing was synced: rot.
+//!
+//! Two things look the same: a sector of the last group that was never written, and one that was synced and rotted to
+//! zeros. It is cut, as DESIGN's P6 has it. Where the last group's mark is missing too, the hole may also hold the end of
+//! the group before, if rot and a failing power met there. A log of an earlier version has no marks: no whole record may
+//! follow a hole in it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,14 +25,18 @@ use raft_log::{RaftLogAction, WALRecord};
 use crate::error::StorageError;
 use crate::files::sync_folder;
 use crate::raft_log::LogPosition;
-use crate::raft_log_codec::{Position, Record};
-use crate::torn::has_unwritten_sector;
+use crate::raft_log_codec::{GroupMark, Position, Record};
+use crate::torn::{has_unwritten_sector, lacks_sector};
 
 /// What a scan found.
 #[derive(Debug, Default)]
 pub(crate) struct Scanned {
     pub files: usize,
     pub records: usize,
+    /// Where the log ends. Units: bytes from its beginning.
+    pub end: u64,
+    /// Groups of records end with marks.
+    pub marked: bool,
     /// What was cut, in words.
     pub cut: Option<String>,
 }
@@ -44,13 +58,23 @@ pub(crate) fn scan_and_cut(folder: &Path, begun: bool) -> Result<Scanned, Storag
         let bytes = read(path)?;
         let (sound, records) = read_records(&bytes, |record| shape.apply(record, path))?;
         scanned.records += records;
-        if records == 0 {
+        // The last file may have lost its beginning to the same crash as any other part of it.
+        let begun_with_nothing = records == 0 && i == last && i > 0 && !bytes.is_empty();
+        if records == 0 && !begun_with_nothing {
             return Err(StorageError::corrupt(path, "holds no record"));
         }
         if sound < bytes.len() {
-            check_torn(path, &bytes, sound, i == last)?;
-            cut(path, sound)?;
+            if i != last {
+                return Err(damaged_at(path, sound, "not at the end of the log"));
+            }
+            check_torn(path, &bytes, Damage { file: *start, sound, marked: shape.marked })?;
             let lost = bytes.len() - sound;
+            if begun_with_nothing {
+                std::fs::remove_file(path).map_err(|e| StorageError::io("remove", path, e))?;
+                scanned.cut = Some(format!("the file {} whose beginning was not written", path.display()));
+                break;
+            }
+            cut(path, sound)?;
             scanned.cut =
                 Some(format!("{lost} bytes of an unfinished write at the end of {}", path.display()));
         }
@@ -59,6 +83,8 @@ pub(crate) fn scan_and_cut(folder: &Path, begun: bool) -> Result<Scanned, Storag
     }
     shape.check(folder)?;
     sync_folder(folder)?;
+    scanned.end = end.unwrap_or_default();
+    scanned.marked = shape.marked;
     Ok(scanned)
 }
 
@@ -84,7 +110,7 @@ pub(crate) fn scrub_file(
     })?;
     let tail = bytes.get(sound..).unwrap_or_default();
     let may_be_written = at.saturating_add(2) >= chunks.len();
-    if !tail.is_empty() && (!may_be_written || record_in(tail)) {
+    if !tail.is_empty() && (!may_be_written || record_from(tail, 1).is_some()) {
         return Err(StorageError::corrupt(path, format!("damaged at byte {sound}")));
     }
     let end = start.saturating_add(bytes.len() as u64);
@@ -108,13 +134,14 @@ fn remove_unfinished_file(
     chunks: &mut Vec<(u64, PathBuf)>,
     begun: bool,
 ) -> Result<Option<(u64, PathBuf)>, StorageError> {
-    let Some((_, path)) = chunks.last().filter(|_| chunks.len() > 1 || !begun) else { return Ok(None) };
+    let Some((start, path)) = chunks.last().filter(|_| chunks.len() > 1 || !begun) else { return Ok(None) };
     let bytes = read(path)?;
     let (_, records) = read_records(&bytes, |_| Ok(()))?;
-    if records > 0 {
+    // Where something whole follows, the file before it was finished.
+    if records > 0 || (chunks.len() > 1 && record_from(&bytes, 1).is_some()) {
         return Ok(None);
     }
-    check_torn(path, &bytes, 0, true)?;
+    check_torn(path, &bytes, Damage { file: *start, sound: 0, marked: false })?;
     std::fs::remove_file(path).map_err(|e| StorageError::io("remove", path, e))?;
     Ok(chunks.pop())
 }
@@ -156,30 +183,72 @@ fn read_records(
     Ok((sound, count))
 }
 
-/// Errors: `Corrupt` unless the bytes from `sound` on are what a crash leaves of an unfinished write.
-fn check_torn(path: &Path, bytes: &[u8], sound: usize, may_be_torn: bool) -> Result<(), StorageError> {
-    let corrupt =
-        |detail: &str| Err(StorageError::corrupt(path, format!("damaged at byte {sound}: {detail}")));
-    let tail = bytes.get(sound..).unwrap_or_default();
-    if !may_be_torn {
-        return corrupt("not at the end of the log");
+/// Where the last file of the log cannot be read any more.
+#[derive(Clone, Copy)]
+struct Damage {
+    /// Where the file begins. Units: bytes from the log's beginning, as a [`GroupMark`]'s.
+    file: u64,
+    /// How much of the file is sound before it.
+    sound: usize,
+    /// Groups end with marks.
+    marked: bool,
+}
+
+fn damaged_at(path: &Path, byte: usize, detail: &str) -> StorageError {
+    StorageError::corrupt(path, format!("damaged at byte {byte}: {detail}"))
+}
+
+/// Errors: `Corrupt` unless the bytes from `damage` on are what a crash leaves of what was not synced.
+// INVARIANT: P6
+fn check_torn(path: &Path, bytes: &[u8], damage: Damage) -> Result<(), StorageError> {
+    let mut at = damage.sound;
+    while let Some(whole) = record_from(bytes, at.saturating_add(1)) {
+        if !damage.marked || !lacks_sector(bytes, at, whole) {
+            return Err(damaged_at(path, at, "whole records follow"));
+        }
+        at = unsynced_until(bytes, whole, damage)
+            .ok_or_else(|| damaged_at(path, at, "what was written after its sync follows"))?;
+        if at == bytes.len() {
+            return Ok(());
+        }
     }
-    if record_in(tail) {
-        return corrupt("whole records follow");
-    }
+    let tail = bytes.get(at..).unwrap_or_default();
     let mut rest = tail;
     let short = Record::decode(&mut rest).is_err_and(|e| e.kind() == io::ErrorKind::UnexpectedEof);
     // The last byte is one of the checksum's.
-    if short || has_unwritten_sector(tail, sound) || tail.last().is_none_or(|b| *b == 0) {
+    if short || has_unwritten_sector(tail, at) || tail.last().is_none_or(|b| *b == 0) {
         return Ok(());
     }
-    corrupt("the last record is whole, its checksum does not match")
+    Err(damaged_at(path, at, "the last record is whole, its checksum does not match"))
 }
 
-/// Whether a whole record starts anywhere after the first byte.
-fn record_in(tail: &[u8]) -> bool {
-    (1..tail.len()).any(|at| {
-        let mut rest = tail.get(at..).unwrap_or_default();
+/// Where the whole records that begin at `whole` end; `None`: one of them was written after `damage`'s place was synced.
+fn unsynced_until(bytes: &[u8], whole: usize, damage: Damage) -> Option<usize> {
+    let place = damage.file.saturating_add(damage.sound as u64);
+    let mut end = whole;
+    let mut rest = bytes.get(whole..)?;
+    while let Ok(record) = Record::decode(&mut rest) {
+        end = bytes.len() - rest.len();
+        if let Some(GroupMark(began)) = mark_of(&record)
+            && (began > place || end < bytes.len())
+        {
+            return None;
+        }
+    }
+    Some(end)
+}
+
+fn mark_of(record: &Record) -> Option<GroupMark> {
+    match record {
+        WALRecord::Checkpoint(state) => state.user_data,
+        WALRecord::Action(_) => None,
+    }
+}
+
+/// Where a whole record starts, at `from` or behind it.
+fn record_from(bytes: &[u8], from: usize) -> Option<usize> {
+    (from..bytes.len()).find(|at| {
+        let mut rest = bytes.get(*at..).unwrap_or_default();
         // Types are 0 to 5, big-endian: most places fail here, cheaply.
         matches!(rest, [0, 0, 0, 0..=5, ..]) && Record::decode(&mut rest).is_ok()
     })
@@ -204,6 +273,7 @@ struct Shape {
     /// Last entry before the first file there is: files go only when all their entries are purged.
     before: Option<LogPosition>,
     begun: bool,
+    marked: bool,
 }
 
 impl Shape {
@@ -241,6 +311,7 @@ impl Shape {
                 }
                 self.last = last;
                 self.purged = state.purged().map(|p| p.0);
+                self.marked |= state.user_data.is_some();
             }
             WALRecord::Action(RaftLogAction::SaveVote(_) | RaftLogAction::Commit(_)) => {}
         }

@@ -15,7 +15,7 @@ use only1mcp_chaos::{Mutant, Options, Scenario};
 const USAGE: &str =
     "usage: fuzz --seeds N [--from SEED] [--minutes M] [--jobs J] | --reproduce SEED | --mutants SEEDS
        [--told FILE]
-       [--scenario storm|vote-gate|lease-drift|lease-sleep|regions|staleness] [--mutant NAME]";
+       [--scenario storm|vote-gate|lease-drift|lease-sleep|regions|staleness|rot] [--mutant NAME]";
 /// Lines of a failed world's trace that are shown; the rest comes with `--reproduce`.
 const SHOWN_LINES: usize = 40;
 
@@ -113,31 +113,42 @@ struct Totals {
     worlds: u64,
     simulated_ms: u64,
     faults: BTreeMap<String, u64>,
+    noticed: BTreeMap<String, u64>,
 }
 
 impl Totals {
     fn add(&mut self, world: &Held) {
         self.worlds = self.worlds.saturating_add(1);
         self.simulated_ms = self.simulated_ms.saturating_add(world.simulated_ms);
-        for fault in world.faults.split(", ") {
-            let Some((kind, count)) = fault.rsplit_once(' ') else { continue };
-            let sum = self.faults.entry(kind.to_owned()).or_default();
-            *sum = sum.saturating_add(count.parse().unwrap_or(0));
-        }
+        add_counts(&mut self.faults, &world.faults);
+        add_counts(&mut self.noticed, &world.noticed);
     }
 
     fn text(&self, real_s: u64) -> String {
-        let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let told = |counts: &BTreeMap<String, u64>| {
+            let told: Vec<String> = counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+            told.join(", ")
+        };
         let simulated_s = self.simulated_ms / 1_000;
         // A simulated hour per real hour is a simulated second per real second.
         format!(
-            "{} worlds held in {real_s} s: {}.{:02} simulated hours, {} simulated hours per real hour; faults: {}",
+            "{} worlds held in {real_s} s: {}.{:02} simulated hours, {} simulated hours per real hour; faults: {}; \
+             noticed by nodes: {}",
             self.worlds,
             simulated_s / 3_600,
             simulated_s % 3_600 / 36,
             simulated_s / real_s.max(1),
-            faults.join(", ")
+            told(&self.faults),
+            told(&self.noticed)
         )
+    }
+}
+
+/// What one world told of: counts by kind.
+fn add_counts(sums: &mut BTreeMap<String, u64>, told: &str) {
+    for (kind, count) in told.split(", ").filter_map(|told| told.rsplit_once(' ')) {
+        let sum = sums.entry(kind.to_owned()).or_default();
+        *sum = sum.saturating_add(count.parse().unwrap_or(0));
     }
 }
 
@@ -261,6 +272,7 @@ fn broken(end: &str) -> String {
 struct Held {
     summary: String,
     faults: String,
+    noticed: String,
     simulated_ms: u64,
 }
 
@@ -276,9 +288,13 @@ fn world(seed: u64, scenario: Scenario, mutant: Mutant) -> Result<Held, String> 
     let lines: Vec<&str> = text.lines().collect();
     if output.status.success() {
         let summary = lines.iter().rev().nth(1).copied().unwrap_or_default().to_owned();
-        let faults = lines.iter().rev().find_map(|line| line.strip_prefix("faults: ")).unwrap_or_default();
+        let told = |what: &str| {
+            let found = lines.iter().rev().find_map(|line| line.strip_prefix(what));
+            found.unwrap_or_default().to_owned()
+        };
         let simulated_ms = summary.split(' ').next().and_then(|ms| ms.parse().ok()).unwrap_or(0);
-        return Ok(Held { faults: faults.to_owned(), simulated_ms, summary });
+        let (faults, noticed) = (told("faults: "), told("noticed: "));
+        return Ok(Held { faults, noticed, simulated_ms, summary });
     }
     let shown: Vec<&str> = lines.iter().rev().take(SHOWN_LINES).rev().copied().collect();
     Err(format!("{}\n{}", shown.join("\n"), String::from_utf8_lossy(&output.stderr)))

@@ -69,9 +69,12 @@ pub fn search(history: &[Operation]) -> Verdict {
         next.sort_by_key(|(_, operation)| {
             std::cmp::Reverse((operation.returned.is_none(), operation.returned))
         });
-        let steps = next
-            .into_iter()
-            .filter_map(|(at, operation)| step(place.value, operation).map(|value| place.with(at, value)));
+        let steps = next.iter().filter_map(|(at, operation)| {
+            let value = step(place.value, operation)?;
+            let matters = operation.returned.is_some()
+                || next.iter().any(|(_, other)| depends(other, place.value, value));
+            matters.then(|| place.with(*at, value))
+        });
         waiting.extend(steps);
         known.insert(place);
     }
@@ -101,6 +104,18 @@ fn candidates<'a>(
         operations.iter().enumerate().filter(|(at, _)| !place.has(*at)).collect();
     let first: Option<At> = left.iter().filter_map(|(_, operation)| operation.returned).min();
     left.into_iter().filter(move |(_, operation)| first.is_none_or(|first| operation.from <= first))
+}
+
+/// Whether the operation fits where the register holds `after`, and only because it is not `before` any more. A write of
+/// unknown end is placed right before such a one: it may be as late as it likes, and one that is written over, unseen,
+/// need not be placed.
+fn depends(operation: &Operation, before: Option<u64>, after: Option<u64>) -> bool {
+    match (operation.act, operation.came) {
+        (Act::Read(_), Came::Found(found)) => found == after,
+        (Act::Swap { from, .. }, Came::Done | Came::Unknown) => from == after,
+        (Act::Swap { from, .. }, Came::Refused) => from == before,
+        (Act::Put(_) | Act::Swap { .. } | Act::Read(_), _) => false,
+    }
 }
 
 /// What the register holds after the operation; `None`: it would not have answered so.

@@ -118,3 +118,22 @@ fn many_writes_of_unknown_end_are_judged() {
     history.push(read(100, 2_000, 2_001));
     assert!(matches!(search(&history), Verdict::Not(..) | Verdict::TooHard));
 }
+
+/// With forty writes that may have come whenever and that nobody saw, each place would have two to the fortieth others.
+#[test]
+fn writes_of_unknown_end_that_nobody_saw_make_nothing_hard() {
+    let unseen = (1..=40).map(|value| put(value, value, 0));
+    let known = [put(100, 50, 51), read(100, 52, 53), read(7, 54, 55), put(101, 56, 57), read(101, 58, 59)];
+    let mut history: Vec<Operation> = unseen.chain(known).collect();
+    good(&history);
+    history.push(read(100, 60, 61));
+    bad(&history);
+}
+
+#[test]
+fn a_write_of_unknown_end_may_be_why_another_was_refused_or_done() {
+    good(&[put(1, 1, 2), put(2, 3, 0), swap(1, 5, Came::Refused, 4, 6), read(2, 7, 8)]);
+    good(&[put(1, 1, 2), put(2, 3, 0), swap(2, 5, Came::Done, 4, 6), read(5, 7, 8)]);
+    good(&[put(1, 1, 2), put(2, 3, 0), swap(2, 3, Came::Unknown, 4, 0), read(3, 7, 8)]);
+    bad(&[put(1, 1, 2), put(2, 7, 0), swap(1, 5, Came::Refused, 4, 6)]);
+}

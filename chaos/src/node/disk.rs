@@ -1,7 +1,7 @@
 //! The disk of a simulated node: what Raft writes is watched, and the mutants lie about what is on it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use only1mcp_domain::ids::NodeId;
@@ -101,6 +101,8 @@ pub struct WatchedJournal {
     pub inner: SealedJournal<MemJournal>,
     pub mutant: Mutant,
     pub appended: AtomicU64,
+    /// Acknowledged, and not written yet: the mutant's system writes back when more comes.
+    pub late: Mutex<Option<Bytes>>,
 }
 
 impl Journal for WatchedJournal {
@@ -108,9 +110,12 @@ impl Journal for WatchedJournal {
         let number = self.appended.fetch_add(1, Ordering::Relaxed);
         match self.mutant {
             Mutant::JournalBeforeSync => {
-                let position = self.inner.append(record, Box::new(|_| {}))?;
+                let earlier = locked(&self.late).replace(record);
+                if let Some(earlier) = earlier {
+                    self.inner.append(earlier, Box::new(|_| {}))?;
+                }
                 flushed(Ok(()));
-                Ok(position)
+                self.inner.next()
             }
             // The first record of a life carries what earlier ones left.
             Mutant::JournalDrops if number % 3 == 2 => {
@@ -126,7 +131,8 @@ impl Journal for WatchedJournal {
     }
 
     fn next(&self) -> Result<JournalPosition, StorageError> {
-        self.inner.next()
+        let late = u64::from(locked(&self.late).is_some());
+        Ok(JournalPosition(self.inner.next()?.0.saturating_add(late)))
     }
 
     fn read_after(&self, after: JournalPosition) -> Result<Vec<(JournalPosition, Bytes)>, StorageError> {

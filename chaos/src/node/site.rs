@@ -138,6 +138,12 @@ impl Site {
         self.dismissed.store(true, Ordering::Relaxed);
     }
 
+    /// Found something wrong with its disk.
+    pub fn noticed(&self, kind: &'static str) {
+        self.stage.trace.line(&self.name, format_args!("notices: {kind}"));
+        locked(&self.stage.oracle).noticed(kind);
+    }
+
     pub fn begin_life(&self) -> Life {
         let number = self.lives.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         Life { node: self.node, number }

@@ -4,6 +4,7 @@ mod lease_clocks;
 mod leases;
 mod regions;
 mod replacement;
+mod rot;
 mod staleness;
 mod storm;
 mod vote_gate;
@@ -23,16 +24,18 @@ pub enum Scenario {
     LeaseSleep,
     Regions,
     Staleness,
+    Rot,
 }
 
 impl Scenario {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Storm, "storm"),
         (Self::VoteGate, "vote-gate"),
         (Self::LeaseDrift, "lease-drift"),
         (Self::LeaseSleep, "lease-sleep"),
         (Self::Regions, "regions"),
         (Self::Staleness, "staleness"),
+        (Self::Rot, "rot"),
     ];
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -84,6 +87,7 @@ impl Scenario {
             Self::LeaseSleep => lease_clocks::sleep(world),
             Self::Regions => regions::play(world),
             Self::Staleness => staleness::play(world),
+            Self::Rot => rot::play(world),
         }
     }
 }

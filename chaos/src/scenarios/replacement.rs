@@ -78,12 +78,17 @@ impl Replacement {
             world.inflict(&mend);
         }
         faults.joins(world.stage.shape.spare());
+        self.replace(world, gone);
+        Ok(Some(gone))
+    }
+
+    /// The spare comes in its place.
+    pub fn replace(self, world: &mut World, gone: u64) {
         if self != Self::Alive {
             locked(&world.stage.oracle).members.retain(|member| *member != gone);
         }
         world.stage.trace.line("--", format_args!("{self:?}: n{gone} is replaced"));
         world.replace(gone);
-        Ok(Some(gone))
     }
 
     /// Once all faults have ended. False: an invariant is broken.
@@ -138,18 +143,27 @@ fn restored(world: &mut World, faults: &mut Faults, gone: u64, ms: u64) -> Resul
     Ok(())
 }
 
-fn rotten(world: &mut World, gone: u64, part: Part) -> Result<(), ()> {
+pub fn rotten(world: &mut World, gone: u64, part: Part) -> Result<(), ()> {
     if let Some(site) = world.site(gone) {
         site.dismiss();
     }
+    let told_of = |world: &World, part: Part| locked(&world.stage.oracle).told_of(part.rot());
+    let mut part = part;
+    let (struck, _) = told_of(world, part);
     world.inflict(&Fault::RotForGood(gone, part));
+    if told_of(world, part).0 == struck {
+        // There is nothing in it yet.
+        part = Part::Vote;
+        world.inflict(&Fault::RotForGood(gone, part));
+    }
+    let (_, noticed) = told_of(world, part);
     world.inflict(&Fault::Restart(gone));
     if !world.steps(NOTICED_MS) {
         return Err(());
     }
     // INVARIANT: P6
-    if world.live(gone).is_some() {
-        world.stage.violated("P6 rot", format_args!("n{gone} takes part, though its {part:?} rotted"));
+    if world.live(gone).is_some() || told_of(world, part).1 == noticed {
+        world.stage.violated("P6 rot", format_args!("n{gone} did not end, though its {part:?} rotted"));
         return Err(());
     }
     world.inflict(&Fault::Lost(gone));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use only1mcp_domain::ids::AuditIndex;
 
 use super::replacement::Replacement;
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, SEGMENT_ROT};
 use crate::node::Live;
 use crate::stage::locked;
 use crate::world::{World, judge};
@@ -24,6 +24,8 @@ const SETTLE_MS: u64 = 8_000;
 const SPEND_MS: u64 = 40_000;
 /// The last completions reach the log, and the refusals of the second, folded where there were many.
 const SPENT_MS: u64 = 1_500;
+/// Reading the whole trail takes the machine longer than a millisecond takes the world.
+const READ_EVERY_MS: u64 = 50;
 /// More than any world has.
 const EVENTS_MAX: usize = 100_000;
 
@@ -140,10 +142,39 @@ fn is_level(world: &World) -> bool {
     applied.len() == world.members().count() && applied.windows(2).all(|pair| pair.first() == pair.last())
 }
 
-/// And whatever rotted of it was found, as it is read, and fetched again.
-fn is_whole(world: &World) -> bool {
+/// And whatever rotted of it is found, as it is read, and fetched again.
+fn becomes_whole(world: &mut World) -> bool {
+    if !locked(&world.stage.oracle).faults.contains_key(SEGMENT_ROT) {
+        return true;
+    }
     let reads = |live: Live| live.handle.audit_events(AuditIndex(1), EVENTS_MAX).is_ok();
-    is_level(world) && world.members().filter_map(|site| site.live()).all(reads)
+    for _ in 0..SETTLE_MS / READ_EVERY_MS {
+        if is_level(world) && world.members().filter_map(|site| site.live()).all(reads) {
+            return true;
+        }
+        if !world.steps(READ_EVERY_MS) {
+            return false;
+        }
+    }
+    false
+}
+
+/// No rot goes unnoticed: each row's at the next start, each segment's once all were read, as `becomes_whole` does.
+// INVARIANT: P6
+fn noticed(world: &World) {
+    let segments = std::mem::take(&mut locked(&world.stage.oracle).rotten_segments);
+    for (node, address, rotten) in segments {
+        let Some(site) = world.members().find(|site| site.node == node) else { continue };
+        if site.disk.segment_bytes(&address) == Some(rotten) {
+            world.stage.violated("P6 rot", format_args!("{} keeps the rotten segment {address}", site.name));
+        } else {
+            site.noticed(SEGMENT_ROT);
+        }
+    }
+    let rows = locked(&world.stage.oracle).rotten_rows.clone();
+    for site in world.members().filter(|site| rows.contains(&site.node)) {
+        world.stage.violated("P6 rot", format_args!("{} never noticed that a row of its rotted", site.name));
+    }
 }
 
 /// Nobody holds or waits.
@@ -189,12 +220,12 @@ pub fn heal(world: &mut World) {
     if !spend(world) {
         return;
     }
-    let rotted = locked(&world.stage.oracle).faults.contains_key("segment rot");
-    if !world.until(SETTLE_MS, |world| if rotted { is_whole(world) } else { is_level(world) }) {
+    if !world.until(SETTLE_MS, is_level) || !becomes_whole(world) {
         if !world.stage.is_violated() {
             world.stage.violated("liveness", "the nodes do not come level");
         }
         return;
     }
+    noticed(world);
     judge::judge(world);
 }

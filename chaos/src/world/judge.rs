@@ -121,9 +121,11 @@ pub fn summary(stage: &Stage) -> String {
     )
 }
 
-/// Faults by kind.
-pub fn faults(stage: &Stage) -> String {
+/// Faults by kind, and what nodes noticed.
+pub fn faults(stage: &Stage) -> [String; 2] {
     let oracle = locked(&stage.oracle);
-    let told: Vec<String> = oracle.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    told.join(", ")
+    [&oracle.faults, &oracle.noticed].map(|counts| {
+        let told: Vec<String> = counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        told.join(", ")
+    })
 }

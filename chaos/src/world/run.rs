@@ -102,13 +102,15 @@ impl World {
     pub fn run(mut self) -> Report {
         self.options.scenario.play(&mut self);
         let (nodes, summary) = (self.nodes(), judge::summary(&self.stage));
+        let [faults, noticed] = judge::faults(&self.stage);
         self.stop();
         Report {
             options: self.options,
             trace: self.stage.trace.take(),
             violations: self.stage.violations(),
             nodes,
-            faults: judge::faults(&self.stage),
+            faults,
+            noticed,
             summary,
         }
     }
@@ -265,9 +267,14 @@ impl World {
 
     pub fn inflict(&mut self, fault: &Fault) {
         Faults::tell(&self.stage, fault);
-        if let Some(kind) = fault.kind() {
+        let struck = self.strike(fault);
+        if let Some(kind) = fault.kind().filter(|_| struck) {
             locked(&self.stage.oracle).struck(kind);
         }
+    }
+
+    /// False: there is nothing yet that it could strike.
+    fn strike(&mut self, fault: &Fault) -> bool {
         let name = |node: &u64| scene::node_name(NodeId(*node));
         match fault {
             Fault::Crash(node) => self.crash(*node),
@@ -289,29 +296,27 @@ impl World {
             Fault::Rot(node) => {
                 self.crash(*node);
                 let seed = self.rng.next_u64();
-                if let Some(site) = self.site(*node) {
-                    site.disk.rot_row(seed);
-                }
+                let Some(site) = self.site(*node).filter(|site| site.disk.rot_row(seed)) else {
+                    return false;
+                };
+                locked(&self.stage.oracle).rotten_rows.push(site.node);
             }
             Fault::RotSegment(node) => {
                 let seed = self.rng.next_u64();
-                if let Some(site) = self.site(*node) {
-                    site.disk.rot_some_segment(seed);
-                }
+                return self.site(*node).is_some_and(|site| self.rot_segment(site, seed));
             }
             Fault::RotForGood(node, part) => {
                 self.crash(*node);
                 let seed = self.rng.next_u64();
-                if let Some(site) = self.site(*node) {
-                    let rotted = match part {
-                        Part::Log => site.disk.rot_log(seed),
-                        Part::Journal => site.disk.rot_journal(seed),
-                        Part::Vote => false,
-                    };
-                    if !rotted {
+                let Some(site) = self.site(*node) else { return false };
+                return match part {
+                    Part::Log => site.disk.rot_log(seed),
+                    Part::Journal => site.disk.rot_journal(seed),
+                    Part::Vote => {
                         site.disk.rot_vote();
+                        true
                     }
-                }
+                };
             }
             Fault::Lied(node, records, torn) => self.lose(*node, *records, *torn),
             Fault::Mend(a, b) => {
@@ -337,6 +342,14 @@ impl World {
             Fault::OldFolder(node) => self.put_back(*node, true),
             Fault::Lost(node) => self.crash(*node),
         }
+        true
+    }
+
+    fn rot_segment(&self, site: &Site, seed: u64) -> bool {
+        let Some(address) = site.disk.rot_some_segment(seed) else { return false };
+        let bytes = site.disk.segment_bytes(&address).unwrap_or_default();
+        locked(&self.stage.oracle).rotten_segments.push((site.node, address, bytes));
+        true
     }
 
     /// With a disk that works again, where it failed.

@@ -12,11 +12,13 @@ const FIVE_EVERY: u64 = 20;
 /// Which of those.
 const FIVE_AT: u64 = 10;
 
-/// From this seed on, which leaves the normal run's worlds as they are, in one of so many more than rows rots, and disks lie.
-const ROT_FROM: u64 = 1_000;
+/// In one of so many worlds more than rows rots, and disks lie; in fewer of the normal run's, which are those below `LONG_FROM`.
 const ROT_EVERY: u64 = 4;
 /// Which of those.
 const ROT_AT: u64 = 3;
+const LONG_FROM: u64 = 1_000;
+const ROT_SELDOM_EVERY: u64 = 20;
+const ROT_SELDOM_AT: u64 = 11;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shape {
@@ -43,7 +45,8 @@ impl Shape {
             zones: if far { rng.ms(5, 40) } else { Duration::ZERO },
             changes: rng.percent(50),
             transfers: rng.percent(50),
-            rots: seed >= ROT_FROM && seed % ROT_EVERY == ROT_AT,
+            rots: seed % ROT_SELDOM_EVERY == ROT_SELDOM_AT
+                || (seed >= LONG_FROM && seed % ROT_EVERY == ROT_AT),
         }
     }
 

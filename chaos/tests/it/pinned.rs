@@ -28,6 +28,21 @@ fn three_regions_lose_one_and_go_on() {
     crate::must_hold("--reproduce 2 --scenario regions");
 }
 
+/// Why: a bit flips in the log, the vote, the journal, a row and a segment. It is noticed, and nothing acknowledged is lost:
+/// the node retires and another comes, or it makes its rows anew, or fetches the segment again.
+#[test]
+fn rot_of_every_kind_is_noticed_and_loses_nothing() {
+    let output = crate::fuzz("--seeds 5 --jobs 1 --scenario rot");
+    let text = crate::text(&output);
+    assert!(output.status.success(), "{text}");
+    // The last line: a slow run tells how far it is, too.
+    let sums = text.lines().rfind(|line| line.contains("worlds held")).unwrap();
+    let (struck, noticed) = sums.split_once("noticed by nodes: ").unwrap();
+    for kind in ["journal rot 1", "log rot 1", "row rot 1", "segment rot 1", "vote rot 1"] {
+        assert!(struck.contains(kind) && noticed.contains(kind), "{kind}, once each: {sums}");
+    }
+}
+
 /// Why: an answer that comes late says how things were when it was asked for; a node that takes it for newer decides on
 /// state older than its bound.
 #[test]

@@ -1,7 +1,8 @@
 //! Fixed seeds of random faults, in several tests so that a runner may share them out and none takes long on a busy machine.
 //!
 //! What they found so far: a node that crashed twice sent its journal again, because opening an incarnation forgot which
-//! batches of the one before were posted (seeds 1 and 3 then). In six of ten worlds a node is replaced in the midst of it.
+//! batches of the one before were posted (seeds 1 and 3 then). In six of ten worlds a node is replaced in the midst of it. In
+//! seeds 11 and 31 more than rows may rot; 11 found that a simulated node did not read all its rows when it started.
 
 use crate::{fuzz, must_hold, text};
 
@@ -48,11 +49,6 @@ fn seeds_36_to_40_hold() {
 #[test]
 fn seeds_41_to_45_hold() {
     must_hold("--seeds 5 --from 41 --jobs 1");
-}
-
-#[test]
-fn seeds_46_to_50_hold() {
-    must_hold("--seeds 5 --from 46 --jobs 1");
 }
 
 /// Without this no failure could be looked at twice.

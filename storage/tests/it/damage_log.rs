@@ -9,9 +9,12 @@ use only1mcp_storage::{
 
 use crate::support::{copy_folder, durably, files, is_corrupt};
 
-const OPTIONS: RaftLogOptions = RaftLogOptions { chunk_bytes: 1_500, cache_bytes_max: 0 };
+const OPTIONS: RaftLogOptions = RaftLogOptions { chunk_bytes: 2_500, cache_bytes_max: 0 };
 /// Type, position, length, payload, checksum.
-const LAST_RECORD_BYTES: usize = 4 + 24 + 4 + 60 + 8;
+const RECORD_BYTES: usize = 4 + 24 + 4 + 60 + 8;
+/// Behind what one sync makes durable: type, version, vote, last, committed, purged, where it began, checksum.
+const MARK_BYTES: usize = 4 + 1 + 18 + 25 + 1 + 1 + 9 + 8;
+const LAST_GROUP_BYTES: usize = RECORD_BYTES + MARK_BYTES;
 
 fn record(index: u64) -> LogRecord {
     let position = LogPosition { term: 1, node: 1, index };
@@ -42,7 +45,8 @@ fn a_record_torn_at_any_byte_is_cut_and_told() {
     assert_eq!(chunks(folder.path()).len(), 2);
     let path = chunks(folder.path()).pop().unwrap();
     let whole = std::fs::read(&path).unwrap();
-    let start = whole.len() - LAST_RECORD_BYTES;
+    let start = whole.len() - LAST_GROUP_BYTES;
+    let mark = start + RECORD_BYTES;
     for len in start..whole.len() {
         // Cut short; and whole in length, but the end never written.
         for end in [len, whole.len()] {
@@ -51,16 +55,18 @@ fn a_record_torn_at_any_byte_is_cut_and_told() {
             std::fs::write(&path, torn).unwrap();
             // The first four bytes of the checksum are zero anyway: so much may be lost and nothing is.
             let log = open(folder.path()).unwrap_or_else(|e| panic!("cut at {len}, filled to {end}: {e}"));
-            assert_eq!(log.cut_at_open().is_some(), end > start, "cut at {len}, filled to {end}");
+            let kept = if len < mark { 19 } else { 20 };
+            let seam = if len < mark { start } else { mark };
+            assert_eq!(log.cut_at_open().is_some(), end > seam, "cut at {len}, filled to {end}");
             let state = log.state().unwrap();
             assert_eq!(state.vote, Some(SavedVote { term: 1, node: 1, committed: true }));
-            assert_eq!(state.last.unwrap().index, 18);
-            assert_eq!(log.read(0, 99).unwrap(), (0..19).map(record).collect::<Vec<_>>());
-            durably(|flushed| log.append(vec![record(19)], flushed));
+            assert_eq!(state.last.unwrap().index, kept - 1);
+            assert_eq!(log.read(0, 99).unwrap(), (0..kept).map(record).collect::<Vec<_>>());
+            durably(|flushed| log.append(vec![record(kept)], flushed));
             drop(log);
             let log = open(folder.path()).unwrap();
             assert_eq!(log.cut_at_open(), None);
-            assert_eq!(log.read(0, 99).unwrap().len(), 20);
+            assert_eq!(log.read(0, 99).unwrap().len() as u64, kept + 1);
         }
     }
 }
@@ -73,7 +79,7 @@ fn a_flipped_bit_is_noticed_or_told_as_cut() {
     let newest = chunks(folder.path()).pop().unwrap();
     for path in chunks(folder.path()) {
         let good = std::fs::read(&path).unwrap();
-        for bit in (0..good.len() * 8).step_by(13) {
+        for bit in (0..good.len() * 8).step_by(29) {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let copy = scratch.path().join("copy");
@@ -81,9 +87,9 @@ fn a_flipped_bit_is_noticed_or_told_as_cut() {
             std::fs::write(copy.join("wal").join(path.file_name().unwrap()), bad).unwrap();
             match open(&copy) {
                 Err(e) => assert!(matches!(e, StorageError::Corrupt { .. }), "bit {bit}: {e}"),
-                // Rot in the very last record may look like a torn write, never in any other.
+                // Rot in the very last group may look like a torn write, never in any other.
                 Ok(log) => {
-                    let in_last = path == newest && bit / 8 >= good.len() - LAST_RECORD_BYTES;
+                    let in_last = path == newest && bit / 8 >= good.len() - LAST_GROUP_BYTES;
                     assert!(in_last && log.cut_at_open().is_some(), "bit {bit} of {}", path.display());
                 }
             }
@@ -110,7 +116,7 @@ fn a_bit_that_flips_under_a_running_log_is_found_by_reading_its_files() {
     };
     assert!(paths.len() >= 4 && round(&log).unwrap() == paths.len() as u64);
     let good = std::fs::read(&paths[1]).unwrap();
-    std::fs::write(&paths[1], &good[..good.len() - LAST_RECORD_BYTES]).unwrap();
+    std::fs::write(&paths[1], &good[..good.len() - LAST_GROUP_BYTES]).unwrap();
     assert!(is_corrupt(&round(&log)), "a file cut short");
     drop(log);
     std::fs::write(&paths[1], &good).unwrap();

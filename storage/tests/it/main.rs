@@ -22,3 +22,4 @@ mod sealed_suites;
 mod sealed_tamper;
 mod segments;
 mod support;
+mod torn_log;

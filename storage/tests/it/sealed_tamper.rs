@@ -324,7 +324,7 @@ fn rows_that_rotted_can_be_replaced() {
 fn whatever_rots_below_the_seals_is_noticed() {
     for seed in 0..20 {
         let disk = MemDisk::new(MemOptions::default());
-        assert!(!disk.rot_log(seed) && !disk.rot_journal(seed) && !disk.rot_some_segment(seed));
+        assert!(!disk.rot_log(seed) && !disk.rot_journal(seed) && disk.rot_some_segment(seed).is_none());
         let log = SealedLog::new(disk.log(), sealer(7));
         let journal = SealedJournal::new(disk.journal(), sealer(7));
         for index in 1..9 {
@@ -334,7 +334,7 @@ fn whatever_rots_below_the_seals_is_noticed() {
             durably(|flushed| journal.append(text().into(), flushed));
         }
         let (before, _, name) = crate::segments::sample(&SealedSegments::new(disk.segments(), sealer(7)));
-        assert!(disk.rot_log(seed) && disk.rot_journal(seed) && disk.rot_some_segment(seed));
+        assert!(disk.rot_log(seed) && disk.rot_journal(seed) && disk.rot_some_segment(seed).is_some());
         assert!(is_corrupt(&log.read(0, u64::MAX)), "{seed}");
         assert!(is_corrupt(&journal.read_after(JournalPosition(0))), "{seed}");
         assert!(check(&SealedSegments::new(disk.segments(), sealer(7)), name, before).is_err(), "{seed}");

@@ -186,6 +186,33 @@ async fn a_fetch_that_was_cut_goes_on_where_it_was() {
     assert_eq!(files(&world, 1), files(&world, 2));
 }
 
+/// On the way or on the receiver's disk: in the header and in a record of what came before a cut, and in all that came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_in_which_a_bit_flipped_is_refused_and_fetched_again() {
+    let mut world = world(2).await;
+    events(&mut world, 60).await;
+    whole(&world, 1).await;
+    purged(&world, 1).await;
+    let (all, sent) = (chain(&world, 1), files(&world, 1));
+    let receiver = world.disks[&2].segments();
+    for (address, (of, byte)) in in_order(&world, 1).into_iter().zip([(2, 20), (2, 150), (1, 151)]) {
+        let (_, file) = sent.iter().find(|(found, _)| *found == address).unwrap();
+        let mut part = file[..file.len() / of].to_vec();
+        part[byte] ^= 0x10;
+        receiver.append(&address, 0, &part).unwrap();
+    }
+    learner(&mut world, 2).await;
+    world.agree(&[1, 2]).await;
+    whole(&world, 2).await;
+    assert_eq!(chain(&world, 2)[..all.len()], all);
+    let came = files(&world, 2);
+    assert!(sent.iter().all(|file| came.contains(file)), "byte for byte");
+    assert_eq!(receiver.parts().unwrap(), vec![]);
+    // The sender was asked to look, and has found nothing wrong.
+    whole(&world, 1).await;
+    assert_eq!(files(&world, 1), files(&world, 2));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_damaged_at_the_sender_counts_nowhere_and_is_found_there() {
     let mut world = world(3).await;
