@@ -1,17 +1,21 @@
 //! The audit trail of this node: sealed segments, then rows. Readers see one chain.
 //!
 //! `whole.rs` knows which segments there are and which of them this node lacks; `seal.rs` moves rows into segments;
+//! `expire.rs` drops payloads that are past their days, and `due.rs` finds them;
 //! `fetch.rs` gets what is lacking from other members; `tree.rs` keeps the Merkle tree over it; `names.rs` is how segments are named in rows and snapshots.
 //!
 //! Boundaries follow from the chain alone, every so many events, so every node makes the same segments, whatever it
 //! was doing meanwhile.
 
+mod due;
+mod expire;
 mod fetch;
 mod names;
 mod seal;
 mod tree;
 mod whole;
 
+pub use due::Due;
 pub use names::{segment_from_wire, segment_row, segment_to_wire, segments};
 pub use tree::{Tree, TreeError};
 pub use whole::{Trail, TrailError};
@@ -20,10 +24,11 @@ use only1mcp_storage::{SegmentCheck, SegmentCopy, SegmentName, Segments, Storage
 
 use crate::handle::WeakHandle;
 
-/// Starts what keeps the trail: both tasks end with the node.
+/// Starts what keeps the trail: all tasks end with the node.
 pub fn keep(weak: WeakHandle) {
     tokio::spawn(seal::run(weak.clone()));
     tokio::spawn(tree::run(weak.clone()));
+    tokio::spawn(expire::run(weak.clone()));
     tokio::spawn(fetch::run(weak));
 }
 

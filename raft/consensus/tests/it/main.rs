@@ -15,5 +15,6 @@ mod fixture;
 mod membership;
 mod peers;
 mod reads;
+mod retention;
 mod segments;
 mod world;
