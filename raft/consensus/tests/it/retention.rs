@@ -42,8 +42,6 @@ async fn aged(nodes: u64) -> World {
         world.command(1, role, Via::Node(NodeId(1))).await;
         mark(&mut world).await;
     }
-    let assign = Command::AssignDuty { duty: DutyId::Retention, node: NodeId(1), after: 0 };
-    world.command(1, assign, Via::Node(NodeId(1))).await;
     world.days_on(DAYS);
     for id in 1..=nodes.min(3) {
         world.tick_of(1, id).await;
