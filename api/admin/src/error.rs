@@ -194,6 +194,7 @@ fn rejection_code(rejection: &Rejection) -> Code {
         | Rejection::BatchMismatch { .. }
         | Rejection::LastAdministrator {}
         | Rejection::TenantClosed { .. }
+        | Rejection::RetentionTooEarly { .. }
         | Rejection::DutyFenced { .. } => Code::FailedPrecondition,
     }
 }

@@ -135,6 +135,7 @@ fn export(events: &[SealedEvent]) -> String {
             digest: sealed.digest.to_string(),
             hash: sealed.hash.to_string(),
             bytes: Some(only1mcp_proofs::hex(&sealed.bytes)),
+            expired: None,
             event: Some(readable(&audit::decode(&sealed.bytes).unwrap())),
             personal: None,
         };

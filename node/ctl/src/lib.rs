@@ -8,6 +8,7 @@ mod args;
 mod audit;
 pub mod audit_file;
 mod audit_prove;
+mod audit_retention;
 pub mod backup;
 mod budget;
 mod cluster;

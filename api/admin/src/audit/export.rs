@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use only1mcp_domain::activity::AuditReadKind;
-use only1mcp_domain::audit::{ChainHead, SealedEvent};
+use only1mcp_domain::audit::{ChainHead, Expired, SealedEvent};
 use only1mcp_domain::ids::{AuditIndex, Digest};
+use only1mcp_domain::state::State;
 use only1mcp_proofs::{ExportSigner, ExportStatement, Origin};
 use only1mcp_proto::admin as pb;
 use pb::export_audit_response::{Header, Part, Signature};
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::reading::{self, range_text};
+use super::retention::told;
 use super::verify::before;
 use super::{Trail, scan};
 use crate::audit_event::{decoded, place, unreadable, whole};
@@ -90,8 +92,9 @@ async fn send(
         if events.is_empty() {
             return Err(AdminError::AuditUnreadable);
         }
+        let state = core.ports.cluster.view().state;
         for sealed in &events {
-            let record = record(core, trail, sealed);
+            let record = record(core, &state, trail, sealed);
             let whole = record.sealed.as_ref().is_some_and(|sealed| !sealed.canonical.is_empty());
             signer.add(sealed.index, sealed.digest, sealed.hash, whole);
             if sender.send(part(Part::Record(record))).await.is_err() {
@@ -125,7 +128,11 @@ fn statement(header: &Header) -> ExportStatement {
     }
 }
 
-fn record(core: &Core, trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {
+fn record(core: &Core, state: &State, trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {
+    if Expired::parse(&sealed.bytes).is_some() {
+        let expired = told(state, sealed).filter(|_| *trail == Trail::Everyone);
+        return pb::AuditRecord { expired, ..place(sealed) };
+    }
     match decoded(sealed) {
         Some(event) if trail.holds(&event.tenant) => whole(core, sealed, &event),
         Some(_) => place(sealed),

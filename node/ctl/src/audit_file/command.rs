@@ -177,15 +177,19 @@ fn as_json(report: &Report) -> Value {
     json!({
         "valid": true, "events": events, "places": places, "start": start, "end": end, "tenant": tenant,
         "cluster_id": cluster_id, "epoch": epoch, "heads_found": heads, "checkpoints": report.checkpoints,
-        "signed_events": report.signed_events, "exported_by": report.exported_by,
+        "signed_events": report.signed_events, "expired": report.expired, "exported_by": report.exported_by,
     })
 }
 
 fn in_words(report: &Report, keyed: bool) -> String {
     let whole = report.events - report.places;
     let mut text = format!("valid: {} events, {whole} whole", report.events);
-    if report.places > 0 {
-        text.push_str(&format!(", {} as places in the chain only (other tenants')", report.places));
+    if report.expired > 0 {
+        text.push_str(&format!(", {} whose payload was dropped, as is recorded among them", report.expired));
+    }
+    let others = report.places.saturating_sub(report.expired);
+    if others > 0 {
+        text.push_str(&format!(", {others} as places in the chain only (other tenants')"));
     }
     if report.start.index > 0 {
         text.push_str(&format!("\nstarts after {}", report.start));

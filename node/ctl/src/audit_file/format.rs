@@ -66,12 +66,24 @@ pub struct Line {
     pub hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<String>,
+    /// The payload was dropped, and for that there are no bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Expired>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Value>,
     /// What the exporting node read of the event's sealed parts, or that they are erased. Nothing vouches for it but that
     /// node: the digest covers what is sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personal: Option<Value>,
+}
+
+/// A payload that was dropped once its days were over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Expired {
+    /// Index of the event that records it.
+    pub record: u64,
+    /// The class of retention; nothing vouches for it but the node that exported.
+    pub class: String,
 }
 
 impl Head {

@@ -34,6 +34,8 @@ pub struct Record {
     /// `None` where only the place is told.
     pub bytes: Option<Vec<u8>>,
     pub event: Option<serde_json::Value>,
+    /// The event that records that the payload was dropped.
+    pub expired: Option<u64>,
 }
 
 /// A line after the header.
@@ -105,6 +107,7 @@ impl<R: BufRead> Reader<R> {
             hash: digest("hash", &record.hash)?,
             bytes: bytes.transpose()?,
             event: record.event,
+            expired: record.expired.map(|expired| expired.record),
         })))
     }
 }

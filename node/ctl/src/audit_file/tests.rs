@@ -66,6 +66,7 @@ fn lines(count: u64) -> (Vec<String>, Vec<Head>) {
             digest: sealed.digest.to_string(),
             hash: sealed.hash.to_string(),
             bytes: whole.then(|| hex(&sealed.bytes)),
+            expired: None,
             event: whole.then(|| readable(&event)),
             personal: None,
         };
