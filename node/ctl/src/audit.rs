@@ -43,8 +43,11 @@ pub(super) enum Command {
         file: PathBuf,
         #[command(flatten)]
         trail: Trail,
+        /// 0: from the beginning. With --all-tenants the file begins earlier where payloads were dropped from the middle of
+        /// what is sealed together.
         #[arg(long, default_value_t = 0)]
         from_index: u64,
+        /// 0: up to the newest.
         #[arg(long, default_value_t = 0)]
         to_index: u64,
     },

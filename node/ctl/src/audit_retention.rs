@@ -27,12 +27,18 @@ each event's index, digest and hash, so that receipts, proofs and checkpoints ho
 what was dropped, signed by the node that proposed it. What concerns a person under a legal hold (`ctl subject hold`) stays, too.
 Events that no segment holds yet (the newest 16,384 or fewer) are not touched.
 
-Example:
-  only1mcp ctl audit retention set authentication=400 compliance=3650";
+An export of all tenants names the record of each payload that is gone, and `only1mcp audit verify` holds both against each other.
+A backup made before keeps what it holds.
+
+Examples:
+  only1mcp ctl audit retention show
+  only1mcp ctl audit retention set authentication=400 compliance=3650
+  only1mcp ctl audit retention run --dry-run";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
     /// Days by class, and what was dropped so far.
+    #[command(after_help = ABOUT)]
     Show,
     /// Sets days for classes; those not named stay.
     #[command(after_help = ABOUT)]

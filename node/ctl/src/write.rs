@@ -45,6 +45,11 @@ impl WriteArgs {
         self.conditional(None)
     }
 
+    /// For another write than the one that a command id was given for.
+    pub(super) fn anew(self) -> Self {
+        Self { command_id: None, ..self }
+    }
+
     fn conditional(self, if_revision: Option<u64>) -> Option<pb::WriteOptions> {
         let id = self.command_id.unwrap_or_else(|| only1mcp_tls::host::HostEntropy.bytes());
         Some(pb::WriteOptions { command_id: id.to_vec().into(), if_revision, wait: self.wait })

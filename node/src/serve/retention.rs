@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const EVERY_MS: u64 = 24 * 3_600_000;
 /// After a run that failed.
 const AGAIN_MS: u64 = 10 * 60_000;
+/// After one that failed though somebody waits for it.
+const ASKED_AGAIN_MS: u64 = 30_000;
 /// One word to the log.
 const TELL: Duration = Duration::from_secs(10);
 
@@ -63,9 +65,15 @@ fn mine(state: &State, node: NodeId) -> Option<Duty> {
 }
 
 fn is_time(state: &State, duty: &Duty) -> bool {
-    let every_ms = if duty.attempts > 0 { AGAIN_MS } else { EVERY_MS };
-    let never = duty.cursor.0 == 0 && duty.attempts == 0;
-    never || state.retention.wanted || state.log_time >= duty.told_at.plus_ms(every_ms)
+    let (asked, failed) = (state.retention.wanted, duty.attempts > 0);
+    let never = duty.cursor.0 == 0;
+    let pause_ms = match (asked || never, failed) {
+        (true, false) => return true,
+        (true, true) => ASKED_AGAIN_MS,
+        (false, true) => AGAIN_MS,
+        (false, false) => EVERY_MS,
+    };
+    state.log_time >= duty.told_at.plus_ms(pause_ms)
 }
 
 fn cut(error: &str) -> String {
@@ -103,9 +111,14 @@ mod tests {
         let failed = Duty { attempts: 1, ..looked.clone() };
         assert!(!is_time(&at(1_000 + AGAIN_MS - 1), &failed));
         assert!(is_time(&at(1_000 + AGAIN_MS), &failed));
-        let mut asked = at(1_001);
-        asked.retention.wanted = true;
-        assert!(is_time(&asked, &looked));
+        let asked = |log_time| {
+            let mut state = at(log_time);
+            state.retention.wanted = true;
+            state
+        };
+        assert!(is_time(&asked(1_001), &looked));
+        assert!(!is_time(&asked(1_000 + ASKED_AGAIN_MS - 1), &failed), "not over and over");
+        assert!(is_time(&asked(1_000 + ASKED_AGAIN_MS), &failed));
     }
 
     #[test]

@@ -326,7 +326,7 @@ pub enum Command {
     AdoptKeys(Box<AdoptKeys>),
 
     // apply/retention.rs
-    /// Days for each class. Feature level 4.
+    /// Days for each class. Feature level 5.
     SetRetention {
         days: RetentionDays,
         if_revision: Option<u64>,

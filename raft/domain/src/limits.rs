@@ -181,14 +181,14 @@ pub const HEARTBEAT_MS_MIN: u64 = 10;
 pub const ELECTION_MS_MAX: u64 = 60_000;
 pub const STALENESS_MS_MAX: u64 = 60_000;
 /// The newest replicated behaviour this program knows.
-pub const FEATURE_LEVEL_MAX: u32 = 4;
+pub const FEATURE_LEVEL_MAX: u32 = 5;
 /// The feature level from which on nodes have signing keys, and events name the signers.
 pub const FEATURE_LEVEL_SIGNING: u32 = 3;
 /// The feature level from which on persons are bounded in number, and members tell when a destroyed generation's key is
 /// beyond recovery.
 pub const FEATURE_LEVEL_GENERATION_KEYS: u32 = 4;
 /// The feature level from which on payloads of audit events are dropped once their days are over.
-pub const FEATURE_LEVEL_RETENTION: u32 = 4;
+pub const FEATURE_LEVEL_RETENTION: u32 = 5;
 /// A signed note: a checkpoint with all its signatures.
 pub const NOTE_BYTES_MAX: usize = 64 << 10;
 /// Signatures of one note: of all nodes, some keys they had before, and witnesses.

@@ -1,11 +1,12 @@
 //! Retention: what is set, what would go, and how events whose payload went are shown.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use only1mcp_domain::audit::{Expired, RetentionClass, SealedEvent};
 use only1mcp_domain::command::Command;
 use only1mcp_domain::ids::{AuditIndex, TenantId};
-use only1mcp_domain::model::DutyId;
+use only1mcp_domain::model::{Dropped, DutyId};
 use only1mcp_domain::state::State;
 use only1mcp_proto::admin as pb;
 
@@ -30,6 +31,23 @@ pub(super) fn told(state: &State, event: &SealedEvent) -> Option<pb::ExpiredPayl
     Expired::parse(&event.bytes)?;
     let (mark, record) = state.expired(event)?;
     Some(pb::ExpiredPayload { record: record.0, class: mark.class.name().to_owned() })
+}
+
+/// Where an export of everybody's events begins that is to be verifiable by itself: with the whole segment, where payloads
+/// of the one that `from` stands in are gone.
+/// Errors: `RecordOutside`, where the record of such a segment does not stand within `to`.
+pub(super) fn verifiable_from(state: &State, from: u64, to: u64) -> Result<u64, AdminError> {
+    if from > to {
+        return Ok(from);
+    }
+    let gone = |dropped: &&Arc<Dropped>| dropped.record.0 > 0;
+    let first =
+        state.drops_at(AuditIndex(from)).find(gone).map_or(AuditIndex(from), |dropped| dropped.drop.first);
+    let within = state.dropped.range((first, 0)..=(AuditIndex(to), u32::MAX)).map(|(_, dropped)| dropped);
+    match within.filter(gone).find(|dropped| dropped.record.0 > to) {
+        None => Ok(first.0),
+        Some(dropped) => Err(AdminError::RecordOutside { index: dropped.drop.first, record: dropped.record }),
+    }
 }
 
 pub(super) async fn show(

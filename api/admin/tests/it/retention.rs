@@ -7,6 +7,7 @@ use only1mcp_domain::limits::{FEATURE_LEVEL_RETENTION, RETENTION_DAYS_MIN};
 use only1mcp_domain::model::{ClusterSettings, DutyId, PayloadDrop};
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_proto::admin as pb;
+use only1mcp_proto::admin::backups_client::BackupsClient;
 use pb::export_audit_response::Part;
 use tonic::Code;
 
@@ -17,7 +18,7 @@ fn apply(world: &World, command: Command) {
     world.memory.apply(&by_node(command)).outcome.unwrap();
 }
 
-/// At feature level 4, as its operator has set it.
+/// At the feature level of retention, as its operator has set it.
 async fn world() -> World {
     let world = World::new().await;
     let settings = world.memory.state().cluster.as_ref().unwrap().settings.value.clone();
@@ -73,8 +74,17 @@ async fn days_are_set_by_name_and_shown() {
 
 /// The records of an export.
 async fn exported(world: &World, key: &str, tenant: &str) -> Vec<pb::AuditRecord> {
-    let request = pb::ExportAuditRequest { tenant: tenant.into(), ..Default::default() };
-    let mut parts = world.audit(key).export_audit(request).await.unwrap().into_inner();
+    exported_range(world, key, tenant, (0, 0)).await.unwrap()
+}
+
+async fn exported_range(
+    world: &World,
+    key: &str,
+    tenant: &str,
+    (from_index, to_index): (u64, u64),
+) -> Result<Vec<pb::AuditRecord>, tonic::Status> {
+    let request = pb::ExportAuditRequest { tenant: tenant.into(), from_index, to_index };
+    let mut parts = world.audit(key).export_audit(request).await?.into_inner();
     let mut records = Vec::new();
     while let Some(part) = parts.message().await.unwrap() {
         records.extend(match part.part.unwrap() {
@@ -82,7 +92,12 @@ async fn exported(world: &World, key: &str, tenant: &str) -> Vec<pb::AuditRecord
             Part::Header(_) | Part::Signature(_) => None,
         });
     }
-    records
+    Ok(records)
+}
+
+async fn first_exported(world: &World, key: &str, tenant: &str, from_index: u64) -> u64 {
+    let records = exported_range(world, key, tenant, (from_index, 0)).await.unwrap();
+    records[0].sealed.as_ref().unwrap().index
 }
 
 #[tokio::test]
@@ -129,6 +144,23 @@ async fn what_is_to_be_gone_is_shown_no_more_and_the_chain_is_valid() {
     // A tenant is told nothing of it but places, as of others' events.
     let own = exported(&world, &admin, "acme").await;
     assert!(own.iter().all(|event| event.expired.is_none()));
+    // Part of a segment, or one without the record, could not be verified.
+    assert_eq!(first_exported(&world, &root, "*", 3).await, 1);
+    assert_eq!(first_exported(&world, &root, "*", last.0 + 1).await, last.0 + 1);
+    assert_eq!(first_exported(&world, &admin, "acme", 3).await, 3);
+    for (from, to) in [(1, last.0), (3, 3), (last.0, record - 1)] {
+        let refused = exported_range(&world, &root, "*", (from, to)).await.unwrap_err();
+        assert_eq!((refused.code(), code(&refused).as_str()), (Code::FailedPrecondition, "RECORD_OUTSIDE"));
+        assert!(refused.message().contains(&format!("up to {record} ")), "{}", refused.message());
+        assert!(exported_range(&world, &admin, "acme", (from, to)).await.is_ok());
+    }
+    assert!(exported_range(&world, &root, "*", (last.0, record)).await.is_ok());
+    // A backup whose image names the segment as it was.
+    let before = pb::ReadSegmentRequest { first: 1, address: vec![9; 32].into(), offset: 0 };
+    let mut backups = BackupsClient::new(world.api(Some(&root)));
+    let mut parts = backups.read_segment(before).await.unwrap().into_inner();
+    let replaced = parts.message().await.unwrap_err();
+    assert_eq!((replaced.code(), code(&replaced).as_str()), (Code::Aborted, "SEGMENT_REPLACED"));
     let filter = pb::AuditFilter { tenant: "*".into(), ..Default::default() };
     let query = pb::QueryAuditRequest { filter: Some(filter), page_size: 1_000, ..Default::default() };
     let found = world.audit(&root).query_audit(query).await.unwrap().into_inner().records;

@@ -3,6 +3,7 @@
 use only1mcp_domain::State;
 use only1mcp_domain::audit::{self, DropRule, RetentionClass};
 use only1mcp_domain::ids::{AuditIndex, PrincipalId, TenantId};
+use only1mcp_domain::limits;
 use only1mcp_domain::model::{Dropped, PayloadDrop};
 use only1mcp_domain::time::TimestampMs;
 use only1mcp_storage::StorageError;
@@ -31,6 +32,7 @@ impl Handle {
             next = AuditIndex(found.name.last.0.saturating_add(1));
             let drops: Vec<&Dropped> = state.drops_of(found.name.first).map(|dropped| &**dropped).collect();
             // This node has yet to do what the log says, or lacks the segment: another time.
+            let number = drops.last().map_or(0, |last| last.drop.number).saturating_add(1);
             let current = drops.last().is_none_or(|last| last.drop.address == found.name.address);
             if !current || trail.here(found.name.first).is_none() {
                 continue;
@@ -51,7 +53,18 @@ impl Handle {
                 yield_now().await;
                 continue;
             }
-            return due(&trail, &state, found, &drops, classes, newest).await.map(Some);
+            // Somebody's hold was lifted again and again: what is left of this one must not keep the others.
+            if usize::try_from(number).is_ok_and(|number| number > limits::RETENTION_DROPS_PER_SEGMENT_MAX) {
+                tracing::warn!(
+                    code = "RETENTION_DROPS_MAX",
+                    first = found.name.first.0,
+                    last = found.name.last.0,
+                    "no more payloads can be dropped from this segment: what is left in it stays"
+                );
+                yield_now().await;
+                continue;
+            }
+            return due(&trail, &state, found, number, classes, newest).await.map(Some);
         }
     }
 }
@@ -81,12 +94,11 @@ async fn due(
     trail: &Trail,
     state: &State,
     found: Lacking,
-    drops: &[&Dropped],
+    number: u32,
     classes: Vec<RetentionClass>,
     newest: TimestampMs,
 ) -> Result<Due, TrailError> {
     let rule = DropRule { classes, held: state.held_persons() };
-    let number = drops.last().map_or(0, |last| last.drop.number).saturating_add(1);
     let made = rewrite(trail, found, &rule, number).await?;
     let drop = PayloadDrop {
         first: found.name.first,

@@ -127,11 +127,13 @@ pub async fn run(weak: WeakHandle) {
         applied.mark_unchanged();
         let (trail, drops) = (handle.trail(), handle.state().dropped.clone());
         drop(handle);
-        if known.as_ref().is_none_or(|known| !drops.ptr_eq(known)) {
+        // A snapshot may name segments as they were before.
+        let changes = *trail.watch_lacking().borrow();
+        if known.as_ref().is_none_or(|(before, known)| *before != changes || !drops.ptr_eq(known)) {
             let followed = keeper.follow(&trail, drops.values()).await;
             match followed {
                 // What is not sealed here yet is looked for again with the next entry.
-                Ok(all) => known = all.then_some(drops),
+                Ok(all) => known = all.then_some((changes, drops)),
                 Err(TrailError::Rows(LoadError::Storage(StorageError::Closed))) => return,
                 Err(error) => {
                     tracing::error!(code = error.code(), %error, "audit payloads could not be dropped; they stay for now");
@@ -149,7 +151,7 @@ pub async fn run(weak: WeakHandle) {
 
 /// What this task remembers of drops, so that it does nothing twice.
 #[derive(Default)]
-struct Keeper {
+pub(super) struct Keeper {
     /// Their old file is gone.
     cleared: BTreeSet<(AuditIndex, u32)>,
     /// They do not fit the events.
@@ -158,7 +160,7 @@ struct Keeper {
 
 impl Keeper {
     /// False where something is left to be done.
-    async fn follow(
+    pub(super) async fn follow(
         &mut self,
         trail: &Trail,
         drops: impl Iterator<Item = &Arc<Dropped>>,
@@ -173,8 +175,12 @@ impl Keeper {
                 all = false;
                 continue;
             };
-            if found.name.address == drop.from && !self.expire(trail, found, drop).await? {
-                self.refused.insert(key);
+            if found.name.address == drop.from {
+                // It may have been cleared before, and be back.
+                self.cleared.remove(&key);
+                if !self.expire(trail, found, drop).await? {
+                    self.refused.insert(key);
+                }
             }
             all &= self.clear(trail, drop)?;
         }
@@ -236,7 +242,8 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Removes the file of before, once the one that took its place is here; false while it is not.
+    /// Removes the file of before and what was being fetched of it, once the one that took its place is here; false while
+    /// it is not.
     fn clear(&mut self, trail: &Trail, drop: &PayloadDrop) -> Result<bool, StorageError> {
         let key = (drop.first, drop.number);
         if self.cleared.contains(&key) || self.refused.contains(&key) {
@@ -248,6 +255,9 @@ impl Keeper {
         // An entry that names another segment's file takes nothing away from it.
         if segment_range(trail.files(), &drop.from) == Some((here.name.first, here.name.last)) {
             trail.files().remove(&drop.from, SegmentCopy::Whole)?;
+        }
+        if trail.files().size(&drop.from, SegmentCopy::Part)?.is_some() {
+            trail.files().remove(&drop.from, SegmentCopy::Part)?;
         }
         self.cleared.insert(key);
         Ok(true)

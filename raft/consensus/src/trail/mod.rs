@@ -10,6 +10,8 @@
 
 mod due;
 mod expire;
+#[cfg(test)]
+mod expire_tests;
 mod fetch;
 mod names;
 mod seal;

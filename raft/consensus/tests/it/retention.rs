@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use only1mcp_consensus::Due;
 use only1mcp_domain::audit::merkle::TreeHead;
-use only1mcp_domain::audit::{Expired, RetentionClass, SealedEvent, decode, event_digest, stays};
+use only1mcp_domain::audit::{
+    DROP_ACTION, Expired, RetentionClass, SealedEvent, Verifier, decode, event_digest, stays,
+};
 use only1mcp_domain::command::{Command, Via};
-use only1mcp_domain::ids::{AuditIndex, Digest, NodeId};
+use only1mcp_domain::ids::{AuditIndex, Digest, NodeId, PrincipalId, TenantId};
 use only1mcp_domain::limits::FEATURE_LEVEL_RETENTION;
-use only1mcp_domain::model::{ClusterSettings, DutyId, NodeRole, PayloadDrop};
-use only1mcp_storage::{SegmentCheck, SegmentCopy, Segments as _};
+use only1mcp_domain::model::{ClusterSettings, DutyId, NodeRole, PayloadDrop, RetentionDays};
+use only1mcp_domain::row::Table;
+use only1mcp_proto::image::ImageCheck;
+use only1mcp_storage::{Engine as _, LogPosition, RaftLog as _, SegmentCheck, SegmentCopy, Segments as _};
 use tokio::time::Instant;
 
+use crate::fixture::principal;
 use crate::world::{World, name, soon};
 
 const SEGMENT: usize = 5;
@@ -27,9 +33,15 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 /// With a trail of several segments, in which most events are of configuration, and a clock that then is three years on.
 async fn aged(nodes: u64) -> World {
+    let mut world = grown(nodes, 30).await;
+    age(&mut world, nodes.min(3)).await;
+    world
+}
+
+async fn grown(nodes: u64, snapshot_every: u64) -> World {
     let mut world = World::new(nodes).await;
     world.segment_events = SEGMENT;
-    world.snapshot_every = 30;
+    world.snapshot_every = snapshot_every;
     world.keep = 5;
     world.level = FEATURE_LEVEL_RETENTION;
     world.form().await;
@@ -42,12 +54,15 @@ async fn aged(nodes: u64) -> World {
         world.command(1, role, Via::Node(NodeId(1))).await;
         mark(&mut world).await;
     }
+    world
+}
+
+async fn age(world: &mut World, nodes: u64) {
     world.days_on(DAYS);
-    for id in 1..=nodes.min(3) {
+    for id in 1..=nodes {
         world.tick_of(1, id).await;
     }
-    sealed(&world, nodes.min(3)).await;
-    world
+    sealed(world, nodes).await;
 }
 
 /// An event of configuration that may go.
@@ -106,7 +121,9 @@ fn events(world: &World, id: u64) -> Vec<SealedEvent> {
 fn files(world: &World, id: u64) -> Vec<(Digest, Vec<u8>)> {
     let files = world.disks[&id].segments();
     let read = |address| files.read(&address, SegmentCopy::Whole, 0, usize::MAX).unwrap();
-    let sound = |address: &Digest| drop(SegmentCheck::of_file(*address).run(&files).unwrap());
+    let sound = |address: &Digest| {
+        let _ = SegmentCheck::of_file(*address).run(&files).unwrap();
+    };
     files.addresses().unwrap().into_iter().inspect(sound).map(|address| (address, read(address))).collect()
 }
 
@@ -261,4 +278,127 @@ async fn a_drop_that_does_not_fit_the_events_changes_nothing() {
         assert_eq!(world.handle(id).payloads_dropped(), 0);
     }
     assert!(before.iter().all(|event| event_digest(&event.bytes) == event.digest));
+}
+
+/// All that a node has stored and tells when it is asked: rows, log, segments and parts of such.
+fn stored(world: &World, id: u64) -> Vec<Vec<u8>> {
+    let disk = &world.disks[&id];
+    let (engine, log, segments) = (disk.engine(), disk.log(), disk.segments());
+    let rows = engine.scan(&[], &[0xff; 64], usize::MAX).unwrap();
+    let mut all: Vec<Vec<u8>> = rows.into_iter().flat_map(|(key, value)| [key, value]).collect();
+    let state = log.state().unwrap();
+    let index = |position: Option<LogPosition>| position.map_or(0, |position| position.index);
+    let records = log.read(index(state.purged) + 1, index(state.last) + 1).unwrap();
+    all.extend(records.into_iter().map(|record| record.payload.to_vec()));
+    let read = |copy| move |address| (address, copy);
+    let whole = segments.addresses().unwrap().into_iter().map(read(SegmentCopy::Whole));
+    let parts = segments.parts().unwrap().into_iter().map(read(SegmentCopy::Part));
+    let files = whole.chain(parts);
+    all.extend(files.map(|(address, copy)| segments.read(&address, copy, 0, usize::MAX).unwrap()));
+    all
+}
+
+fn tells(world: &World, id: u64, words: &str) -> bool {
+    stored(world, id).iter().any(|bytes| bytes.windows(words.len()).any(|part| part == words.as_bytes()))
+}
+
+/// The chain as a node has it, with what each mark stands for held against its record.
+fn assert_recorded(world: &World, id: u64) -> usize {
+    let (all, state) = (events(world, id), world.handle(id).state());
+    let mut verifier = Verifier::default();
+    let mut gone = 0;
+    for event in &all {
+        verifier.push_place(event.index, event.digest, event.hash).unwrap();
+        match Expired::parse(&event.bytes) {
+            None => assert_eq!(event_digest(&event.bytes), event.digest),
+            Some(_) => {
+                gone += 1;
+                let (_, record) = state.expired(event).unwrap();
+                let place = usize::try_from(record.0).unwrap() - 1;
+                let record = decode(&all[place].bytes).unwrap();
+                assert!(record.action == DROP_ACTION && stays(&record), "{record:?}");
+            }
+        }
+    }
+    assert_eq!(verifier.head(), state.chain);
+    gone
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_node_keeps_the_words_of_what_was_dropped_but_of_a_held_person() {
+    const GONE: &str = "words-that-go";
+    const HELD: &str = "words-of-a-held-person";
+    let mut world = grown(3, 30).await;
+    let mut days = RetentionDays::default();
+    days.set(RetentionClass::DataAccess, 365);
+    world.command(1, Command::SetRetention { days, if_revision: None }, Via::ApiKey).await;
+    for id in [GONE, HELD] {
+        world.command(1, principal(id), Via::ApiKey).await;
+    }
+    let tenant = TenantId::system();
+    let one = |id: &str| PrincipalId::new(id).unwrap();
+    let (principal, hold) = (one(HELD), "a case".to_owned());
+    let held = Command::HoldSubject { tenant: tenant.clone(), principal, hold };
+    world.command(1, held, Via::ApiKey).await;
+    let delete = Command::DeletePrincipal { tenant, principal: one(GONE), if_revision: None };
+    world.command(1, delete, Via::ApiKey).await;
+    for _ in 0..SEGMENT {
+        mark(&mut world).await;
+    }
+    age(&mut world, 3).await;
+    for id in 1..=3 {
+        assert!(tells(&world, id, GONE) && tells(&world, id, HELD), "node {id}");
+    }
+    let told: u32 = run(&mut world).await.iter().map(|due| due.drop.dropped).sum();
+    // The log keeps entries up to a snapshot, and some more.
+    for _ in 0..40 {
+        world.tick(1).await;
+    }
+    world.agree(&[1, 2, 3]).await;
+    for id in 1..=3 {
+        followed(&world, id).await;
+        until("the words are gone", || !tells(&world, id, GONE)).await;
+        assert!(tells(&world, id, HELD), "node {id}");
+        let kept = |event: &SealedEvent| event.bytes.windows(HELD.len()).any(|part| part == HELD.as_bytes());
+        assert!(events(&world, id).iter().filter(|event| kept(event)).count() >= 2);
+        assert_eq!(assert_recorded(&world, id), usize::try_from(told).unwrap());
+    }
+}
+
+/// A state that knows of no drop beside files from which payloads went would be a chain with holes, once it is restored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_names_segments_as_its_state_knows_them() {
+    let mut world = grown(4, 20_000).await;
+    age(&mut world, 3).await;
+    let handle = world.handle(1);
+    let applied = *handle.applied().borrow();
+    let point = handle.state_image(applied, soon()).await.unwrap().log_index;
+    let done = run(&mut world).await;
+    assert!(done.len() > 3, "{done:?}");
+    followed(&world, 1).await;
+    let mut image = handle.state_image(point, soon()).await.unwrap();
+    assert_eq!(image.log_index, point, "no newer one");
+    let mut check = ImageCheck::new(Table::is_beside);
+    while let Some(frame) = image.frames.next().await {
+        check.take(&frame.unwrap()).unwrap();
+    }
+    let image = check.finish().unwrap();
+    assert!(image.state.dropped.is_empty());
+    for due in done.iter().filter(|due| due.drop.dropped > 0) {
+        let named = image.segments.iter().find(|segment| segment.first == due.drop.first.0).unwrap();
+        assert_eq!(named.address.as_ref(), due.drop.from.0);
+        // Which is gone: whoever makes a backup takes another image.
+        assert_eq!(handle.segment_chunk(due.drop.first, due.drop.from, 0).await.unwrap(), None);
+    }
+    // Whoever joins by this snapshot lacks those until it has heard of the drops.
+    world.register(4).await;
+    world.start(4).await;
+    handle.add_learner(NodeId(4), soon()).await.unwrap();
+    world.agree(&[1, 4]).await;
+    sealed(&world, 1).await;
+    let joiner = world.handle(4);
+    until("all here", || joiner.audit_segments() == handle.audit_segments()).await;
+    followed(&world, 4).await;
+    assert_eq!(files(&world, 4), files(&world, 1));
+    assert_recorded(&world, 4);
 }

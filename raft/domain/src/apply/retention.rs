@@ -84,7 +84,7 @@ pub(super) fn drop_payloads(
 
 pub(super) fn understood(state: &State) -> Check {
     let level = state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level);
-    ensure(level >= limits::FEATURE_LEVEL_RETENTION, "feature_level", "is below 4, which retention needs")
+    ensure(level >= limits::FEATURE_LEVEL_RETENTION, "feature_level", "is below 5, which retention needs")
 }
 
 /// A whole segment, none that overlaps another, and as its last drop left it.

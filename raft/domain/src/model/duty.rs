@@ -8,7 +8,7 @@ use crate::time::TimestampMs;
 pub enum DutyId {
     /// Telling a webhook what happened.
     Webhook { tenant: TenantId, webhook: WebhookId },
-    /// Dropping payloads of audit events that are past their days. Feature level 4.
+    /// Dropping payloads of audit events that are past their days. Feature level 5.
     Retention,
 }
 

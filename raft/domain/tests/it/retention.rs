@@ -67,7 +67,7 @@ fn a_mark_is_no_event_and_no_event_is_a_mark() {
     assert!(world.events.iter().all(|event| Expired::parse(&encode(event)).is_none()));
 }
 
-/// At feature level 4, with the duty in the hands of node 1.
+/// At the feature level of retention, with the duty in the hands of node 1.
 fn world() -> World {
     let mut world = World::with_acme();
     world.join("two");
