@@ -129,12 +129,12 @@ fn a_later_version_is_refused_by_name() {
     let name = seal(&files, head, &events(&mut head, 3));
     let path = folder.path().join(name.address.to_string());
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let crc = crc32(&bytes[..64]);
     bytes[64..68].copy_from_slice(&crc.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
     let refused = check(&files, name, ChainHead::default());
-    assert!(matches!(refused, Err(StorageError::Version { found: 2, known: 1, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StorageError::Version { found: 3, known: 2, .. })), "{refused:?}");
 }
 
 /// The checksum of the header, computed here once more (polynomial 0xedb88320).
