@@ -17,7 +17,8 @@ use serde_json::{Map, Value, json};
 use super::parse::{time_ms, time_text};
 use super::session::Session;
 use super::{audit_prove, audit_retention};
-use crate::audit_file::{Expired, ExportSigned, FORMAT, Head, Header, Line, Trailer, hex, readable};
+use only1mcp_proofs::exported::{Expired, ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
+use only1mcp_proofs::hex;
 
 /// Streams live as long as this command does.
 const STREAM: Duration = Duration::from_secs(3_600 * 24 * 30);

@@ -14,7 +14,7 @@ use tonic_types::StatusExt as _;
 
 use super::parse;
 use super::session::Session;
-use crate::audit_file::hex;
+use only1mcp_proofs::hex;
 
 /// Pause before the next attempt where the server names none.
 const RETRY: Duration = Duration::from_millis(250);

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::Fault as ProofFault;
 use only1mcp_domain::audit::{
     AuditEvent, DROP_ACTION, DROP_COUNT, DROP_DIGEST, DROP_FIRST, DROP_LAST, EventOutcome,
 };
 use only1mcp_domain::ids::{AuditIndex, Digest};
-use only1mcp_proofs::Fault as ProofFault;
 use sha3::{Digest as _, Sha3_256};
 
 /// Events that name one record.

@@ -4,20 +4,21 @@
 use std::io::Cursor;
 use std::path::PathBuf;
 
+use crate::{
+    Bundle, CONSISTENCY_FORMAT, Checkpoint, Consistency, ExportSigner, ExportStatement, Note, NoteSignature,
+    Origin, PROOF_FORMAT, Pinned, Receipt, SigningKey, VerifierKey, Witness,
+};
 use only1mcp_domain::audit::merkle::{self, Complete, Nodes, TreeHead, leaf};
 use only1mcp_domain::audit::{
     self, AuditEvent, ChainHead, EventActor, EventKind, EventResource, SealedEvent, Signers, Statement, link,
 };
 use only1mcp_domain::ids::{AuditIndex, Digest, NodeId, TenantId};
 use only1mcp_domain::time::TimestampMs;
-use only1mcp_proofs::{
-    Bundle, CONSISTENCY_FORMAT, Checkpoint, Consistency, ExportSigner, ExportStatement, Note, NoteSignature,
-    Origin, PROOF_FORMAT, Pinned, Receipt, SigningKey, VerifierKey, Witness,
-};
 
-use super::format::{ExportSigned, FORMAT, Head, Header, Line, Trailer, hex, readable};
+use super::format::{ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
 use super::tests::event;
 use super::verify::{Asked, verify};
+use crate::text::hex;
 
 pub(super) const ORIGIN: Origin = Origin { cluster: Digest([7; 32]), epoch: 1 };
 const EVENTS: u64 = 12;
@@ -500,7 +501,7 @@ fn two_verifiers_refuse_every_forgery_and_accept_what_is_sound() {
         many.push_str(&(serde_json::to_string(&arguments).unwrap() + "\n"));
     }
     let list = write("list".into(), &many);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../raft/proofs/verify/verify.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/verify/verify.py");
     let output = std::process::Command::new(python()).args([script, "many", &list]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -4,7 +4,8 @@ use std::io::{BufRead, Read as _, Seek, SeekFrom};
 
 use only1mcp_domain::ids::Digest;
 
-use super::format::{FORMAT, Header, Line, Trailer, unhex};
+use super::format::{FORMAT, Header, Line, Trailer};
+use crate::text::unhex;
 
 /// A line longer than this is no event: bounds what a made-up file costs.
 const LINE_BYTES_MAX: u64 = 1 << 20;

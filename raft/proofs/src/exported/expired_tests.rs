@@ -1,17 +1,18 @@
 //! Exports of everybody's events from which payloads went: sound ones, and forgeries that pass a payload off as expired.
 
+use crate::{ExportSigner, ExportStatement};
 use only1mcp_domain::audit::merkle::{Frontier, leaf};
 use only1mcp_domain::audit::{
     self, AuditEvent, ChainHead, EventActor, EventKind, EventResource, SealedEvent, Statement,
 };
 use only1mcp_domain::ids::{AuditIndex, Digest, NodeId, TenantId};
 use only1mcp_domain::time::TimestampMs;
-use only1mcp_proofs::{ExportSigner, ExportStatement};
 use sha3::{Digest as _, Sha3_256};
 
 use super::forged_tests::{Case, ORIGIN, key, lines};
-use super::format::{Expired, ExportSigned, FORMAT, Head, Header, Line, Trailer, hex, readable};
+use super::format::{Expired, ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
 use super::tests::event;
+use crate::text::hex;
 
 /// The segment that payloads go from, those that go, and the event that records it.
 const FIRST: u64 = 2;

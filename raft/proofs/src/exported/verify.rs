@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, Seek};
 
+use crate::{Pinned, Receipt, VerifierKey};
 use only1mcp_domain::audit::merkle::{Frontier, leaf};
 use only1mcp_domain::audit::{self, ChainFault, ChainHead, SealedEvent, Verifier};
 use only1mcp_domain::ids::{AuditIndex, Digest};
-use only1mcp_proofs::{Pinned, Receipt, VerifierKey};
 
 use super::expired::Expiries;
 use super::format::{Head, Header, Trailer, readable};
@@ -24,7 +24,7 @@ pub enum Fault {
     #[error("line {line}: event {found} follows event {previous}: {}", out_of_order(code, *previous, *found))]
     OutOfOrder { line: u64, code: &'static str, previous: u64, found: u64 },
     #[error(transparent)]
-    Proof(#[from] only1mcp_proofs::Fault),
+    Proof(#[from] crate::Fault),
     #[error("line {line}: event {index} reads otherwise than its bytes say: the text was edited")]
     TextDiffers { line: u64, index: u64 },
     #[error("line {line}: event {index} has text but no bytes that it could be checked against")]

@@ -7,11 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use only1mcp_proofs::exported::{Asked, Head, Report, readable, verify};
 use only1mcp_proofs::{Bundle, Consistency, Pinned, Proven, Receipt, Signed, VerifierKey};
 use serde_json::{Value, json};
 
-use super::format::{Head, readable};
-use super::verify::{Asked, Report, verify};
 use crate::audit_prove::read_receipt;
 
 /// Exported audit files.

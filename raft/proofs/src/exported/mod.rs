@@ -2,16 +2,13 @@
 //!
 //! `format.rs` is the file, `read.rs` reads it, `verify.rs` finds what is wrong with it.
 
-mod command;
 mod expired;
 mod format;
 mod read;
 mod signed;
 mod verify;
 
-pub use command::{AuditArgs, run};
 pub use format::{Expired, ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
-pub(crate) use format::{hex, unhex};
 pub use read::{FileFault, Reader};
 pub use verify::{Asked, Fault, Report, verify};
 
