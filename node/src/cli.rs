@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::NodeConfig;
 use crate::serve::control::{ControlAnswer, ControlRequest};
-use crate::{audit_file, confine, ctl, demo, dev, doctor, keys, offline, pki, print, serve, witness};
+use crate::{audit_verify, confine, ctl, demo, dev, doctor, keys, offline, pki, print, serve, witness};
 
 /// A clustered gateway for MCP: it knows who calls, decides by role down to the single tool, and records every call in
 /// a replicated hash chain.
@@ -40,7 +40,7 @@ enum Command {
     /// Administer a cluster over gRPC.
     Ctl(Box<ctl::CtlArgs>),
     /// Check exported audit files; needs no server.
-    Audit(audit_file::AuditArgs),
+    Audit(audit_verify::AuditArgs),
     Witness(witness::WitnessArgs),
     Doctor(doctor::DoctorArgs),
     Restore(offline::RestoreArgs),
@@ -145,7 +145,7 @@ async fn run(command: Command, start_anew: &Cell<bool>) -> anyhow::Result<ExitCo
         Command::Pki(args) => pki::run(args).map(|()| ExitCode::SUCCESS),
         Command::Keys(args) => keys::run(args).await,
         Command::Ctl(args) => Ok(ctl::run(*args).await),
-        Command::Audit(args) => Ok(audit_file::run(args)),
+        Command::Audit(args) => Ok(audit_verify::run(args)),
         Command::Witness(args) => witness::run(args).await,
         Command::Doctor(args) => Ok(doctor::run(&args).await),
         Command::Restore(args) => offline::restore(&args).await.map(|()| ExitCode::SUCCESS),

@@ -15,6 +15,6 @@ pub mod serve;
 mod telemetry;
 mod witness;
 
-pub use only1mcp_ctl::{self as ctl, audit_file};
+pub use only1mcp_ctl::{self as ctl, audit_verify};
 pub use only1mcp_demo as demo;
 pub use only1mcp_tls::{host, pki, tls};

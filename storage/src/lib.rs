@@ -57,7 +57,9 @@ pub use seal::{
     Key32, RowGuard, SEALED_BYTES, STORED_ROW_BYTES_MAX, SealedEngine, SealedHead, SealedJournal, SealedLog,
     SealedSegments, Sealer, SealerKeys,
 };
-pub use segment::{SegmentCheck, SegmentDraft, SegmentPlan, SegmentWriter, read_segment, segment_is_here};
+pub use segment::{
+    SegmentCheck, SegmentDraft, SegmentPlan, SegmentWriter, read_segment, segment_is_here, segment_range,
+};
 pub use segment_format::SegmentName;
 pub use segments::{SegmentCopy, Segments};
 pub use sled_engine::SledEngine;

@@ -3,7 +3,7 @@
 //! Nothing here holds more of a segment than its table and a few records. Checking goes in steps, so that whoever
 //! shares the thread gets it in between.
 
-use only1mcp_domain::audit::{ChainHead, SealedEvent, Verifier, event_digest};
+use only1mcp_domain::audit::{ChainHead, Expired, SealedEvent, Verifier, event_digest};
 use only1mcp_domain::ids::{AuditIndex, Digest};
 use only1mcp_domain::limits::SEGMENT_EVENTS_MAX;
 use sha3::{Digest as _, Sha3_256};
@@ -31,6 +31,8 @@ pub struct SegmentDraft {
     hasher: Sha3_256,
     offsets: Vec<u64>,
     end: u64,
+    /// Whether marks may stand in place of events, and whether one does.
+    marks: Option<bool>,
 }
 
 impl SegmentDraft {
@@ -53,13 +55,20 @@ impl SegmentDraft {
             hasher,
             offsets: Vec::with_capacity(events),
             end: FIRST_RECORD,
+            marks: None,
         })
+    }
+
+    /// The same events without some payloads: marks may stand in place of them.
+    pub fn rewritten(self) -> Self {
+        Self { marks: Some(false), ..self }
     }
 
     /// Errors: `Refused` when the event is not the next of the chain.
     pub fn add(&mut self, event: &SealedEvent) -> Result<(), StorageError> {
-        push(&mut self.verifier, event)
+        let mark = push(&mut self.verifier, event, self.marks.is_some())
             .map_err(|detail| StorageError::Refused { operation: "seal segment", detail })?;
+        self.marks = self.marks.map(|found| found || mark);
         let record = encode_record(event)?;
         self.hasher.update(&record);
         self.offsets.push(self.end);
@@ -79,6 +88,7 @@ impl SegmentDraft {
             events: self.events,
             inner_bytes: self.end.saturating_sub(HEADER_BYTES as u64),
             address: Digest(self.hasher.finalize().into()),
+            expired: self.marks == Some(true),
         };
         let head = self.verifier.head();
         let name = SegmentName {
@@ -92,12 +102,15 @@ impl SegmentDraft {
     }
 }
 
-/// The event must follow, and its digest be that of its bytes.
-fn push(verifier: &mut Verifier, event: &SealedEvent) -> Result<(), String> {
-    if event_digest(&event.bytes) != event.digest {
+/// The event must follow, and its digest be that of its bytes; of one whose payload is gone nothing but its place can be
+/// held against the chain. Whether it is such a one.
+fn push(verifier: &mut Verifier, event: &SealedEvent, marks: bool) -> Result<bool, String> {
+    let mark = marks && Expired::parse(&event.bytes).is_some();
+    if !mark && event_digest(&event.bytes) != event.digest {
         return Err(format!("event {} does not match its digest", event.index));
     }
-    verifier.push_place(event.index, event.digest, event.hash).map_err(|fault| fault.to_string())
+    verifier.push_place(event.index, event.digest, event.hash).map_err(|fault| fault.to_string())?;
+    Ok(mark)
 }
 
 /// What a segment will be.
@@ -236,6 +249,12 @@ pub fn segment_is_here(files: &dyn Segments, name: &SegmentName) -> bool {
     found.and_then(|header| fits(&header, name)).is_ok()
 }
 
+/// First and last event of the whole copy, as its header tells them; `None` where there is none that is sound.
+pub fn segment_range(files: &dyn Segments, address: &Digest) -> Option<(AuditIndex, AuditIndex)> {
+    let header = read_header(files, address, SegmentCopy::Whole).ok()?;
+    Some((AuditIndex(header.first), header.last()))
+}
+
 /// At most `limit` events from `from` on, each checked against its checksum and its place.
 /// Errors: `Corrupt`, `Version`, `Io`; `Refused` when the segment is not here or does not hold `from`.
 pub fn read_segment(
@@ -293,6 +312,7 @@ struct Reading {
     hasher: Sha3_256,
     verifier: Verifier,
     offsets: Vec<u64>,
+    mark: bool,
 }
 
 impl SegmentCheck {
@@ -321,7 +341,8 @@ impl SegmentCheck {
                     let Some((event, record)) = reading.records.next(files)? else {
                         return self.end(files, reading).map(Some);
                     };
-                    push(&mut reading.verifier, &event).map_err(|detail| corrupt(&self.address, detail))?;
+                    reading.mark |= push(&mut reading.verifier, &event, reading.header.expired)
+                        .map_err(|detail| corrupt(&self.address, detail))?;
                     reading.hasher.update(&record);
                     reading.offsets.push(at);
                     if reading.offsets.len() > SEGMENT_EVENTS_MAX {
@@ -366,15 +387,19 @@ impl SegmentCheck {
             hasher,
             verifier: Verifier::after(head),
             offsets: Vec::new(),
+            mark: false,
         })
     }
 
     fn end(&self, files: &dyn Segments, reading: Reading) -> Result<SegmentName, StorageError> {
-        let Reading { header, hasher, verifier, offsets, .. } = reading;
+        let Reading { header, hasher, verifier, offsets, mark, .. } = reading;
         let failed = |detail: &str| Err(corrupt(&self.address, detail));
         let head = verifier.head();
         if head.index != header.last() {
             return failed("it holds fewer events than it says");
+        }
+        if mark != header.expired {
+            return failed("its version does not fit its content");
         }
         if Digest(hasher.finalize().into()) != self.address {
             return failed("its content does not hash to its name");

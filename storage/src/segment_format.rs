@@ -7,6 +7,9 @@
 //! table    offset of each record in the file u64 | crc32 of these u32                                           (LE)
 //! ```
 //!
+//! Version 2 is that of a segment from which payloads were dropped: index, digest and hash of such an event stay, and in
+//! place of its canonical bytes stands a mark (`only1mcp_domain::audit::Expired`).
+//!
 //! The address is SHA3-256 of the inner bytes, which depend on the events alone: equal on every node. The table finds a
 //! record without reading those before it, and can be made again from them.
 
@@ -17,6 +20,8 @@ use only1mcp_domain::limits::{ROW_BYTES_MAX, SEGMENT_EVENTS_MAX};
 use crate::error::StorageError;
 
 pub(crate) const VERSION: u32 = 1;
+/// Of a segment from which payloads were dropped: in place of at least one event's canonical bytes stands a mark.
+pub(crate) const VERSION_EXPIRED: u32 = 2;
 const MAGIC: [u8; 8] = *b"o1mcpseg";
 pub(crate) const HEADER_BYTES: usize = 68;
 pub(crate) const INNER_HEAD_BYTES: usize = 44;
@@ -72,13 +77,16 @@ pub(crate) struct Header {
     pub events: u32,
     pub inner_bytes: u64,
     pub address: Digest,
+    /// Whether payloads were dropped from it.
+    pub expired: bool,
 }
 
 impl Header {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        let version = if self.expired { VERSION_EXPIRED } else { VERSION };
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&self.events.to_le_bytes());
         out.extend_from_slice(&self.first.to_le_bytes());
         out.extend_from_slice(&self.inner_bytes.to_le_bytes());
@@ -97,7 +105,8 @@ impl Header {
             let [first, inner_bytes] = [front.take()?, front.take()?].map(u64::from_le_bytes);
             let own = Digest(front.take()?);
             let crc = u32::from_le_bytes(front.take()?);
-            Some((magic, version, Self { first, events, inner_bytes, address: own }, crc))
+            let expired = version == VERSION_EXPIRED;
+            Some((magic, version, Self { first, events, inner_bytes, address: own, expired }, crc))
         };
         let (magic, version, header, crc) =
             parse().ok_or_else(|| corrupt(address, "its header is cut off"))?;
@@ -108,11 +117,11 @@ impl Header {
         if crc != crc32fast::hash(covered) {
             return Err(corrupt(address, "its header's checksum does not match"));
         }
-        if version != VERSION {
+        if version != VERSION && version != VERSION_EXPIRED {
             return Err(StorageError::Version {
                 path: format!("segment {address}"),
                 found: version,
-                known: VERSION,
+                known: VERSION_EXPIRED,
             });
         }
         let events = usize::try_from(header.events).unwrap_or(usize::MAX);

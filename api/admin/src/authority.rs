@@ -4,8 +4,8 @@
 
 use only1mcp_domain::ids::TenantId;
 use only1mcp_domain::model::Permission::{
-    self, AuditExport, AuditView, CostBudgetSet, CostView, GlobalAdmin, GlobalRead, RoleAssign, ServerCreate,
-    ServerDelete, ServerModify, ServerView, UserCreate, UserDelete, UserModify,
+    self, AuditDelete, AuditExport, AuditView, CostBudgetSet, CostView, GlobalAdmin, GlobalRead, RoleAssign,
+    ServerCreate, ServerDelete, ServerModify, ServerView, UserCreate, UserDelete, UserModify,
 };
 
 /// The authority an RPC needs.
@@ -25,7 +25,7 @@ pub enum Need {
 use Need::{Authenticated, InSystem, InTenant, OfCommand};
 
 /// `Service/Method` and what it needs.
-static AUTHORITY: [(&str, Need); 92] = [
+static AUTHORITY: [(&str, Need); 96] = [
     ("Cluster/Status", InSystem(GlobalRead)),
     ("Cluster/CreateJoinToken", InSystem(GlobalAdmin)),
     ("Cluster/RemoveNode", InSystem(GlobalAdmin)),
@@ -113,6 +113,11 @@ static AUTHORITY: [(&str, Need); 92] = [
     ("Audit/ProveAudit", InTenant(AuditView)),
     ("Audit/GetSigners", InTenant(AuditView)),
     ("Audit/WatchAudit", InTenant(AuditView)),
+    ("Audit/GetRetention", InTenant(AuditView)),
+    // It holds for all tenants.
+    ("Audit/SetRetention", InSystem(GlobalAdmin)),
+    ("Audit/RunRetention", InSystem(AuditDelete)),
+    ("Audit/PlanRetention", InSystem(AuditDelete)),
     // They hold every secret of the cluster.
     ("Backups/CreateBackup", InSystem(GlobalAdmin)),
     ("Backups/ReadSegment", InSystem(GlobalAdmin)),

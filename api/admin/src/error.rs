@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use only1mcp_domain::decide::Reason;
-use only1mcp_domain::ids::{CommandId, DecisionId, Revision};
+use only1mcp_domain::ids::{AuditIndex, CommandId, DecisionId, Revision};
 use only1mcp_domain::model::Permission;
 use only1mcp_domain::outcome::Rejection;
 use tonic::{Code, Status};
@@ -58,6 +58,16 @@ pub enum AdminError {
     AuditUnreadable,
     #[error("{detail}; try again, or ask another node")]
     AuditFetching { code: &'static str, detail: String },
+    #[error(
+        "payloads were dropped from the segment that begins with event {first}, and its file is another now: make the \
+         backup from a new image; what was sent already is not sent again"
+    )]
+    SegmentReplaced { first: AuditIndex },
+    #[error(
+        "the payload of event {index} was dropped, which event {record} records: without it the export cannot be \
+         verified; export up to {record} or further"
+    )]
+    RecordOutside { index: AuditIndex, record: AuditIndex },
     #[error("the cost records could not be read on this node")]
     CostsUnreadable,
     #[error("the period holds more records than one report can read: ask for a shorter one")]
@@ -97,6 +107,8 @@ impl AdminError {
             Self::Overloaded => "OVERLOADED",
             Self::AuditUnreadable => "AUDIT_UNREADABLE",
             Self::AuditFetching { code, .. } => code,
+            Self::SegmentReplaced { .. } => "SEGMENT_REPLACED",
+            Self::RecordOutside { .. } => "RECORD_OUTSIDE",
             Self::CostsUnreadable => "COSTS_UNREADABLE",
             Self::PeriodTooLong => "PERIOD_TOO_LONG",
             Self::Stopped => "STOPPED",
@@ -115,8 +127,8 @@ impl AdminError {
                 Code::Unavailable
             }
             Self::OutcomeUnknown { .. } | Self::TransferUnknown => Code::DeadlineExceeded,
-            Self::MembershipRefused { .. } => Code::FailedPrecondition,
-            Self::PageTokenStale => Code::Aborted,
+            Self::MembershipRefused { .. } | Self::RecordOutside { .. } => Code::FailedPrecondition,
+            Self::PageTokenStale | Self::SegmentReplaced { .. } => Code::Aborted,
             Self::Overloaded | Self::PeriodTooLong => Code::ResourceExhausted,
             Self::AuditUnreadable | Self::CostsUnreadable | Self::Internal { .. } => Code::Internal,
         }
@@ -141,6 +153,8 @@ impl AdminError {
             | Self::PageTokenInvalid
             | Self::PageTokenStale
             | Self::AuditUnreadable
+            | Self::SegmentReplaced { .. }
+            | Self::RecordOutside { .. }
             | Self::CostsUnreadable
             | Self::PeriodTooLong
             | Self::Internal { .. } => None,
@@ -194,6 +208,7 @@ fn rejection_code(rejection: &Rejection) -> Code {
         | Rejection::BatchMismatch { .. }
         | Rejection::LastAdministrator {}
         | Rejection::TenantClosed { .. }
+        | Rejection::RetentionTooEarly { .. }
         | Rejection::DutyFenced { .. } => Code::FailedPrecondition,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use only1mcp_domain::activity::{AuditRead, Caller};
-use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::audit::merkle::Frontier;
+use only1mcp_domain::audit::{RetentionClass, SealedEvent};
 use only1mcp_domain::command::Entry;
 pub use only1mcp_domain::cost::CostPlace;
 use only1mcp_domain::cost::CostRecord;
@@ -160,6 +160,14 @@ pub struct Recalled {
     pub more: bool,
 }
 
+/// A segment of the audit trail whose events are past their days.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RetentionDue {
+    pub first: AuditIndex,
+    pub last: AuditIndex,
+    pub counts: Vec<(RetentionClass, u32)>,
+}
+
 /// One member's answer to a recall.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeRecall {
@@ -199,6 +207,10 @@ pub trait ClusterPort: Send + Sync + 'static {
         limit: usize,
         reverse: bool,
     ) -> BoxFuture<'_, Result<Vec<SealedEvent>, TrailFailure>>;
+
+    /// The first segment at or after `from` from which payloads would be dropped now.
+    /// Errors: as `audit_scan`.
+    fn retention_due(&self, from: AuditIndex) -> BoxFuture<'_, Result<Option<RetentionDue>, TrailFailure>>;
 
     /// Cost records of `tenant` that this node has applied, from `from` on and posted before `to`, at most `limit`, in the
     /// order of their places.

@@ -95,6 +95,8 @@ writes! {
     EraseSubjectRequest false;
     HoldSubjectRequest false;
     RenewErasureRequest false;
+    SetRetentionRequest true;
+    RunRetentionRequest false;
     ReadKeyTableRequest false;
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use only1mcp_domain::State;
 use only1mcp_domain::ids::NodeId;
-use only1mcp_domain::model::DutyId;
+use only1mcp_domain::limits;
+use only1mcp_domain::model::{Duty, DutyId};
 
 use crate::attempt::WITHIN;
 
@@ -32,6 +33,12 @@ pub fn silence(staleness_ms_max: u64) -> Duration {
 pub fn plan(state: &State, alive: &BTreeSet<NodeId>) -> Vec<Assignment> {
     let mut load: BTreeMap<NodeId, usize> = alive.iter().map(|node| (*node, 0)).collect();
     let mut without = Vec::new();
+    let (retention, nobody) = (DutyId::Retention, Duty::unassigned());
+    let level = state.cluster.as_ref().map_or(0, |cluster| cluster.settings.value.feature_level);
+    // Nobody asked for this one: it is there as soon as every node understands it.
+    if level >= limits::FEATURE_LEVEL_RETENTION && !state.duties.contains_key(&retention) {
+        without.push((&retention, &nobody));
+    }
     for (id, duty) in &state.duties {
         match duty.node.and_then(|node| load.get_mut(&node)) {
             Some(count) => *count += 1,
@@ -50,7 +57,6 @@ pub fn plan(state: &State, alive: &BTreeSet<NodeId>) -> Vec<Assignment> {
 #[cfg(test)]
 mod tests {
     use only1mcp_domain::ids::{AuditIndex, TenantId, WebhookId};
-    use only1mcp_domain::model::Duty;
     use only1mcp_domain::time::TimestampMs;
 
     use super::*;

@@ -1,7 +1,7 @@
 //! What a webhook is told of one audit event: everything from the event itself, so that a repetition says the same.
 
 use bytes::Bytes;
-use only1mcp_domain::audit::{AuditEvent, CanonicalError, SealedEvent, decode};
+use only1mcp_domain::audit::{AuditEvent, CanonicalError, Expired, SealedEvent, decode};
 use only1mcp_domain::ids::AuditIndex;
 use only1mcp_domain::ledger::Level;
 use only1mcp_domain::model::{Measure, Webhook, WebhookEvent};
@@ -18,6 +18,10 @@ pub(crate) struct Message {
 
 /// `None` where the event is none of the webhook's business.
 pub(crate) fn message(webhook: &Webhook, sealed: &SealedEvent) -> Result<Option<Message>, CanonicalError> {
+    // Past its days: there is nothing left to tell.
+    if Expired::parse(&sealed.bytes).is_some() {
+        return Ok(None);
+    }
     let event = decode(&sealed.bytes)?;
     let Some((kind, level)) = kind(&event) else { return Ok(None) };
     if event.tenant != webhook.tenant || !webhook.events.contains(&kind) {

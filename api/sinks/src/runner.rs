@@ -91,7 +91,7 @@ impl Runner {
         let me = self.shared.port.node();
         let mut before = std::mem::take(running);
         for (id, duty) in state.duties.iter().filter(|(_, duty)| duty.node == Some(me)) {
-            let DutyId::Webhook { tenant, webhook } = id;
+            let DutyId::Webhook { tenant, webhook } = id else { continue };
             let record = state.webhooks.get(&(tenant.clone(), webhook.clone()));
             let Some(record) = record.filter(|record| record.value.enabled) else { continue };
             let (fence, revision) = (duty.assigned_at, record.revision);

@@ -15,7 +15,7 @@ use super::budget::amount_text;
 use super::parse;
 use super::session::Session;
 use super::write::WriteArgs;
-use crate::audit_file::hex;
+use only1mcp_proofs::hex;
 
 #[derive(Args, Debug)]
 pub(super) struct ShowArgs {

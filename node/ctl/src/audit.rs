@@ -14,10 +14,11 @@ use only1mcp_proto::model as m;
 use pb::export_audit_response::Part;
 use serde_json::{Map, Value, json};
 
-use super::audit_prove;
 use super::parse::{time_ms, time_text};
 use super::session::Session;
-use crate::audit_file::{ExportSigned, FORMAT, Head, Header, Line, Trailer, hex, readable};
+use super::{audit_prove, audit_retention};
+use only1mcp_proofs::exported::{Expired, ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
+use only1mcp_proofs::hex;
 
 /// Streams live as long as this command does.
 const STREAM: Duration = Duration::from_secs(3_600 * 24 * 30);
@@ -43,8 +44,11 @@ pub(super) enum Command {
         file: PathBuf,
         #[command(flatten)]
         trail: Trail,
+        /// 0: from the beginning. With --all-tenants the file begins earlier where payloads were dropped from the middle of
+        /// what is sealed together.
         #[arg(long, default_value_t = 0)]
         from_index: u64,
+        /// 0: up to the newest.
         #[arg(long, default_value_t = 0)]
         to_index: u64,
     },
@@ -56,6 +60,9 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 0)]
         from_index: u64,
     },
+    /// How long payloads of events are kept, and dropping what is past its days.
+    #[command(subcommand)]
+    Retention(audit_retention::Command),
     /// Where the chain ends, as INDEX:HASH.
     Head,
     /// Who signs checkpoints. Keep the file where nobody of the cluster can change it: verifying starts from it.
@@ -144,6 +151,7 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<(
             export(session, request, &file).await
         }
         Command::Watch { trail, from_index } => watch(session, trail.name(), from_index).await,
+        Command::Retention(command) => audit_retention::run(session, command).await,
         Command::Keys { file } => audit_prove::keys(session, file).await,
         Command::Checkpoint { file, since, size_min } => {
             audit_prove::checkpoint(session, file, since, size_min).await
@@ -283,6 +291,10 @@ async fn export(session: &Session, request: pb::ExportAuditRequest, file: &Path)
             digest: sealed.digest.to_string(),
             hash: sealed.hash.to_string(),
             bytes: (!sealed.bytes.is_empty()).then(|| hex(&sealed.bytes)),
+            expired: record
+                .expired
+                .as_ref()
+                .map(|expired| Expired { record: expired.record, class: expired.class.clone() }),
             event: event.as_ref().map(readable),
             personal: personal(&record),
         };

@@ -12,7 +12,7 @@ use only1mcp_proto::admin as pb;
 use serde_json::{Value, json};
 
 use super::session::Session;
-use crate::audit_file::hex;
+use only1mcp_proofs::hex;
 
 /// The file's content to `file`, or to standard output where none is named.
 fn write(file: Option<&Path>, content: &str, session: &Session, said: &str) -> anyhow::Result<()> {

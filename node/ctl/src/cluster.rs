@@ -11,7 +11,7 @@ use super::output::line;
 use super::parse::{duration_ms, duration_text, time_text};
 use super::session::Session;
 use super::write::{ConditionalArgs, WriteArgs};
-use crate::audit_file::hex;
+use only1mcp_proofs::hex;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {

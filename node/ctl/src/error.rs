@@ -47,6 +47,10 @@ fn hint(code: &str) -> Option<&'static str> {
         "NO_PERMISSION" => "`ctl decide explain --permission NAME` says what would have to be granted",
         "COMMAND_ID_CONFLICT" => "use a new --command-id for another request",
         "SECRET_NOT_RECOVERABLE" => "`ctl key rotate` makes a new secret",
+        "RECORD_OUTSIDE" => {
+            "the message names the event: `--to-index` with it, or without, which is up to the newest"
+        }
+        "SEGMENT_REPLACED" => "`ctl backup create` once more, without --command-id",
         "PAGE_TOKEN_STALE" => "the list was too slow to read: start it again",
         _ => return None,
     })

@@ -6,8 +6,9 @@
 mod accounts;
 mod args;
 mod audit;
-pub mod audit_file;
 mod audit_prove;
+mod audit_retention;
+pub mod audit_verify;
 pub mod backup;
 mod budget;
 mod cluster;

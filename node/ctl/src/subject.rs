@@ -15,7 +15,7 @@ use super::parse::time_text;
 use super::record::{Named, PAGE, Removal};
 use super::session::Session;
 use super::write::WriteArgs;
-use crate::audit_file::hex;
+use only1mcp_proofs::hex;
 
 const ERASE_EXAMPLE: &str = "The principal, its grants and its keys are removed, and with them the key that the person's names, addresses
 and user agents are sealed under: from then on every query and export shows them as erased. The audit trail stays as it is and verifies

@@ -14,7 +14,7 @@ use tonic_types::StatusExt as _;
 
 use super::parse;
 use super::session::Session;
-use crate::audit_file::hex;
+use only1mcp_proofs::hex;
 
 /// Pause before the next attempt where the server names none.
 const RETRY: Duration = Duration::from_millis(250);
@@ -43,6 +43,11 @@ pub(super) struct ConditionalArgs {
 impl WriteArgs {
     pub(super) fn options(self) -> Option<pb::WriteOptions> {
         self.conditional(None)
+    }
+
+    /// For another write than the one that a command id was given for.
+    pub(super) fn anew(self) -> Self {
+        Self { command_id: None, ..self }
     }
 
     fn conditional(self, if_revision: Option<u64>) -> Option<pb::WriteOptions> {

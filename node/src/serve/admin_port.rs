@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
-    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, Scrub, TrailFailure, UpstreamHealth,
-    UpstreamStatus, View,
+    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, RetentionDue, Scrub, TrailFailure,
+    UpstreamHealth, UpstreamStatus, View,
 };
-use only1mcp_consensus::{Handle, MembershipError, ProposeError, ReadError, Scrubbed, TrailError};
+use only1mcp_consensus::{Due, Handle, MembershipError, ProposeError, ReadError, Scrubbed, TrailError};
 use only1mcp_domain::activity::{AuditRead, ItemKind, Refusal};
 use only1mcp_domain::audit::SealedEvent;
 use only1mcp_domain::command::{Command, Entry};
@@ -223,6 +223,13 @@ impl ClusterPort for AdminCluster {
                 events.reverse();
             }
             Ok(events)
+        })
+    }
+
+    fn retention_due(&self, from: AuditIndex) -> BoxFuture<'_, Result<Option<RetentionDue>, TrailFailure>> {
+        Box::pin(async move {
+            let due = self.handle.retention_due(from).await.map_err(trail_failure)?;
+            Ok(due.map(|Due { drop, counts }| RetentionDue { first: drop.first, last: drop.last, counts }))
         })
     }
 

@@ -27,6 +27,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::host::{HostClock, HostEntropy};
 use crate::serve::admin_port::propose_own;
 use crate::serve::join::node_entry;
+use crate::serve::retention;
 
 /// How often the leader looks whether each duty is in the hands of a node that lives.
 const LOOK: Duration = Duration::from_millis(500);
@@ -105,6 +106,7 @@ pub fn start(
     tasks.spawn(pass_on(notes, runner.clone()));
     tasks.spawn(runner.clone().run());
     tasks.spawn(give_out(handle.clone()));
+    tasks.spawn(retention::run(handle.clone(), enforcer.clone()));
     runner
 }
 
@@ -132,9 +134,6 @@ async fn give_out(handle: Handle) {
         }
         let since = *leads_since.get_or_insert_with(Instant::now);
         let state = handle.state();
-        if state.duties.is_empty() {
-            continue;
-        }
         let bound = silence(staleness_ms_max(&state));
         let heard = |ms: Option<u64>| ms.map_or(since.elapsed(), Duration::from_millis) < bound;
         let alive: BTreeSet<NodeId> = status

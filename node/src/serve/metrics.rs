@@ -322,6 +322,8 @@ impl Sources {
         let (segments, lacking) = self.handle.audit_segments();
         writer.gauge("audit_segments", "Sealed segments of the audit chain", None, tally(segments))?;
         writer.gauge("audit_segments_lacking", "Those this node has to fetch", None, tally(lacking))?;
+        let dropped = "Payloads of audit events dropped on this node since it started";
+        writer.counter("audit_payloads_dropped", dropped, self.handle.payloads_dropped())?;
         writer.gauge(
             "policy_revision",
             "Revision that decisions are made on",

@@ -25,6 +25,7 @@ pub mod proofs;
 mod readiness;
 mod recall;
 mod reseal;
+mod retention;
 mod retime;
 mod rotate;
 mod run;

@@ -14,7 +14,7 @@ use only1mcp_consensus::{Consensus, Handle, Options, Stores, Timing};
 use only1mcp_domain::command::{Command, Via};
 use only1mcp_domain::ids::{Digest, NodeId};
 use only1mcp_domain::model::NodeRole;
-use only1mcp_node::ctl::backup::{Copied, Fault, Origin, Protection, Source, Target, check, copy};
+use only1mcp_node::ctl::backup::{Copied, Fault, Origin, Protection, Replaced, Source, Target, check, copy};
 use only1mcp_storage::{FileRaftLog, FileSegments, RaftLogOptions, SegmentName, SledEngine};
 use tokio::time::Instant;
 
@@ -32,6 +32,9 @@ struct Node {
     left: Arc<AtomicUsize>,
     /// Bytes of segments sent so far.
     sent: Arc<AtomicU64>,
+    images: AtomicUsize,
+    /// Segments asked for that are replaced by then.
+    replaced: AtomicUsize,
 }
 
 fn soon() -> Instant {
@@ -53,7 +56,8 @@ impl Node {
         let handle = consensus.handle();
         handle.form(entry(form(), Via::LocalSocket), soon()).await.unwrap().outcome.unwrap();
         let left = Arc::new(AtomicUsize::new(usize::MAX));
-        Self { handle, _folder: folder, left, sent: Arc::default() }
+        let (sent, images, replaced) = Default::default();
+        Self { handle, _folder: folder, left, sent, images, replaced }
     }
 
     /// That many events more, all of them sealed that can be.
@@ -84,6 +88,7 @@ impl Source for Node {
         anyhow::Result<(Origin, futures_util::stream::BoxStream<'static, anyhow::Result<Bytes>>)>,
     > {
         Box::pin(async {
+            self.images.fetch_add(1, Ordering::SeqCst);
             let applied = *self.handle.applied().borrow();
             let image = self.handle.state_image(applied, soon()).await?;
             let origin = Origin {
@@ -105,6 +110,10 @@ impl Source for Node {
         offset: u64,
     ) -> BoxFuture<'a, anyhow::Result<futures_util::stream::BoxStream<'static, anyhow::Result<Bytes>>>> {
         Box::pin(async move {
+            let take = |left: usize| left.checked_sub(1);
+            if self.replaced.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
+                return Err(Replaced { first: name.first }.into());
+            }
             let chunk = self.handle.segment_chunk(name.first, name.address, offset).await?.unwrap();
             let pieces: Vec<Bytes> = chunk.chunks(PIECE).map(Bytes::copy_from_slice).collect();
             let (left, sent) = (self.left.clone(), self.sent.clone());
@@ -157,6 +166,29 @@ async fn what_was_cut_off_is_incomplete_and_is_gone_on_with() {
     let (listed, said) = run(&["ctl", "--output", "json", "backup", "list", "--from", at]).await;
     let listed_now: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert!(listed && listed_now.as_array().unwrap().len() == 2, "one a log index: {said}");
+}
+
+/// Retention drops payloads from a segment between the image and the time it is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_is_replaced_meanwhile_makes_another_image() {
+    let node = Node::start().await;
+    node.events(21).await;
+    let folder = tempfile::tempdir().unwrap();
+    let clear = &Protection::Plaintext;
+    node.replaced.store(1, Ordering::SeqCst);
+    let copied = node.back_up(folder.path(), clear).await.unwrap();
+    assert_eq!(node.images.load(Ordering::SeqCst), 2);
+    let all: u64 = copied.manifest.segments.iter().map(|segment| segment.bytes).sum();
+    assert_eq!((copied.segments_sent, copied.segment_bytes_sent), (copied.manifest.segments.len(), all));
+    let target = Target::existing(folder.path().to_str().unwrap(), clear).await.unwrap();
+    assert!(check(&target, &copied.manifest).is_ok());
+    // Not for ever.
+    node.events(4).await;
+    node.replaced.store(usize::MAX, Ordering::SeqCst);
+    let error = node.back_up(folder.path(), clear).await.unwrap_err();
+    assert!(error.is::<Replaced>() && error.to_string().contains("SEGMENT_REPLACED"), "{error:#}");
+    assert_eq!(node.images.load(Ordering::SeqCst), 2 + 5);
+    node.handle.shutdown().await.unwrap();
 }
 
 /// A configuration whose data folder lies beside the backups, encrypted.

@@ -49,6 +49,57 @@ impl Witness {
     }
 }
 
+/// Small segments; later, a clock that is ahead.
+const AGED: [(&str, &str); 2] = [("ONLY1MCP_TEST_SEGMENT_EVENTS", "8"), ("ONLY1MCP_TEST_DAYS_AHEAD", "40")];
+
+/// Payloads that are past their days go from every node; both verifiers find what is left sound, and what went recorded.
+async fn retention(cluster: &Cluster, keys: &str, receipt: &str) {
+    cluster.ctl(1, &["audit", "retention", "set", "default=30", "configuration=30", "data_access=30"]).await;
+    let due = cluster.ctl(2, &["audit", "retention", "run", "--dry-run"]).await;
+    let due = due.as_array().unwrap().clone();
+    let count = |segment: &Value| {
+        let classes = ["default", "configuration", "data_access"];
+        classes.iter().filter_map(|class| segment[class].as_u64()).sum::<u64>()
+    };
+    let told: u64 = due.iter().map(count).sum();
+    assert!(due.len() > 3 && told > 20, "{due:?}");
+    cluster.ctl(3, &["audit", "retention", "run"]).await;
+    let mut shown = Value::Null;
+    eventually("what is past its days is dropped", async || {
+        shown = cluster.ctl(2, &["audit", "retention", "show"]).await;
+        shown["run_under_way"] == false && shown["payloads_dropped"].as_u64() >= Some(told)
+    })
+    .await;
+    let dropped = shown["payloads_dropped"].as_u64().unwrap();
+    for number in 1..=3 {
+        eventually("on every node", async || {
+            cluster.metric(number, "only1mcp_audit_payloads_dropped_total").await == dropped as f64
+        })
+        .await;
+        let chain = cluster.ctl(number, &["audit", "verify"]).await;
+        assert_eq!(chain["valid"], true, "{chain}");
+    }
+    let export = cluster.path("expired.jsonl").display().to_string();
+    let within = (due[1]["first"].as_u64().unwrap() + 2).to_string();
+    for (from, expired) in [("0", Some(dropped)), (within.as_str(), None)] {
+        let args = ["audit", "export", "--all-tenants", "--file", &export, "--from-index", from];
+        cluster.ctl(1, &args).await;
+        let said = valid(&["--file", &export, "--keys", keys, "--json"]).await;
+        let report: Value = serde_json::from_str(&said).unwrap();
+        assert!(expired.is_none_or(|expired| report["expired"] == expired), "{report}");
+        let said = python(&["export", &export, "--keys", keys]);
+        assert!(said.starts_with("valid"), "{said}");
+    }
+    let cut = ["audit", "export", "--all-tenants", "--file", &export, "--to-index", &within];
+    let refused = cluster.try_ctl(1, &cluster.root_key(), &cut).await.unwrap_err();
+    assert!(refused.contains("RECORD_OUTSIDE"), "{refused}");
+    // The payload that the receipt is of is gone, and what the receipt proves is not.
+    let proof = cluster.path("late.json").display().to_string();
+    cluster.ctl(2, &["audit", "prove", receipt, "--file", &proof]).await;
+    valid(&["--proof", &proof, "--keys", keys, "--receipt", receipt]).await;
+    assert!(python(&["proof", &proof, "--keys", keys]).starts_with("valid"));
+}
+
 fn keyed(pinned: &str) -> usize {
     let file: Value = serde_json::from_str(pinned).unwrap_or_default();
     let signers = file["signers"].as_array().cloned().unwrap_or_default();
@@ -57,7 +108,7 @@ fn keyed(pinned: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn receipts_become_proofs_that_nobody_has_to_be_trusted_for() {
-    let mut cluster = Cluster::start(93).await;
+    let mut cluster = Cluster::start_in(93, &[], &AGED[..1]).await;
     let file = |cluster: &Cluster, name: &str| cluster.path(name).display().to_string();
     let keys = file(&cluster, "keys.json");
     eventually("every voter has a signing key", async || {
@@ -87,17 +138,20 @@ async fn receipts_become_proofs_that_nobody_has_to_be_trusted_for() {
 
     let first = file(&cluster, "first.note");
     cluster.ctl(1, &["audit", "checkpoint", "--file", &first]).await;
-    // From now on a witness is shown checkpoints, and node 3 signs with a new key.
+    // From now on a witness is shown checkpoints, node 3 signs with a new key, and forty days are gone.
     let (witness, url, vkey) = Witness::start(&cluster, &keys);
     for number in 1..=3 {
         let path = cluster.path(&format!("node-{number}.yaml"));
         let config = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{config}\nwitnesses: [{{ url: '{url}', key: '{vkey}' }}]\n")).unwrap();
         cluster.kill(number);
-        if number == 3 {
-            std::fs::remove_file(cluster.path("node-3/signing-key")).unwrap();
-        }
-        cluster.restart(number).await;
+    }
+    std::fs::remove_file(cluster.path("node-3/signing-key")).unwrap();
+    for number in 1..=3 {
+        cluster.spawn_in(number, &AGED);
+    }
+    for number in 1..=3 {
+        cluster.wait_ready(number).await;
     }
     let consistency = file(&cluster, "consistency.json");
     eventually("the witness has signed", async || {
@@ -125,6 +179,7 @@ async fn receipts_become_proofs_that_nobody_has_to_be_trusted_for() {
     assert!(report["checkpoints"].as_array().unwrap().len() == 2, "{report}");
     let said = python(&["export", &export, "--keys", &keys, "--checkpoint", &first]);
     assert!(said.starts_with("valid"), "{said}");
+    retention(&cluster, &keys, &receipt).await;
     let text = std::fs::read_to_string(&export).unwrap();
     let mut lines: Vec<&str> = text.lines().collect();
     lines.remove(lines.len() / 2);

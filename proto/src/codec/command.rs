@@ -8,6 +8,7 @@ use only1mcp_domain::time::TimestampMs;
 use super::error::DecodeError;
 use super::model::price::{boxed, currency};
 use super::parts::{Raw as _, Text as _, enumeration, raw, record, required, text};
+use super::retention;
 use super::subject;
 use crate::log::command::Kind;
 use crate::{log, model};
@@ -169,6 +170,13 @@ fn write(command: &Command) -> Kind {
         }),
         Command::WantGeneration => Kind::WantGeneration(log::Nothing {}),
         Command::AdoptKeys(adopt) => Kind::AdoptKeys((&**adopt).into()),
+        Command::SetRetention { days, if_revision } => {
+            Kind::SetRetention(log::SetRetention { days: Some(days.into()), if_revision: *if_revision })
+        }
+        Command::RunRetention => Kind::RunRetention(log::Nothing {}),
+        Command::DropPayloads { fence, drop } => {
+            Kind::DropPayloads(log::DropPayloads { fence: *fence, drop: Some((&**drop).into()) })
+        }
         Command::PutBudget { budget, if_revision } => {
             Kind::PutBudget(log::PutBudget { budget: Some((&**budget).into()), if_revision: *if_revision })
         }
@@ -249,6 +257,9 @@ impl TryFrom<log::Command> for Command {
             },
             Kind::WantGeneration(_) => Self::WantGeneration,
             Kind::AdoptKeys(c) => Self::AdoptKeys(Box::new(c.try_into()?)),
+            Kind::SetRetention(c) => retention::read_set(c)?,
+            Kind::RunRetention(_) => Self::RunRetention,
+            Kind::DropPayloads(c) => retention::read_drop(c)?,
             Kind::PutBudget(c) => Self::PutBudget {
                 budget: Box::new(record("PutBudget.budget", c.budget)?),
                 if_revision: c.if_revision,

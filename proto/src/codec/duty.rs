@@ -17,6 +17,7 @@ impl From<&DutyId> for log::DutyId {
             DutyId::Webhook { tenant, webhook } => {
                 Kind::Webhook(log::WebhookDuty { tenant: tenant.written(), webhook: webhook.written() })
             }
+            DutyId::Retention => Kind::Retention(log::RetentionDuty {}),
         };
         Self { kind: Some(kind) }
     }
@@ -31,6 +32,7 @@ impl TryFrom<log::DutyId> for DutyId {
                 tenant: text("WebhookDuty.tenant", &duty.tenant)?,
                 webhook: text("WebhookDuty.webhook", &duty.webhook)?,
             },
+            Kind::Retention(_) => Self::Retention,
         })
     }
 }

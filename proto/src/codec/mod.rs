@@ -19,6 +19,7 @@ mod model;
 mod outcome;
 mod parts;
 mod rejection;
+mod retention;
 mod row;
 mod subject;
 

@@ -51,6 +51,9 @@ impl From<&Rejection> for log::Rejection {
                 Kind::QuotaExceeded(log::QuotaExceeded { quota: quota.clone(), max: *max })
             }
             Rejection::DutyFenced { assigned_at } => Kind::DutyFenced(*assigned_at),
+            Rejection::RetentionTooEarly { class, days } => {
+                Kind::RetentionTooEarly(log::RetentionTooEarly { class: class.clone(), days: *days })
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -87,6 +90,7 @@ impl TryFrom<log::Rejection> for Rejection {
             Kind::TenantClosed(tenant) => Self::TenantClosed { tenant },
             Kind::QuotaExceeded(r) => Self::QuotaExceeded { quota: r.quota, max: r.max },
             Kind::DutyFenced(assigned_at) => Self::DutyFenced { assigned_at },
+            Kind::RetentionTooEarly(r) => Self::RetentionTooEarly { class: r.class, days: r.days },
         })
     }
 }

@@ -16,6 +16,7 @@ use super::ledger;
 use super::model::price::write_amounts;
 use super::outcome;
 use super::parts::{Decoded, Raw as _, Text as _, fixed, message, raw, record, required, text};
+use super::retention;
 use super::subject;
 use crate::log::row::Kind;
 use crate::{log, model};
@@ -67,6 +68,8 @@ fn table_of(row: &RowValue) -> Table {
         RowValue::Duty { .. } => Table::Duties,
         RowValue::Subject { .. } => Table::Subjects,
         RowValue::Erasure(_) => Table::Erasure,
+        RowValue::Retention(_) => Table::Retention,
+        RowValue::Dropped(_) => Table::Dropped,
     }
 }
 
@@ -160,6 +163,8 @@ fn write(row: &RowValue) -> Kind {
             Kind::Subject(subject::write_subject(tenant, principal, subject))
         }
         RowValue::Erasure(erasure) => Kind::Erasure(erasure.into()),
+        RowValue::Retention(row) => Kind::Retention(retention::write_retention(row)),
+        RowValue::Dropped(dropped) => Kind::Dropped(retention::write_dropped(dropped)),
     }
 }
 
@@ -242,6 +247,8 @@ fn read(kind: Kind) -> Decoded<RowValue> {
         Kind::Duty(r) => duty::read_duty(r)?,
         Kind::Subject(r) => subject::read_subject(r)?,
         Kind::Erasure(r) => RowValue::Erasure(r.try_into()?),
+        Kind::Retention(r) => retention::read_retention(r)?,
+        Kind::Dropped(r) => retention::read_dropped(r)?,
     })
 }
 

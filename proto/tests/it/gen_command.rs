@@ -70,6 +70,8 @@ impl Gen {
         let entry = apart.entry(command);
         entries.push(Entry { signature: apart.option(Gen::signed), ..entry });
         entries.extend(self.subject_entries());
+        let mut apart = self.apart(223);
+        entries.extend(self.retention_commands().into_iter().map(|command| apart.entry(command)));
         entries
     }
 

@@ -27,6 +27,7 @@ impl Gen {
         let value = NodeRecord { signing_key, ..node.value };
         all.push(RowValue::Node(Versioned { value, ..node }));
         all.extend(self.subject_rows());
+        all.extend(self.retention_rows());
         all
     }
 
@@ -147,6 +148,7 @@ impl Gen {
         rejections.extend(self.webhook_rejections());
         let mut apart = self.apart(51);
         rejections.push(Rejection::QuotaExceeded { quota: apart.text(), max: apart.number() });
+        rejections.extend(self.retention_rejections());
         rejections
     }
 }

@@ -93,7 +93,7 @@ fn nothing_is_refused() {
 }
 
 /// Commands whose every field may be at its default.
-const EMPTY_IS_A_VALUE: [&str; 12] = [
+const EMPTY_IS_A_VALUE: [&str; 13] = [
     "register_node",
     "remove_node",
     "update_node",
@@ -106,6 +106,7 @@ const EMPTY_IS_A_VALUE: [&str; 12] = [
     "begin_generation",
     "rewrap_subjects",
     "want_generation",
+    "run_retention",
 ];
 
 /// Fields that are left out, enums that are unspecified, identifiers that are empty.

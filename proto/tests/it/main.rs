@@ -15,6 +15,7 @@ mod gen_cost;
 mod gen_epoch;
 mod gen_ledger;
 mod gen_model;
+mod gen_retention;
 mod gen_row;
 mod gen_subject;
 mod gen_tags;

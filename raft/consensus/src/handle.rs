@@ -156,6 +156,11 @@ impl Handle {
         self.shared.trail.counts()
     }
 
+    /// Payloads of audit events dropped here since the node started.
+    pub fn payloads_dropped(&self) -> u64 {
+        self.shared.trail.dropped()
+    }
+
     /// The last index at which most voters were found to have this node's state; 0 before the first.
     pub fn agreed_index(&self) -> u64 {
         self.shared.digests.agreed()

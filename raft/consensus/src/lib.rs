@@ -58,7 +58,7 @@ pub use service::{
 pub use snapshot::SnapshotError;
 pub use status::{MemberStatus, Role, StateDigest, Status};
 pub use store::{LoadError, OpenError};
-pub use trail::{TrailError, Tree, TreeError};
+pub use trail::{Due, TrailError, Tree, TreeError};
 
 #[cfg(test)]
 mod suite;

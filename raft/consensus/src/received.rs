@@ -122,7 +122,8 @@ mod tests {
         let state = State::from_rows((1..=9).map(clock)).unwrap();
         let disk = MemDisk::new(MemOptions::default());
         let trail = Trail::new(Arc::new(disk.engine()), Arc::new(disk.segments()), 100, Vec::new());
-        let frozen = Frozen { state: state.clone(), meta: SnapshotMeta::default(), trail: Arc::new(trail) };
+        let (meta, names) = (SnapshotMeta::default(), Vec::new());
+        let frozen = Frozen { state: state.clone(), meta, trail: Arc::new(trail), names };
         let frames: Result<Vec<_>, _> = frames(&frozen).collect();
         (state, frames.unwrap())
     }

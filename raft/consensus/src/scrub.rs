@@ -127,6 +127,8 @@ impl Reader {
                     Ok(None) => {}
                     Ok(Some(_)) => break,
                     Err(StorageError::Closed) => return None,
+                    // Payloads were dropped from it meanwhile: its file is another now, read in the next round.
+                    Err(_) if !trail.has(&name) => break,
                     Err(error) => {
                         self.found(&format!("a segment of the audit trail: {error}"))?;
                         trail.damaged(&name, &error.to_string());

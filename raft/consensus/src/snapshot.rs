@@ -16,7 +16,7 @@ use only1mcp_domain::limits;
 use only1mcp_domain::row::RowValue;
 use only1mcp_proto::image::{FORMAT, ImageFault, encode_frame as encode};
 use only1mcp_proto::{codec, snapshot as wire};
-use only1mcp_storage::StorageError;
+use only1mcp_storage::{SegmentName, StorageError};
 use sha3::{Digest as _, Sha3_256};
 use tokio::sync::mpsc;
 
@@ -66,6 +66,9 @@ pub struct Frozen {
     pub state: State,
     pub meta: SnapshotMeta,
     pub trail: Arc<Trail>,
+    /// Of the segments that were sealed then, as they were called then: payloads dropped from one since are none that this
+    /// state knows to be gone.
+    pub names: Vec<SegmentName>,
 }
 
 /// What openraft passes around as a snapshot.
@@ -183,7 +186,13 @@ impl Frames<'_> {
     }
 
     fn segments_frame(&mut self) -> Option<Bytes> {
-        let names = self.frozen.trail.names(self.segments.start, self.segments.len().min(NAMES_STEP));
+        let (place, known) = (self.segments.start, &self.frozen.names);
+        let limit = self.segments.len().min(NAMES_STEP);
+        let names = match known.get(place..) {
+            Some(names) if !names.is_empty() => names.iter().take(limit).copied().collect(),
+            // Sealed since.
+            _ => self.frozen.trail.names(place, limit),
+        };
         self.segments.start = self.segments.start.saturating_add(names.len());
         let segments: Vec<_> = names.iter().map(segment_to_wire).collect();
         (!segments.is_empty()).then(|| encode(wire::frame::Part::Segments(wire::Segments { segments })))

@@ -12,7 +12,8 @@ use crate::ids::{
 use crate::ledger::AccountKey;
 use crate::model::{
     ApiKey, Budget, ClusterSettings, DenyRule, DutyId, Erased, Grant, Held, JoinToken, NodeRole, Offer,
-    Principal, Role, Slot, SubjectKey, Tenant, TenantStatus, ToolRestriction, Upstream, Webhook,
+    PayloadDrop, Principal, RetentionDays, Role, Slot, SubjectKey, Tenant, TenantStatus, ToolRestriction,
+    Upstream, Webhook,
 };
 use crate::price::{Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::time::TimestampMs;
@@ -323,6 +324,20 @@ pub enum Command {
     WantGeneration,
     /// In a cluster made of a backup: persons' keys as they were kept apart from it.
     AdoptKeys(Box<AdoptKeys>),
+
+    // apply/retention.rs
+    /// Days for each class. Feature level 5.
+    SetRetention {
+        days: RetentionDays,
+        if_revision: Option<u64>,
+    },
+    /// Payloads are to be dropped now that are past their days.
+    RunRetention,
+    /// By the duty's holder; `fence` is `assigned_at` of its assignment.
+    DropPayloads {
+        fence: u64,
+        drop: Box<PayloadDrop>,
+    },
 
     // apply/session.rs
     CloseMcpSession {

@@ -181,12 +181,14 @@ pub const HEARTBEAT_MS_MIN: u64 = 10;
 pub const ELECTION_MS_MAX: u64 = 60_000;
 pub const STALENESS_MS_MAX: u64 = 60_000;
 /// The newest replicated behaviour this program knows.
-pub const FEATURE_LEVEL_MAX: u32 = 4;
+pub const FEATURE_LEVEL_MAX: u32 = 5;
 /// The feature level from which on nodes have signing keys, and events name the signers.
 pub const FEATURE_LEVEL_SIGNING: u32 = 3;
 /// The feature level from which on persons are bounded in number, and members tell when a destroyed generation's key is
 /// beyond recovery.
 pub const FEATURE_LEVEL_GENERATION_KEYS: u32 = 4;
+/// The feature level from which on payloads of audit events are dropped once their days are over.
+pub const FEATURE_LEVEL_RETENTION: u32 = 5;
 /// A signed note: a checkpoint with all its signatures.
 pub const NOTE_BYTES_MAX: usize = 64 << 10;
 /// Signatures of one note: of all nodes, some keys they had before, and witnesses.
@@ -281,6 +283,14 @@ pub const ERASURE_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// How long a destroyed key-encryption key of a generation may still be called back, where its provider has such a time, in
 /// milliseconds: 7 days. A member that tells more is not believed.
 pub const DELETION_MS_MAX: u64 = 7 * 24 * 3_600_000;
+/// The fewest days that a class of audit events may be kept.
+pub const RETENTION_DAYS_MIN: u32 = 30;
+/// The most: a hundred years.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
+/// How often payloads may be dropped from one segment.
+pub const RETENTION_DROPS_PER_SEGMENT_MAX: usize = 64;
+/// Persons under a legal hold at one time; while there are more, no payload is dropped.
+pub const RETENTION_HOLDS_MAX: usize = 256;
 /// A node with less disk space left takes no work, unless its configuration names another mark.
 pub const DISK_LOW_BYTES: u64 = 512 << 20;
 /// The lowest mark that may be configured: what a node writes while it only follows the others for a while.

@@ -79,6 +79,7 @@ rejections! {
     Escalation { permission: String } = 21, "ESCALATION", "you cannot give the permission {permission}, which you do not hold";
     TenantClosed { tenant: String } = 22, "TENANT_CLOSED", "tenant {tenant:?} is closed";
     QuotaExceeded { quota: String, max: u64 } = 50, "QUOTA_EXCEEDED", "the tenant's quota {quota}={max} leaves no room for this: delete something, or ask the operators for a higher one";
+    RetentionTooEarly { class: String, days: u64 } = 103, "RETENTION_TOO_EARLY", "audit events of class {class:?} are kept for {days} days: not all of these are so old";
     DutyFenced { assigned_at: u64 } = 30, "DUTY_FENCED", "the duty was given anew at log index {assigned_at}";
 }
 

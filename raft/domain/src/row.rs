@@ -11,8 +11,8 @@ use crate::ids::{
 };
 use crate::ledger::{Account, AccountKey, Waiter};
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord,
-    Principal, Role, Subject, Tenant, ToolRestriction, Upstream, Webhook,
+    ApiKey, Budget, ClusterSettings, DenyRule, Dropped, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord,
+    Principal, Retention, Role, Subject, Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
 use crate::state::{BatchSeen, CommandSeen, Versioned};
@@ -57,10 +57,12 @@ pub enum Table {
     Duties = 31,
     Subjects = 95,
     Erasure = 96,
+    Retention = 110,
+    Dropped = 111,
 }
 
 impl Table {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::Meta,
         Self::Tenants,
         Self::Principals,
@@ -94,6 +96,8 @@ impl Table {
         Self::Duties,
         Self::Subjects,
         Self::Erasure,
+        Self::Retention,
+        Self::Dropped,
     ];
 
     /// Ascending: tables that are no part of the state and stand in the row store alone. Apply only ever adds to them.
@@ -277,6 +281,8 @@ impl RowKey {
             DutyId::Webhook { tenant, webhook } => {
                 Self::of(Table::Duties).text("webhook").text(tenant).text(webhook)
             }
+            // Behind every webhook's: in the order of the kinds.
+            DutyId::Retention => Self::of(Table::Duties).text("work").text("retention"),
         }
     }
 
@@ -287,6 +293,15 @@ impl RowKey {
     /// The one row of `Table::Erasure`.
     pub fn erasure() -> Self {
         Self::of(Table::Erasure).bytes(&[META])
+    }
+
+    /// The one row of `Table::Retention`.
+    pub fn retention() -> Self {
+        Self::of(Table::Retention).bytes(&[META])
+    }
+
+    pub fn dropped(first: AuditIndex, number: u32) -> Self {
+        Self::of(Table::Dropped).number(first.0).number(number.into())
     }
 
     fn of(table: Table) -> Self {
@@ -377,6 +392,8 @@ pub enum RowValue {
     Duty { id: DutyId, duty: Duty },
     Subject { tenant: TenantId, principal: PrincipalId, subject: Subject },
     Erasure(Erasure),
+    Retention(Retention),
+    Dropped(Arc<Dropped>),
 }
 
 impl RowValue {
@@ -419,6 +436,8 @@ impl RowValue {
             Self::Duty { id, .. } => RowKey::duty(id),
             Self::Subject { tenant, principal, .. } => RowKey::subject(tenant, principal),
             Self::Erasure(_) => RowKey::erasure(),
+            Self::Retention(_) => RowKey::retention(),
+            Self::Dropped(dropped) => RowKey::dropped(dropped.drop.first, dropped.drop.number),
         }
     }
 }

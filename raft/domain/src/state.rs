@@ -14,8 +14,8 @@ use crate::ids::{
 use crate::ledger::Ledger;
 use crate::lookup::Lookup;
 use crate::model::{
-    ApiKey, Budget, ClusterSettings, DenyRule, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord,
-    Principal, Role, Subject, Tenant, ToolRestriction, Upstream, Webhook,
+    ApiKey, Budget, ClusterSettings, DenyRule, Dropped, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord,
+    Principal, Retention, Role, Subject, Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::outcome::Outcome;
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
@@ -93,6 +93,9 @@ pub struct State {
     /// Of each person whose data was ever sealed.
     pub subjects: OrdMap<(TenantId, PrincipalId), Subject>,
     pub erasure: Erasure,
+    pub retention: Retention,
+    /// Drops of audit payloads, by their segment's first event and their number.
+    pub dropped: OrdMap<(AuditIndex, u32), Arc<Dropped>>,
     pub commands_seen: OrdMap<CommandId, CommandSeen>,
     /// `commands_seen` by age, for forgetting the oldest.
     pub commands_by_index: OrdSet<(u64, CommandId)>,

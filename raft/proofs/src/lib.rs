@@ -3,11 +3,12 @@
 //!
 //! Start at `FORMAT.md` (the files, byte by byte; the verifier in `verify/` was written from it alone), then
 //! `checkpoint.rs` (what nodes sign), `policy.rs` (whose signatures count), `bundle.rs` (a receipt's proof),
-//! `witness.rs` (who remembers).
+//! `witness.rs` (who remembers), `exported/` (a whole file of events).
 
 mod bundle;
 mod checkpoint;
 mod export;
+pub mod exported;
 mod fault;
 mod key;
 mod note;
@@ -24,5 +25,5 @@ pub use key::{SigningKey, verifies};
 pub use note::{KeyType, Note, NoteFault, NoteSignature, VerifierKey, key_id};
 pub use pinned::{KEYS_FORMAT, Pinned, SignerKey};
 pub use policy::{Signed, check_signers, count_signers, witnessed_at};
-pub use text::{base64, hex, unbase64};
+pub use text::{base64, hex, unbase64, unhex};
 pub use witness::{Answer, Known, Log, Witness};

@@ -312,6 +312,42 @@ class Event:
             raise Fault("EVENT_SIGNATURE_INVALID", f"node {node}")
 
 
+class Expiries:
+    """Payloads that were dropped, held against the events that record it."""
+
+    def __init__(self, start, tenant):
+        self.start, self.everyone, self.named = start, tenant == "*", {}
+
+    def place(self, index, digest, record):
+        if record is None:
+            if self.everyone:
+                raise Fault("PAYLOAD_MISSING", f"event {index}")
+            return
+        if record <= index:
+            raise Fault("PAYLOAD_MISSING", f"event {index}: its record stands before it")
+        self.named.setdefault(record, []).append((index, digest))
+
+    def event(self, index, event):
+        gone = self.named.pop(index, None)
+        if gone is None:
+            return
+        details = dict(event.details)
+        told = event.told and event.action == "audit.drop_payloads" and 0x18 in event.fields
+        bounds = [details.get(name, "") for name in ("first", "last", "dropped")]
+        if not told or not all(re.fullmatch("[0-9]{1,20}", text) for text in bounds):
+            raise Fault("PAYLOAD_MISSING", f"event {gone[0][0]}: {index} is no record")
+        first, last, count = map(int, bounds)
+        if gone[0][0] < first or gone[-1][0] > last or first <= self.start:
+            raise Fault("PAYLOAD_MISSING", f"event {gone[0][0]}: {index} records {first} to {last}")
+        digest = hashlib.sha3_256(b"".join(u64(at) + digest for at, digest in gone)).hexdigest()
+        if len(gone) != count or details.get("digest") != digest:
+            raise Fault("RETENTION_MISMATCH", f"{first} to {last}, recorded by {index}")
+
+    def finish(self):
+        for record in sorted(self.named):
+            raise Fault("PAYLOAD_MISSING", f"event {self.named[record][0][0]}: {record} is not here")
+
+
 # ---- checkpoints ----
 
 
@@ -456,7 +492,7 @@ def check_export(text, keys, checkpoints, receipts, witnesses):
     frontier = Frontier(begin, path_of(header.get("frontier", [])))
     known = {node: key for node, key in (keys.signers if keys else {}).items() if key}
     changes, places, records = [], {begin: (begin_hash, frontier.root())}, hashlib.sha256()
-    index, hash = begin, begin_hash
+    index, hash, expiries = begin, begin_hash, Expiries(begin, tenant)
     for at, line in enumerate(lines):
         found, digest, own = number(line.get("index")), hash_of(line.get("digest")), hash_of(line.get("hash"))
         if found != index + 1:
@@ -465,6 +501,8 @@ def check_export(text, keys, checkpoints, receipts, witnesses):
             later = any(other.get("index") == index + 1 for other in lines[at:])
             raise Fault("MOVED" if later else "DELETED", f"event {index + 1}")
         data = None if line.get("bytes") is None else bytes_of(line["bytes"])
+        gone = line.get("expired")
+        need(gone is None or isinstance(gone, dict), "an expired payload")
         if data is not None and hashlib.sha3_256(data).digest() != digest:
             raise Fault("EDITED", f"event {found}")
         if link(hash, found, digest) != own:
@@ -472,17 +510,22 @@ def check_export(text, keys, checkpoints, receipts, witnesses):
         index, hash = found, own
         frontier.append(leaf(index, digest))
         places[index] = (hash, frontier)
-        if data is not None:
+        if data is None:
+            expiries.place(index, digest, None if gone is None else number(gone.get("record")))
+        else:
+            need(gone is None, "an event with bytes that is said to be expired")
             event = Event(data)
             if event.key():
                 known[event.key()[0]] = event.key()[1]
             event.check_signature(known)
+            expiries.event(index, event)
             if event.signers():
                 changes.append((index, event.signers()))
         places[index] = (hash, frontier.root())
         records.update(u64(index) + digest + own + (b"\0" if data is None else b"\1"))
     if index != end:
         raise Fault("TRUNCATED", f"{index} instead of {end}")
+    expiries.finish()
     notes = [(Note(text), True) for text in checkpoints]
     if keys:
         if trailer is None:

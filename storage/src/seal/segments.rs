@@ -26,6 +26,8 @@ pub struct SealedSegments<S> {
     parts: Mutex<BTreeMap<Digest, Part>>,
     /// Where the frames of whole files are.
     known: Mutex<BTreeMap<Digest, Arc<Frames>>>,
+    /// Held while a file is sealed again, and while one goes: it does not come back.
+    replacing: Mutex<()>,
 }
 
 struct Part {
@@ -88,7 +90,7 @@ fn frame_head(address: &Digest, offset: u64, inside: u32) -> [u8; FRAME_HEAD_BYT
 
 impl<S: Segments> SealedSegments<S> {
     pub fn new(inner: S, sealer: Arc<Sealer>) -> Self {
-        Self { inner, sealer, parts: Mutex::default(), known: Mutex::default() }
+        Self { inner, sealer, parts: Mutex::default(), known: Mutex::default(), replacing: Mutex::default() }
     }
 
     /// The frames that are there whole.
@@ -264,6 +266,7 @@ impl<S: Segments> Segments for SealedSegments<S> {
     }
 
     fn remove(&self, address: &Digest, copy: SegmentCopy) -> Result<(), StorageError> {
+        let _alone = lock(&self.replacing)?;
         match copy {
             SegmentCopy::Whole => self.forget(address)?,
             SegmentCopy::Part => drop(lock(&self.parts)?.remove(address)),
@@ -296,6 +299,7 @@ impl<S: Segments> Segments for SealedSegments<S> {
 
     /// Frame by frame, so that the new file has the places of the old one, for whoever reads at this moment.
     fn reseal(&self, address: &Digest) -> Result<u64, StorageError> {
+        let _alone = lock(&self.replacing)?;
         let Some(frames) = self.whole(address)? else { return Ok(0) };
         if frames.torn || frames.starts.is_empty() || lock(&self.parts)?.contains_key(address) {
             // To be fetched anew, or being written anew already.

@@ -1,6 +1,7 @@
 //! What lies under an older data key is sealed again under the one in use, while the store is used.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use only1mcp_domain::ids::Digest;
 use only1mcp_domain::row::Table;
@@ -106,4 +107,79 @@ fn a_segment_of_an_older_key_is_sealed_again_with_the_places_it_had() {
     assert_eq!(segments.read(&address, SegmentCopy::Whole, 0, 1 << 20).unwrap(), inside);
     assert_eq!(segments.reseal(&address).unwrap(), 0);
     assert!(matches!(raw.read(&address, SegmentCopy::Part, 0, 1), Err(StorageError::Refused { .. })));
+}
+
+/// In whose midst of being sealed again the file is removed, by another thread.
+struct Midway {
+    inner: FileSegments,
+    midway: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Segments for Midway {
+    fn size(&self, address: &Digest, copy: SegmentCopy) -> Result<Option<u64>, StorageError> {
+        self.inner.size(address, copy)
+    }
+
+    fn read(
+        &self,
+        address: &Digest,
+        copy: SegmentCopy,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, StorageError> {
+        self.inner.read(address, copy, offset, length)
+    }
+
+    fn append(&self, address: &Digest, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        self.inner.append(address, offset, bytes)
+    }
+
+    fn finish(&self, address: &Digest) -> Result<(), StorageError> {
+        let then = self.midway.lock().unwrap().take();
+        then.into_iter().for_each(|then| then());
+        self.inner.finish(address)
+    }
+
+    fn remove(&self, address: &Digest, copy: SegmentCopy) -> Result<(), StorageError> {
+        self.inner.remove(address, copy)
+    }
+
+    fn addresses(&self) -> Result<Vec<Digest>, StorageError> {
+        self.inner.addresses()
+    }
+
+    fn parts(&self) -> Result<Vec<Digest>, StorageError> {
+        self.inner.parts()
+    }
+}
+
+/// Retention takes a segment's file away while it is sealed again: it was back afterwards.
+#[test]
+fn a_segment_that_goes_while_it_is_sealed_again_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let sealer = sealer(7);
+    let inner = FileSegments::open(folder.path()).unwrap();
+    let midway = Arc::new(Midway { inner, midway: Mutex::default() });
+    let segments = Arc::new(SealedSegments::new(midway.clone(), sealer.clone()));
+    let address = Digest([3; 32]);
+    segments.append(&address, 0, &[5; 1_000]).unwrap();
+    segments.finish(&address).unwrap();
+    rotated(&sealer);
+    let (gone, goes) = mpsc::channel();
+    let by_another = segments.clone();
+    *midway.midway.lock().unwrap() = Some(Box::new(move || {
+        let (begun, begins) = mpsc::channel();
+        std::thread::spawn(move || {
+            begun.send(()).unwrap();
+            by_another.remove(&address, SegmentCopy::Whole).unwrap();
+            gone.send(()).unwrap();
+        });
+        begins.recv().unwrap();
+        // Whoever could remove it now has the time to.
+        std::thread::sleep(Duration::from_millis(100));
+    }));
+    assert!(segments.reseal(&address).unwrap() > 0);
+    goes.recv().unwrap();
+    assert_eq!(segments.size(&address, SegmentCopy::Whole).unwrap(), None);
+    assert!(segments.addresses().unwrap().is_empty() && segments.parts().unwrap().is_empty());
 }

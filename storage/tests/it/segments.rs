@@ -1,6 +1,6 @@
 //! Sealed segments: on files and in memory alike, damaged in every place, cut off anywhere, and taken up again.
 
-use only1mcp_domain::audit::{ChainHead, SealedEvent};
+use only1mcp_domain::audit::{ChainHead, Expired, RetentionClass, SealedEvent};
 use only1mcp_domain::ids::{AuditIndex, Digest};
 use only1mcp_domain::limits::{ROW_BYTES_MAX, SEGMENT_EVENTS_MAX};
 use only1mcp_storage::{
@@ -129,12 +129,12 @@ fn a_later_version_is_refused_by_name() {
     let name = seal(&files, head, &events(&mut head, 3));
     let path = folder.path().join(name.address.to_string());
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let crc = crc32(&bytes[..64]);
     bytes[64..68].copy_from_slice(&crc.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
     let refused = check(&files, name, ChainHead::default());
-    assert!(matches!(refused, Err(StorageError::Version { found: 2, known: 1, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StorageError::Version { found: 3, known: 2, .. })), "{refused:?}");
 }
 
 /// The checksum of the header, computed here once more (polynomial 0xedb88320).
@@ -219,4 +219,54 @@ fn segment_events_max() {
     let mut draft = SegmentDraft::after(head, 1).unwrap();
     let refused = draft.add(&head.append(vec![1; ROW_BYTES_MAX + 1]));
     assert!(matches!(refused, Err(StorageError::TooLarge { what: "segment record", .. })), "{refused:?}");
+}
+
+/// Some payloads of a segment are dropped: the chain across it is the same, and its file another, of another version.
+#[test]
+fn a_segment_without_some_payloads_is_sound_and_equal_on_every_node() {
+    let mark = Expired { class: RetentionClass::Authentication, number: 1 }.bytes();
+    both(|files| {
+        let (before, sealed, name) = sample(files);
+        let rewritten: Vec<SealedEvent> = sealed
+            .iter()
+            .map(|event| match event.index.0 % 3 {
+                0 => SealedEvent { bytes: mark.clone(), ..event.clone() },
+                _ => event.clone(),
+            })
+            .collect();
+        let mut draft = SegmentDraft::after(before, sealed.len()).unwrap();
+        assert!(
+            matches!(draft.add(&rewritten[2]), Err(StorageError::Refused { .. })),
+            "not where it is sealed first"
+        );
+        let mut draft = SegmentDraft::after(before, sealed.len()).unwrap().rewritten();
+        rewritten.iter().for_each(|event| draft.add(event).unwrap());
+        let plan = draft.finish().unwrap();
+        let without = plan.name;
+        let mut writer = SegmentWriter::begin(files, plan).unwrap();
+        rewritten.iter().for_each(|event| writer.add(event).unwrap());
+        writer.finish().unwrap();
+        assert_eq!((without.first, without.last, without.hash), (name.first, name.last, name.hash));
+        assert!(without.address != name.address && without.bytes < name.bytes);
+        assert_eq!(check(files, without, before).unwrap(), without);
+        assert_eq!(SegmentCheck::of_file(without.address).run(files).unwrap(), without);
+        assert_eq!(read_segment(files, &without, name.first, usize::MAX).unwrap(), rewritten);
+        // A second time, with nothing more to drop: the same file.
+        let mut again = SegmentDraft::after(before, sealed.len()).unwrap().rewritten();
+        rewritten.iter().for_each(|event| again.add(event).unwrap());
+        assert_eq!(again.finish().unwrap().name, without);
+        // And with nothing to drop at all: the one that was sealed.
+        let mut same = SegmentDraft::after(before, sealed.len()).unwrap().rewritten();
+        sealed.iter().for_each(|event| same.add(event).unwrap());
+        assert_eq!(same.finish().unwrap().name, name);
+        // Every byte of it counts, the version in its header too.
+        let bytes = files.read(&without.address, SegmentCopy::Whole, 0, usize::MAX).unwrap();
+        for at in (0..bytes.len()).step_by(11).chain([8]) {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            files.append(&without.address, 0, &bad).unwrap();
+            files.finish(&without.address).unwrap();
+            assert!(check(files, without, before).is_err(), "byte {at}");
+        }
+    });
 }

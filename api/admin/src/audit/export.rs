@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use only1mcp_domain::activity::AuditReadKind;
-use only1mcp_domain::audit::{ChainHead, SealedEvent};
+use only1mcp_domain::audit::{ChainHead, Expired, SealedEvent};
 use only1mcp_domain::ids::{AuditIndex, Digest};
+use only1mcp_domain::state::State;
 use only1mcp_proofs::{ExportSigner, ExportStatement, Origin};
 use only1mcp_proto::admin as pb;
 use pb::export_audit_response::{Header, Part, Signature};
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::reading::{self, range_text};
+use super::retention::{self, told};
 use super::verify::before;
 use super::{Trail, scan};
 use crate::audit_event::{decoded, place, unreadable, whole};
@@ -34,11 +36,15 @@ pub(super) async fn export(
     let view = core.read(&call, None, &trail.authority()).await?;
     let walk = core.chain_walks.clone().try_acquire_owned().map_err(|_| AdminError::Overloaded)?;
     let head = view.state.chain.index.0;
-    let from = message.from_index.max(1);
+    let asked = message.from_index.max(1);
     let to = if message.to_index == 0 { head } else { message.to_index };
-    if to > head || from > to.saturating_add(1) {
+    if to > head || asked > to.saturating_add(1) {
         return Err(AdminError::invalid("to_index", format!("the chain ends at {head}")));
     }
+    let from = match trail {
+        Trail::Everyone => retention::verifiable_from(&view.state, asked, to)?,
+        Trail::Of(_) => asked,
+    };
     let start = before(&core, from).await?;
     let places = (to + 1).saturating_sub(from);
     reading::of_trail(&core, &call, AuditReadKind::Export, &trail, range_text(from, to), places)?;
@@ -90,8 +96,9 @@ async fn send(
         if events.is_empty() {
             return Err(AdminError::AuditUnreadable);
         }
+        let state = core.ports.cluster.view().state;
         for sealed in &events {
-            let record = record(core, trail, sealed);
+            let record = record(core, &state, trail, sealed, to)?;
             let whole = record.sealed.as_ref().is_some_and(|sealed| !sealed.canonical.is_empty());
             signer.add(sealed.index, sealed.digest, sealed.hash, whole);
             if sender.send(part(Part::Record(record))).await.is_err() {
@@ -125,12 +132,29 @@ fn statement(header: &Header) -> ExportStatement {
     }
 }
 
-fn record(core: &Core, trail: &Trail, sealed: &SealedEvent) -> pb::AuditRecord {
-    match decoded(sealed) {
+/// Errors: `RecordOutside`, where the payload was dropped since the export began.
+fn record(
+    core: &Core,
+    state: &State,
+    trail: &Trail,
+    sealed: &SealedEvent,
+    to: u64,
+) -> Result<pb::AuditRecord, AdminError> {
+    if Expired::parse(&sealed.bytes).is_some() {
+        let expired = told(state, sealed).filter(|_| *trail == Trail::Everyone);
+        if let Some(expired) = expired.as_ref().filter(|expired| expired.record > to) {
+            return Err(AdminError::RecordOutside {
+                index: sealed.index,
+                record: AuditIndex(expired.record),
+            });
+        }
+        return Ok(pb::AuditRecord { expired, ..place(sealed) });
+    }
+    Ok(match decoded(sealed) {
         Some(event) if trail.holds(&event.tenant) => whole(core, sealed, &event),
         Some(_) => place(sealed),
         // Nobody's, because it cannot be read: to operators its bytes, for finding out why.
         None if *trail == Trail::Everyone => unreadable(sealed),
         None => place(sealed),
-    }
+    })
 }

@@ -5,6 +5,7 @@ mod filter;
 mod prove;
 mod query;
 pub(crate) mod reading;
+mod retention;
 mod service;
 mod verify;
 mod watch;
@@ -55,7 +56,9 @@ impl Trail {
 /// Events `from ..= to`, at most `SCAN_ROWS`; contiguous from the first.
 async fn scan(core: &Core, from: u64, to: u64, reverse: bool) -> Result<Vec<SealedEvent>, AdminError> {
     let scanned = core.ports.cluster.audit_scan(AuditIndex(from), AuditIndex(to), SCAN_ROWS, reverse).await;
-    scanned.map_err(|failure| unread(failure, from, to))
+    let mut events = scanned.map_err(|failure| unread(failure, from, to))?;
+    retention::hide(&core.ports.cluster.view().state, &mut events);
+    Ok(events)
 }
 
 fn unread(failure: TrailFailure, from: u64, to: u64) -> AdminError {

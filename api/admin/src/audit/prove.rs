@@ -6,6 +6,7 @@ use only1mcp_domain::model::NodeRole;
 use only1mcp_proto::admin as pb;
 
 use super::reading::{self, range_text};
+use super::retention::told;
 use super::verify::before;
 use super::{Trail, scan, unread};
 use crate::audit_event::{decoded, place, whole};
@@ -58,7 +59,10 @@ pub(super) async fn event(
     };
     let record = match decoded(sealed) {
         Some(event) if trail.holds(&event.tenant) => whole(core, sealed, &event),
-        _ => place(sealed),
+        _ => {
+            let expired = told(&view.state, sealed).filter(|_| trail == Trail::Everyone);
+            pb::AuditRecord { expired, ..place(sealed) }
+        }
     };
     reading::of_trail(core, call, AuditReadKind::Verify, &trail, range_text(index, index), 1)?;
     let (checkpoint, size) = newest(core, call, index).await?;

@@ -7,7 +7,7 @@ use only1mcp_proto::admin::audit_server::Audit;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{export, prove, query, verify, watch};
+use super::{export, prove, query, retention, verify, watch};
 use crate::core::Core;
 
 pub(crate) struct AuditService(pub(crate) Arc<Core>);
@@ -78,6 +78,38 @@ impl Audit for AuditService {
     ) -> Result<Response<pb::GetSignersResponse>, Status> {
         let (call, message) = self.0.open("Audit/GetSigners", request).await?;
         Ok(Response::new(prove::signers(&self.0, &call, message).await?))
+    }
+
+    async fn get_retention(
+        &self,
+        request: Request<pb::GetRetentionRequest>,
+    ) -> Result<Response<pb::GetRetentionResponse>, Status> {
+        let (call, message) = self.0.open("Audit/GetRetention", request).await?;
+        Ok(Response::new(retention::show(&self.0, &call, message).await?))
+    }
+
+    async fn set_retention(
+        &self,
+        request: Request<pb::SetRetentionRequest>,
+    ) -> Result<Response<pb::SetRetentionResponse>, Status> {
+        let (call, message) = self.0.open("Audit/SetRetention", request).await?;
+        Ok(Response::new(retention::set(&self.0, &call, message).await?))
+    }
+
+    async fn run_retention(
+        &self,
+        request: Request<pb::RunRetentionRequest>,
+    ) -> Result<Response<pb::RunRetentionResponse>, Status> {
+        let (call, message) = self.0.open("Audit/RunRetention", request).await?;
+        Ok(Response::new(retention::run(&self.0, &call, message).await?))
+    }
+
+    async fn plan_retention(
+        &self,
+        request: Request<pb::PlanRetentionRequest>,
+    ) -> Result<Response<pb::PlanRetentionResponse>, Status> {
+        let (call, message) = self.0.open("Audit/PlanRetention", request).await?;
+        Ok(Response::new(retention::plan(&self.0, &call, message).await?))
     }
 
     async fn watch_audit(

@@ -1,11 +1,12 @@
 //! Recomputes the chain on this node, event by event, up to the head its state stands at.
 
 use only1mcp_domain::activity::AuditReadKind;
-use only1mcp_domain::audit::{ChainFault, ChainHead, Verifier};
+use only1mcp_domain::audit::{ChainFault, ChainHead, Expired, SealedEvent, Verifier};
 use only1mcp_domain::ids::AuditIndex;
 use only1mcp_proto::admin as pb;
 
 use super::reading::{self, range_text};
+use super::retention::told;
 use super::{Trail, scan};
 use crate::call::Call;
 use crate::core::Core;
@@ -33,7 +34,13 @@ pub(super) async fn verify(
             fault = Some((next, ChainFault::Truncated { expected: to, found: next - 1 }));
         }
         for sealed in &events {
-            if let Err(found) = verifier.push(sealed) {
+            let gone = Expired::parse(&sealed.bytes).is_some();
+            let pushed = match gone {
+                true => explained(core, sealed)
+                    .and_then(|()| verifier.push_place(sealed.index, sealed.digest, sealed.hash)),
+                false => verifier.push(sealed),
+            };
+            if let Err(found) = pushed {
                 fault = Some((sealed.index.0, found));
                 break;
             }
@@ -56,6 +63,12 @@ pub(super) async fn verify(
         fault: fault.map(|(_, fault)| fault.to_string()).unwrap_or_default(),
         read: core.read_info(&view),
     })
+}
+
+/// A payload may be missing where the log says that it was dropped.
+fn explained(core: &Core, sealed: &SealedEvent) -> Result<(), ChainFault> {
+    let told = told(&core.ports.cluster.view().state, sealed);
+    told.map(|_| ()).ok_or(ChainFault::PayloadMissing { index: sealed.index.0 })
 }
 
 /// Where the chain stands before event `from`.

@@ -88,5 +88,9 @@ async fn chunk(
             AdminError::AuditUnreadable
         }
     })?;
-    found.ok_or_else(|| AdminError::invalid("address", "is no segment that begins there"))
+    let replaced = || core.ports.cluster.view().state.drops_of(first).next().is_some();
+    found.ok_or_else(|| match replaced() {
+        true => AdminError::SegmentReplaced { first },
+        false => AdminError::invalid("address", "is no segment that begins there"),
+    })
 }

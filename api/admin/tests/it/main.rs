@@ -20,6 +20,7 @@ mod pages;
 mod prices;
 mod proofs;
 mod raw;
+mod retention;
 mod samples;
 mod upstreams;
 mod watch;

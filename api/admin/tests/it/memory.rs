@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
 use only1mcp_admin::ports::{
     AdminRefusal, ClusterPort, ClusterStatus, Committed, Consistency, CostPlace, HostPort, MemberObservation,
-    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, Recalled, TrailFailure, UpstreamHealth,
-    UpstreamStatus, View,
+    MembershipFailure, NodeRecall, ProposeFailure, ReadFailure, Recalled, RetentionDue, TrailFailure,
+    UpstreamHealth, UpstreamStatus, View,
 };
 use only1mcp_admin::{BackupImage, BackupPort, GenerationCopy, Opened, PersonalPort};
 use only1mcp_domain::State;
@@ -171,6 +171,11 @@ impl ClusterPort for Memory {
         let within = inner.events.iter().filter(|event| event.index >= from && event.index <= to).cloned();
         let events = if reverse { within.rev().take(limit).collect() } else { within.take(limit).collect() };
         async move { Ok(events) }.boxed()
+    }
+
+    /// It seals none.
+    fn retention_due(&self, _: AuditIndex) -> BoxFuture<'_, Result<Option<RetentionDue>, TrailFailure>> {
+        async move { Ok(None) }.boxed()
     }
 
     fn cost_scan(

@@ -202,6 +202,10 @@ pub fn sample(method: &str, tenant: &str) -> Vec<u8> {
         "Audit/GetCheckpoint" => pb::GetCheckpointRequest::default(),
         "Audit/ProveAudit" => pb::ProveAuditRequest { index: 1 },
         "Audit/GetSigners" => pb::GetSignersRequest::default(),
+        "Audit/GetRetention" => pb::GetRetentionRequest::default(),
+        "Audit/SetRetention" => pb::SetRetentionRequest::default(),
+        "Audit/RunRetention" => pb::RunRetentionRequest::default(),
+        "Audit/PlanRetention" => pb::PlanRetentionRequest::default(),
         "Audit/WatchAudit" => pb::WatchAuditRequest { tenant: t(), from_index: 1 },
     }
 }

@@ -19,6 +19,8 @@ use super::target::{Target, image_address};
 /// Attempts in a row for one segment that bring nothing.
 const ATTEMPTS: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(500);
+/// Images taken for one backup: a further one where payloads are dropped from a segment before it was sent.
+const IMAGES: u32 = 5;
 /// Left free on the disk that backups lie on.
 const MARGIN_BYTES: u64 = 16 << 20;
 
@@ -35,12 +37,22 @@ pub struct Origin {
     pub created_at_ms: u64,
 }
 
+/// A segment that the image names is another file now: payloads were dropped from it since.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "payloads were dropped from the segment that begins with event {first} since the image was taken (SEGMENT_REPLACED)"
+)]
+pub struct Replaced {
+    pub first: AuditIndex,
+}
+
 pub type Pieces = BoxStream<'static, anyhow::Result<Bytes>>;
 
 /// A node that gives itself for a backup.
 pub trait Source: Send + Sync {
     fn image(&self) -> BoxFuture<'_, anyhow::Result<(Origin, Pieces)>>;
 
+    /// Errors: `Replaced`, in place of pieces or among them.
     fn segment<'a>(&'a self, name: &'a SegmentName, offset: u64) -> BoxFuture<'a, anyhow::Result<Pieces>>;
 }
 
@@ -70,10 +82,33 @@ pub async fn copy(
     target: &Target,
     mut told: impl FnMut(Progress),
 ) -> anyhow::Result<Copied> {
+    let (mut segments, mut bytes) = (0, 0);
+    let mut images = 1;
+    loop {
+        match attempt(source, target, (&mut segments, &mut bytes), &mut told).await {
+            Ok(manifest) => {
+                return Ok(Copied { manifest, segments_sent: segments, segment_bytes_sent: bytes });
+            }
+            Err(error) if images < IMAGES && error.is::<Replaced>() => {
+                images += 1;
+                sleep(AGAIN).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Adds to `sent` what it sends, also where it fails.
+async fn attempt(
+    source: &dyn Source,
+    target: &Target,
+    sent: (&mut usize, &mut u64),
+    told: &mut impl FnMut(Progress),
+) -> anyhow::Result<Manifest> {
     let mut progress = Progress::default();
     let (origin, pieces) = source.image().await?;
     let name = manifest::name(&origin.cluster_id.to_string(), origin.epoch, origin.log_index);
-    let (image, file) = take_image(pieces, &name, target, &mut progress, &mut told).await?;
+    let (image, file) = take_image(pieces, &name, target, &mut progress, told).await?;
     let names = image.segments.iter().map(segment_name).collect::<anyhow::Result<Vec<_>>>()?;
     let manifest = Manifest {
         format: FORMAT.to_owned(),
@@ -95,11 +130,10 @@ pub async fn copy(
     let ahead = image.state.last_applied > origin.log_index;
     ensure!(!ahead, "the image is of another index than its header says");
     target.images().finish(&image_address(&name))?;
-    let (segments_sent, segment_bytes_sent) =
-        take_segments(source, target, &names, &mut progress, &mut told).await?;
+    take_segments(source, target, &names, sent, &mut progress, told).await?;
     target.put_manifest(&manifest)?;
     target.sweep()?;
-    Ok(Copied { manifest, segments_sent, segment_bytes_sent })
+    Ok(manifest)
 }
 
 async fn take_image(
@@ -147,9 +181,10 @@ async fn take_segments(
     source: &dyn Source,
     target: &Target,
     names: &[SegmentName],
+    (segments, bytes): (&mut usize, &mut u64),
     progress: &mut Progress,
     told: &mut impl FnMut(Progress),
-) -> anyhow::Result<(usize, u64)> {
+) -> anyhow::Result<()> {
     let mut before = Digest::default();
     let mut lacking = Vec::new();
     let present = target.present(names)?;
@@ -165,13 +200,13 @@ async fn take_segments(
     if let Some(free) = target.free_bytes()? {
         ensure!(needed <= free, "the segments need {needed} bytes, {} has {free}", target.shown());
     }
-    let mut sent = 0;
     for (name, before) in lacking {
-        sent += take_segment(source, target, &name, before, progress, told).await?;
+        *bytes += take_segment(source, target, &name, before, progress, told).await?;
+        *segments += 1;
         progress.segments_done = progress.segments_done.saturating_add(1);
         told(*progress);
     }
-    Ok((progress.segments, sent))
+    Ok(())
 }
 
 /// Goes on behind what an earlier attempt left. Returns the bytes that were sent now.
@@ -192,6 +227,11 @@ async fn take_segment(
         if have < name.bytes {
             match take_pieces(source, target, name, have, progress, told).await {
                 Ok(bytes) => sent = sent.saturating_add(bytes),
+                Err(error) if error.is::<Replaced>() => {
+                    // Nobody has the rest of it any more.
+                    files.remove(&name.address, SegmentCopy::Part)?;
+                    return Err(error);
+                }
                 Err(error) => {
                     let now = files.size(&name.address, SegmentCopy::Part)?.unwrap_or(0);
                     sent = sent.saturating_add(now.saturating_sub(have));

@@ -16,9 +16,9 @@ use only1mcp_proto::admin as pb;
 use only1mcp_proto::codec;
 use serde::{Deserialize, Serialize};
 
-use crate::audit_file::{hex, unhex};
 use crate::session::Session;
 use crate::write::WriteArgs;
+use only1mcp_proofs::{hex, unhex};
 
 const FORMAT: &str = "only1mcp-keys-1";
 

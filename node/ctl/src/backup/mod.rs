@@ -21,7 +21,7 @@ mod target;
 
 pub use check::{Checked, Fault, check};
 pub(crate) use command::{Command, run};
-pub use copy::{Copied, Origin, Progress, Source, copy};
+pub use copy::{Copied, Origin, Progress, Replaced, Source, copy};
 pub use key_table::KeyTable;
 pub use manifest::{FORMAT, ImageFile, Manifest, SegmentFile};
 pub use protection::{Protection, wrapped_in};

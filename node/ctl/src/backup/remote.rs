@@ -1,5 +1,7 @@
 //! A node as a source: a follower where there is one, so that the leader has its hands free.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -8,8 +10,9 @@ use only1mcp_proto::admin as pb;
 use only1mcp_storage::SegmentName;
 use tonic::Request;
 
-use super::copy::{Origin, Pieces, Source};
+use super::copy::{Origin, Pieces, Replaced, Source};
 use crate::audit::without_deadline;
+use crate::error::code;
 use crate::output::Output;
 use crate::session::{Connection, Session};
 use crate::write::WriteArgs;
@@ -17,6 +20,16 @@ use crate::write::WriteArgs;
 pub(super) struct Node {
     session: Session,
     write: WriteArgs,
+    /// An image was asked for: a further one is another write.
+    asked: AtomicBool,
+}
+
+/// Payloads went from the segment while the backup was made: a new image names it as it is now.
+fn failed(status: tonic::Status, name: &SegmentName) -> anyhow::Error {
+    match code(&status).as_str() {
+        "SEGMENT_REPLACED" => Replaced { first: name.first }.into(),
+        _ => status.into(),
+    }
 }
 
 impl Node {
@@ -29,7 +42,7 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let session = Session::open(connection, output).await?;
         if here {
-            return Ok(Self { session, write });
+            return Ok(Self::of(session, write));
         }
         let status = session.cluster().status(pb::StatusRequest {}).await?.into_inner();
         for address in followers(&status) {
@@ -38,13 +51,17 @@ impl Node {
             let opened = Session::open(&other, output).await;
             match opened {
                 Ok(session) if session.cluster().status(pb::StatusRequest {}).await.is_ok() => {
-                    return Ok(Self { session, write });
+                    return Ok(Self::of(session, write));
                 }
                 Ok(_) => eprintln!("warning: {endpoint} does not answer; another node is asked"),
                 Err(error) => eprintln!("warning: {error:#}; another node is asked"),
             }
         }
-        Ok(Self { session, write })
+        Ok(Self::of(session, write))
+    }
+
+    fn of(session: Session, write: WriteArgs) -> Self {
+        Self { session, write, asked: AtomicBool::new(false) }
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -72,7 +89,9 @@ fn followers(status: &pb::StatusResponse) -> Vec<String> {
 impl Source for Node {
     fn image(&self) -> BoxFuture<'_, anyhow::Result<(Origin, Pieces)>> {
         Box::pin(async move {
-            let request = pb::CreateBackupRequest { options: self.write.options() };
+            let again = self.asked.swap(true, Ordering::Relaxed);
+            let write = if again { self.write.anew() } else { self.write };
+            let request = pb::CreateBackupRequest { options: write.options() };
             // Each attempt under one command id; a stream that has begun is not begun again.
             let send = || async {
                 let mut request = Request::new(request.clone());
@@ -103,8 +122,12 @@ impl Source for Node {
             let address = Bytes::copy_from_slice(&name.address.0);
             let mut request = Request::new(pb::ReadSegmentRequest { first: name.first.0, address, offset });
             without_deadline(&mut request);
-            let chunks = self.session.backups().read_segment(request).await?.into_inner();
-            let pieces: Pieces = Box::pin(chunks.map(|part| Ok(part?.chunk)));
+            let answer = self.session.backups().read_segment(request).await;
+            let chunks = answer.map_err(|status| failed(status, name))?.into_inner();
+            let name = *name;
+            let pieces: Pieces = Box::pin(
+                chunks.map(move |part| part.map(|part| part.chunk).map_err(|status| failed(status, &name))),
+            );
             Ok(pieces)
         })
     }

@@ -17,6 +17,10 @@ pub async fn chunk(trail: &Trail, request: &peer::FetchSegmentRequest) -> Result
     let here = here.ok_or_else(|| Status::not_found("no such segment here"))?;
     let (name, files) = (here.name, trail.files());
     let damaged = |error: only1mcp_storage::StorageError| {
+        // Payloads were dropped from it meanwhile, and its file went.
+        if !trail.has(&name) {
+            return Status::not_found("no such segment here any more");
+        }
         trail.damaged(&name, &error.to_string());
         Status::data_loss(error.to_string())
     };
@@ -25,7 +29,7 @@ pub async fn chunk(trail: &Trail, request: &peer::FetchSegmentRequest) -> Result
     }
     let read = files.read(&name.address, SegmentCopy::Whole, request.offset, limits::SEGMENT_CHUNK_BYTES_MAX);
     let chunk = read.map_err(damaged)?;
-    if chunk.is_empty() && request.offset < name.bytes {
+    if chunk.is_empty() && request.offset < name.bytes && trail.has(&name) {
         trail.damaged(&name, "it is cut off");
         return Err(Status::data_loss("the segment is cut off here"));
     }

@@ -93,7 +93,10 @@ impl StateMachine {
         let meta = self.meta.clone();
         #[cfg(feature = "mutants")]
         let meta = crate::mutants::snapshot_meta(meta);
-        let frozen = Arc::new(Frozen { state: self.state.clone(), meta, trail: Arc::clone(&self.trail) });
+        let (state, trail) = (self.state.clone(), Arc::clone(&self.trail));
+        // What a later entry has dropped is not done yet: that is begun once the entry is applied.
+        let names = trail.names(0, usize::MAX);
+        let frozen = Arc::new(Frozen { state, meta, trail, names });
         if frozen.meta.last_log_id.is_some() {
             self.current = Some(Arc::clone(&frozen));
         }

@@ -82,11 +82,22 @@ async fn round(handle: &Handle, trail: &Trail) -> Option<Lacking> {
         from = AuditIndex(lacking.name.last.0.saturating_add(1));
         if is_here(trail, &lacking).await || from_anyone(handle, trail, &lacking).await {
             trail.arrived(&lacking.name);
+            unwanted(trail, &lacking);
         } else {
             left = left.or(Some(lacking));
         }
     }
     left
+}
+
+/// Payloads were dropped from it while it came: what came is not what is to be here.
+pub(super) fn unwanted(trail: &Trail, lacking: &Lacking) {
+    if trail.has(&lacking.name) {
+        return;
+    }
+    if let Err(error) = trail.files().remove(&lacking.name.address, SegmentCopy::Whole) {
+        tracing::warn!(segment = %lacking.name.address, %error, "a segment that came too late was not removed");
+    }
 }
 
 /// It may have been put back, or the disk failed only once.

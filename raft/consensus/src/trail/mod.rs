@@ -1,18 +1,24 @@
 //! The audit trail of this node: sealed segments, then rows. Readers see one chain.
 //!
 //! `whole.rs` knows which segments there are and which of them this node lacks; `seal.rs` moves rows into segments;
+//! `expire.rs` drops payloads that are past their days, and `due.rs` finds them;
 //! `fetch.rs` gets what is lacking from other members; `tree.rs` keeps the Merkle tree over it; `names.rs` is how
 //! segments are named in rows and snapshots.
 //!
 //! Boundaries follow from the chain alone, every so many events, so every node makes the same segments, whatever it
 //! was doing meanwhile.
 
+mod due;
+mod expire;
+#[cfg(test)]
+mod expire_tests;
 mod fetch;
 mod names;
 mod seal;
 mod tree;
 mod whole;
 
+pub use due::Due;
 pub use names::{segment_from_wire, segment_row, segment_to_wire, segments};
 pub use tree::{Tree, TreeError};
 pub use whole::{Trail, TrailError};
@@ -26,6 +32,7 @@ use crate::handle::Handle;
 pub fn keep(tasks: &mut JoinSet<()>, handle: &Handle) {
     tasks.spawn(seal::run(handle.downgrade()));
     tasks.spawn(tree::run(handle.downgrade()));
+    tasks.spawn(expire::run(handle.downgrade()));
     tasks.spawn(fetch::run(handle.downgrade()));
 }
 

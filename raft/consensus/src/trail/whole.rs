@@ -1,7 +1,7 @@
 //! Which segments there are, which of them are here, and reading across them and the rows.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use only1mcp_domain::audit::{ChainHead, SealedEvent};
@@ -65,6 +65,7 @@ pub struct Trail {
     installing: AtomicBool,
     /// Counts changes of what is lacking.
     lacking: watch::Sender<u64>,
+    dropped: AtomicU64,
 }
 
 struct Manifest {
@@ -108,7 +109,8 @@ impl Trail {
     ) -> Self {
         let manifest = RwLock::new(Manifest::of(&*files, names));
         let (installing, lacking) = (AtomicBool::new(false), watch::Sender::new(0));
-        Self { engine, files, segment_events, manifest, installing, lacking }
+        let dropped = AtomicU64::new(0);
+        Self { engine, files, segment_events, manifest, installing, lacking, dropped }
     }
 
     pub fn engine(&self) -> &dyn Engine {
@@ -177,6 +179,59 @@ impl Trail {
     /// Changes whenever something begins or ends to be lacking.
     pub fn watch_lacking(&self) -> watch::Receiver<u64> {
         self.lacking.subscribe()
+    }
+
+    /// The segment that begins with `first`, here or not.
+    pub fn place(&self, first: AuditIndex) -> Option<Lacking> {
+        let manifest = self.read();
+        manifest
+            .place_of(first)
+            .and_then(|place| manifest.at(place))
+            .filter(|found| found.name.first == first)
+    }
+
+    /// The first segment that begins at or after `index`, here or not.
+    pub fn next_place(&self, index: AuditIndex) -> Option<Lacking> {
+        let manifest = self.read();
+        manifest.at(manifest.names.partition_point(|name| name.first < index))
+    }
+
+    /// In place of `old` stands `new`, the same events without some payloads. If `new` is not here, it is lacking from
+    /// now on. Nothing happens when the trail has moved on meanwhile.
+    pub fn replace(&self, old: &SegmentName, new: SegmentName) -> Result<(), StorageError> {
+        let mut manifest = self.write();
+        let Some(place) =
+            manifest.place_of(old.first).filter(|place| manifest.names.get(*place) == Some(old))
+        else {
+            return Ok(());
+        };
+        let (key, value) = segment_row(&new);
+        self.engine.write(vec![(key, Some(value))], true)?;
+        if let Some(name) = manifest.names.get_mut(place) {
+            *name = new;
+        }
+        if segment_is_here(&*self.files, &new) {
+            manifest.lacking.remove(&place);
+        } else {
+            manifest.lacking.insert(place);
+        }
+        drop(manifest);
+        self.lacking.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(())
+    }
+
+    /// Whether `name` still is how that segment is called.
+    pub fn has(&self, name: &SegmentName) -> bool {
+        self.place(name.first).is_some_and(|found| found.name == *name)
+    }
+
+    pub fn count_dropped(&self, payloads: u32) {
+        self.dropped.fetch_add(payloads.into(), Ordering::Relaxed);
+    }
+
+    /// Payloads dropped from segments here since the node started.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// The segment that begins with `first`, if it is here.

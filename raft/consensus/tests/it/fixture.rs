@@ -43,7 +43,7 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-fn principal(id: &str) -> Command {
+pub fn principal(id: &str) -> Command {
     Command::CreatePrincipal(Principal {
         tenant: TenantId::system(),
         id: PrincipalId::new(id).unwrap(),

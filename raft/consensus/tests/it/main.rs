@@ -16,5 +16,6 @@ mod join_cost;
 mod membership;
 mod peers;
 mod reads;
+mod retention;
 mod segments;
 mod world;

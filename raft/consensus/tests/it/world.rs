@@ -185,6 +185,8 @@ pub struct World {
     pub level: u32,
     /// Nodes that run a version which knows level 1 only.
     pub old: std::collections::BTreeSet<u64>,
+    /// What proposers' clocks show.
+    pub now_ms: u64,
     commands: u64,
 }
 
@@ -215,6 +217,7 @@ impl World {
             places: BTreeMap::new(),
             level: 2,
             old: Default::default(),
+            now_ms: START_MS,
             commands: 0,
         };
         for id in 1..=nodes {
@@ -386,8 +389,8 @@ impl World {
         let token = JoinToken {
             id: ApiKeyId::new(format!("token-{id}")).unwrap(),
             mac: Digest([3; 32]),
-            created_at: TimestampMs(START_MS),
-            expires_at: TimestampMs(START_MS + 3_600_000),
+            created_at: TimestampMs(self.now_ms),
+            expires_at: TimestampMs(self.now_ms + 3_600_000),
         };
         let mut node = register(id, &self.addresses[&id].to_string(), Some(token.id.clone()));
         if let Some((region, zone)) = self.places.get(&id) {
@@ -421,7 +424,7 @@ impl World {
             },
             command_id: (!is_node).then(|| CommandId(u128::from(self.commands).to_be_bytes())),
             request_digest: Digest(digest),
-            observed_at: TimestampMs(START_MS),
+            observed_at: TimestampMs(self.now_ms),
             command,
             signature: None,
         }
@@ -445,6 +448,16 @@ impl World {
     pub async fn tick(&mut self, at: u64) -> u64 {
         let entry = self.entry(Command::Tick { node: NodeId(at) }, Via::Node(NodeId(at)));
         self.insist(at, entry).await.log_index
+    }
+
+    /// The clock of node `id` is told through node `at`.
+    pub async fn tick_of(&mut self, at: u64, id: u64) {
+        let entry = self.entry(Command::Tick { node: NodeId(id) }, Via::Node(NodeId(id)));
+        self.insist(at, entry).await.outcome.unwrap();
+    }
+
+    pub fn days_on(&mut self, days: u64) {
+        self.now_ms += days * 24 * 3_600_000;
     }
 
     pub async fn wait_leader(&self, among: &[u64]) -> u64 {

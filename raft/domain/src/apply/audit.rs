@@ -3,7 +3,8 @@
 use crate::apply::change::Change;
 use crate::apply::member;
 use crate::audit::{
-    AuditEvent, CONTENT_DETAIL, EventActor, EventKind, EventOutcome, EventResource, Severity, Statement,
+    AuditEvent, CONTENT_DETAIL, DROP_ACTION, EventActor, EventKind, EventOutcome, EventResource, Severity,
+    Statement,
 };
 use crate::command::{Actor, Command, Entry, EpochCause, Via};
 use crate::ids::{Digest, NodeId, TenantId};
@@ -347,6 +348,12 @@ fn subject(command: &Command) -> Subject {
         }
         Command::HoldSubject { tenant, principal, .. } => {
             of(ConfigurationChange, "subject.hold", tenant, "principal", principal)
+        }
+        Command::SetRetention { .. } => cluster("audit.set_retention", "audit", &"retention"),
+        Command::RunRetention => of(DataDeletion, "audit.run_retention", system, "audit", &"retention"),
+        Command::DropPayloads { drop, .. } => {
+            let range = format!("{}-{}", drop.first, drop.last);
+            of(DataDeletion, DROP_ACTION, system, "audit", &range)
         }
         Command::PutUpstream { upstream, .. } => {
             of(ServerModified, "upstream.put", &upstream.tenant, "upstream", &upstream.id)

@@ -75,6 +75,8 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         | Command::OfferGeneration(_)
         | Command::BeginGeneration { .. }
         | Command::RewrapSubjects(_) => Node { node: None },
+        Command::DropPayloads { .. } => Node { node: None },
+        Command::RunRetention => within(&TenantId::system(), Permission::AuditDelete),
         Command::TellGenerations { node, .. } => Node { node: Some(*node) },
         Command::EraseSubject { tenant, .. } => within(tenant, UserDelete),
         // Whoever may erase may not lift what keeps from it.
@@ -83,6 +85,7 @@ pub fn required(state: &State, command: &Command, actor: &Actor) -> Required {
         | Command::CreateJoinToken(_)
         | Command::RemoveNode { .. }
         | Command::WantGeneration
+        | Command::SetRetention { .. }
         | Command::NoteBackup(_) => operator(),
         Command::CreateTenant(_) | Command::UpdateTenant { .. } | Command::SetTenantStatus { .. } => {
             operator()

@@ -15,8 +15,8 @@ use crate::ids::{
 };
 use crate::ledger::{Account, AccountKey};
 use crate::model::{
-    ApiKey, Budget, DenyRule, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord, Principal, Role, Subject,
-    Tenant, ToolRestriction, Upstream, Webhook,
+    ApiKey, Budget, DenyRule, Dropped, Duty, DutyId, Erasure, Grant, JoinToken, NodeRecord, Principal,
+    Retention, Role, Subject, Tenant, ToolRestriction, Upstream, Webhook,
 };
 use crate::outcome::{Applied, Effect, Outcome, Rejection};
 use crate::price::{Amounts, Currency, Discount, ExchangeRate, Metering, PriceEntry};
@@ -282,6 +282,21 @@ impl<'a> Change<'a> {
     pub(super) fn put_erasure(&mut self, erasure: Erasure) {
         self.write(RowValue::Erasure(erasure.clone()));
         self.state.erasure = erasure;
+    }
+
+    pub(super) fn put_retention(&mut self, retention: Retention) {
+        // A cluster that never set anything is stored as it was before there was anything to set.
+        if retention == Retention::default() {
+            self.erase(RowKey::retention());
+        } else {
+            self.write(RowValue::Retention(retention));
+        }
+        self.state.retention = retention;
+    }
+
+    pub(super) fn put_dropped(&mut self, dropped: Arc<Dropped>) {
+        self.write(RowValue::Dropped(dropped.clone()));
+        self.state.dropped.insert((dropped.drop.first, dropped.drop.number), dropped);
     }
 
     pub(super) fn put_duty(&mut self, id: DutyId, duty: Duty) {

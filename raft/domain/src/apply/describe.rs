@@ -2,10 +2,12 @@
 //! query of an address.
 
 use crate::apply::json::Object;
+use crate::audit::RetentionClass;
 use crate::model::{
     ApiKey, Budget, ClusterSettings, Constraints, DenyRule, DenySubject, Grant, IsolationMode, JoinToken,
-    NodeRecord, NodeRole, Principal, PrincipalKind, Quota, RatePeriod, Role, SealMode, SessionMode, Tags,
-    Tenant, TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream, Webhook,
+    NodeRecord, NodeRole, Principal, PrincipalKind, Quota, RatePeriod, RetentionDays, Role, SealMode,
+    SessionMode, Tags, Tenant, TenantStatus, TenantTier, TimeWindow, ToolRestriction, Transport, Upstream,
+    Webhook,
 };
 use crate::price::{
     Discount, DiscountKind, ExchangeRate, Meter, Metering, PriceEntry, PriceLine, PriceSubject, UsageSource,
@@ -33,6 +35,12 @@ pub(super) fn settings(settings: &ClusterSettings) -> String {
         .text("leader_region", &settings.leader_region)
         .text("leader_zone", &settings.leader_zone)
         .bounded()
+}
+
+/// Days by class.
+pub(super) fn retention(days: &RetentionDays) -> String {
+    let each = RetentionClass::ALL.into_iter();
+    each.fold(Object::new(), |told, class| told.number(class.name(), days.of(class))).bounded()
 }
 
 pub(super) fn node(node: &NodeRecord) -> String {

@@ -5,7 +5,7 @@ use crate::apply::change::Change;
 use crate::apply::holdings::has_administrator;
 use crate::apply::{
     activity, authority, budget, cluster, cost, duty, epoch, grant, key, ledger, member, memory, price,
-    principal, role, rule, session, storage, subject, tenant, upstream, webhook,
+    principal, retention, role, rule, session, storage, subject, tenant, upstream, webhook,
 };
 use crate::command::{Command, Entry};
 use crate::ids::TenantId;
@@ -150,6 +150,9 @@ fn run(change: &mut Change<'_>, command: &Command) -> Result<Report, Rejection> 
         Command::HoldSubject { tenant, principal, hold } => subject::hold(change, tenant, principal, hold),
         Command::WantGeneration => subject::want(change),
         Command::AdoptKeys(adopt) => subject::adopt(change, adopt),
+        Command::SetRetention { days, if_revision } => retention::set(change, *days, *if_revision),
+        Command::RunRetention => retention::run(change),
+        Command::DropPayloads { fence, drop } => retention::drop_payloads(change, *fence, drop),
         Command::CloseMcpSession { session, expires_at, .. } => session::close(change, *session, *expires_at),
     }
 }

@@ -3,6 +3,7 @@
 use crate::apply::audit::Report;
 use crate::apply::change::Change;
 use crate::apply::member;
+use crate::apply::retention;
 use crate::apply::tenant::not_found;
 use crate::apply::validate::{ensure, text};
 use crate::audit::Severity;
@@ -39,10 +40,7 @@ pub(super) fn assign(
 pub(super) fn advance(change: &mut Change<'_>, progress: &DutyProgress) -> Result<Report, Rejection> {
     let old = find(change, &progress.duty)?;
     fenced(&old, progress.fence)?;
-    let holder = matches!(change.actor().via, Via::Node(node) if old.node == Some(node));
-    if !holder {
-        return Err(Rejection::DutyFenced { assigned_at: old.assigned_at });
-    }
+    by_holder(change, &old)?;
     ensure(progress.cursor >= old.cursor, "cursor", "goes back")?;
     ensure(progress.cursor <= change.state.chain.index, "cursor", "is past the end of the audit trail")?;
     text("last_error", &progress.last_error, limits::DUTY_ERROR_BYTES_MAX)?;
@@ -54,7 +52,22 @@ pub(super) fn advance(change: &mut Change<'_>, progress: &DutyProgress) -> Resul
         ..old
     };
     change.put_duty(progress.duty.clone(), duty);
+    if progress.duty == DutyId::Retention && progress.attempts == 0 {
+        retention::looked(change);
+    }
     Ok(Report::silent())
+}
+
+/// The actor has the duty, by that assignment.
+pub(super) fn holds(change: &Change<'_>, id: &DutyId, fence: u64) -> Result<(), Rejection> {
+    let duty = find(change, id)?;
+    fenced(&duty, fence)?;
+    by_holder(change, &duty)
+}
+
+fn by_holder(change: &Change<'_>, duty: &Duty) -> Result<(), Rejection> {
+    let holder = matches!(change.actor().via, Via::Node(node) if duty.node == Some(node));
+    if holder { Ok(()) } else { Err(Rejection::DutyFenced { assigned_at: duty.assigned_at }) }
 }
 
 /// What a removed node had is nobody's, and whatever it still sends is too late.
@@ -66,8 +79,12 @@ pub(super) fn released(change: &mut Change<'_>, node: NodeId) {
     }
 }
 
+/// Retention is a duty of every cluster that understands it, without anybody having asked for it.
 fn find(change: &Change<'_>, id: &DutyId) -> Result<Duty, Rejection> {
-    change.state.duties.get(id).cloned().ok_or_else(|| not_found("duty", &id.to_string()))
+    let known = change.state.duties.get(id).cloned();
+    let own =
+        (*id == DutyId::Retention && retention::understood(change.state).is_ok()).then(Duty::unassigned);
+    known.or(own).ok_or_else(|| not_found("duty", &id.to_string()))
 }
 
 fn fenced(duty: &Duty, fence: u64) -> Result<(), Rejection> {

@@ -24,6 +24,7 @@ mod memory;
 mod price;
 mod principal;
 mod recheck;
+mod retention;
 mod role;
 mod role_graph;
 mod rows;

@@ -7,7 +7,7 @@ use sha3::{Digest as _, Sha3_256};
 use crate::audit::ChainHead;
 use crate::ids::{AuditIndex, Digest, Incarnation, NodeId, Revision};
 use crate::ledger::AccountKey;
-use crate::model::Erasure;
+use crate::model::{Erasure, Retention};
 use crate::row::{ActivityRow, HeadRow, MetaRow, RowChange, RowFault, RowKey, RowValue};
 use crate::state::{BatchSeen, Cluster, NodeActivity, State};
 
@@ -92,6 +92,8 @@ impl State {
             }))
             // A cluster that never had any is stored as it was before there were any.
             .chain((self.erasure != Erasure::default()).then(|| RowValue::Erasure(self.erasure.clone())))
+            .chain((self.retention != Retention::default()).then_some(RowValue::Retention(self.retention)))
+            .chain(self.dropped.values().cloned().map(RowValue::Dropped))
             .map(RowChange::from)
     }
 
@@ -170,6 +172,10 @@ impl State {
                     state.set_subject((tenant, principal), subject);
                 }
                 RowValue::Erasure(erasure) => state.erasure = erasure,
+                RowValue::Retention(retention) => state.retention = retention,
+                RowValue::Dropped(dropped) => {
+                    state.dropped.insert((dropped.drop.first, dropped.drop.number), dropped);
+                }
             }
         }
         for ((node, _, sequence), seen) in batches {

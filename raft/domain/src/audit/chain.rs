@@ -61,6 +61,8 @@ pub enum ChainFault {
     DigestMismatch { index: u64 },
     #[error("the chain breaks at event {index}: its hash does not follow from the one before")]
     HashMismatch { index: u64 },
+    #[error("the payload of event {index} is missing, and no record of retention says that it was dropped")]
+    PayloadMissing { index: u64 },
     #[error("event {index} is not a readable event: {detail}")]
     Unreadable { index: u64, detail: String },
     #[error("the chain ends at event {found}; {expected} was promised")]

@@ -8,12 +8,15 @@ use crate::time::TimestampMs;
 pub enum DutyId {
     /// Telling a webhook what happened.
     Webhook { tenant: TenantId, webhook: WebhookId },
+    /// Dropping payloads of audit events that are past their days. Feature level 5.
+    Retention,
 }
 
 impl std::fmt::Display for DutyId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Webhook { tenant, webhook } => write!(f, "webhook {tenant}/{webhook}"),
+            Self::Retention => f.write_str("retention"),
         }
     }
 }
@@ -33,4 +36,18 @@ pub struct Duty {
     pub last_error: String,
     /// Log time of the last word about it.
     pub told_at: TimestampMs,
+}
+
+impl Duty {
+    /// Of work that nobody was given yet.
+    pub fn unassigned() -> Self {
+        Self {
+            node: None,
+            assigned_at: 0,
+            cursor: AuditIndex(0),
+            attempts: 0,
+            last_error: String::new(),
+            told_at: TimestampMs(0),
+        }
+    }
 }

@@ -32,4 +32,5 @@ mod oracle_records;
 mod oracle_world;
 mod prices;
 mod quotas;
+mod retention;
 mod subjects;

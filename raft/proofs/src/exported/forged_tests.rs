@@ -4,26 +4,27 @@
 use std::io::Cursor;
 use std::path::PathBuf;
 
+use crate::{
+    Bundle, CONSISTENCY_FORMAT, Checkpoint, Consistency, ExportSigner, ExportStatement, Note, NoteSignature,
+    Origin, PROOF_FORMAT, Pinned, Receipt, SigningKey, VerifierKey, Witness,
+};
 use only1mcp_domain::audit::merkle::{self, Complete, Nodes, TreeHead, leaf};
 use only1mcp_domain::audit::{
     self, AuditEvent, ChainHead, EventActor, EventKind, EventResource, SealedEvent, Signers, Statement, link,
 };
 use only1mcp_domain::ids::{AuditIndex, Digest, NodeId, TenantId};
 use only1mcp_domain::time::TimestampMs;
-use only1mcp_proofs::{
-    Bundle, CONSISTENCY_FORMAT, Checkpoint, Consistency, ExportSigner, ExportStatement, Note, NoteSignature,
-    Origin, PROOF_FORMAT, Pinned, Receipt, SigningKey, VerifierKey, Witness,
-};
 
-use super::format::{ExportSigned, FORMAT, Head, Header, Line, Trailer, hex, readable};
+use super::format::{ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
 use super::tests::event;
 use super::verify::{Asked, verify};
+use crate::text::hex;
 
-const ORIGIN: Origin = Origin { cluster: Digest([7; 32]), epoch: 1 };
+pub(super) const ORIGIN: Origin = Origin { cluster: Digest([7; 32]), epoch: 1 };
 const EVENTS: u64 = 12;
 const AT: u64 = 6;
 
-fn key(node: u8) -> SigningKey {
+pub(super) fn key(node: u8) -> SigningKey {
     SigningKey::of_seed([node; 32])
 }
 
@@ -145,6 +146,7 @@ impl World {
                 digest: sealed.digest.to_string(),
                 hash: sealed.hash.to_string(),
                 bytes: whole.then(|| hex(&sealed.bytes)),
+                expired: None,
                 event: whole.then(|| readable(&audit::decode(&sealed.bytes).unwrap())),
                 personal: None,
             };
@@ -177,7 +179,7 @@ fn pinned() -> Pinned {
 }
 
 /// One file, what it is held against, and the code of what is wrong; empty where nothing is.
-struct Case {
+pub(super) struct Case {
     name: String,
     code: &'static str,
     what: &'static str,
@@ -189,7 +191,7 @@ struct Case {
 }
 
 impl Case {
-    fn of(what: &'static str, name: &str, code: &'static str, text: String) -> Self {
+    pub(super) fn of(what: &'static str, name: &str, code: &'static str, text: String) -> Self {
         let name = format!("{what}: {name}");
         let (receipts, checkpoints, witnesses) = (Vec::new(), Vec::new(), Vec::new());
         Self { name, code, what, text, receipts, checkpoints, witnesses, keyed: true }
@@ -210,7 +212,7 @@ impl Case {
         self
     }
 
-    fn without_keys(self) -> Self {
+    pub(super) fn without_keys(self) -> Self {
         Self { keyed: false, ..self }
     }
 
@@ -237,7 +239,7 @@ impl Case {
     }
 }
 
-fn lines(lines: &[String]) -> String {
+pub(super) fn lines(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
@@ -472,7 +474,7 @@ fn python() -> PathBuf {
 #[test]
 fn two_verifiers_refuse_every_forgery_and_accept_what_is_sound() {
     let world = World::new(|_, event| event);
-    let cases = [proofs(&world), consistencies(&world), exports(&world)];
+    let cases = [proofs(&world), consistencies(&world), exports(&world), super::expired_tests::cases()];
     let cases: Vec<Case> = cases.into_iter().flatten().collect();
     let folder = tempfile::tempdir().unwrap();
     let write = |name: String, content: &str| {
@@ -499,7 +501,7 @@ fn two_verifiers_refuse_every_forgery_and_accept_what_is_sound() {
         many.push_str(&(serde_json::to_string(&arguments).unwrap() + "\n"));
     }
     let list = write("list".into(), &many);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../raft/proofs/verify/verify.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/verify/verify.py");
     let output = std::process::Command::new(python()).args([script, "many", &list]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -8,6 +8,8 @@ use only1mcp_domain::ids::{AuditIndex, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::text::hex;
+
 /// Names format and version in the header.
 pub const FORMAT: &str = "only1mcp-audit-1";
 
@@ -66,12 +68,24 @@ pub struct Line {
     pub hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<String>,
+    /// The payload was dropped, and for that there are no bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Expired>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Value>,
     /// What the exporting node read of the event's sealed parts, or that they are erased. Nothing vouches for it but that
     /// node: the digest covers what is sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personal: Option<Value>,
+}
+
+/// A payload that was dropped once its days were over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Expired {
+    /// Index of the event that records it.
+    pub record: u64,
+    /// The class of retention; nothing vouches for it but the node that exported.
+    pub class: String,
 }
 
 impl Head {
@@ -171,18 +185,4 @@ pub(crate) fn outcome(outcome: EventOutcome) -> &'static str {
         EventOutcome::Denied => "denied",
         EventOutcome::Unknown => "unknown",
     }
-}
-
-/// Lower-case hexadecimal text.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// `None` when `text` is not what [`hex`] writes.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return None;
-    }
-    let pairs = text.as_bytes().chunks_exact(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

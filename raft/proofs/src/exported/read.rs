@@ -4,7 +4,8 @@ use std::io::{BufRead, Read as _, Seek, SeekFrom};
 
 use only1mcp_domain::ids::Digest;
 
-use super::format::{FORMAT, Header, Line, Trailer, unhex};
+use super::format::{FORMAT, Header, Line, Trailer};
+use crate::text::unhex;
 
 /// A line longer than this is no event: bounds what a made-up file costs.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -34,6 +35,8 @@ pub struct Record {
     /// `None` where only the place is told.
     pub bytes: Option<Vec<u8>>,
     pub event: Option<serde_json::Value>,
+    /// The event that records that the payload was dropped.
+    pub expired: Option<u64>,
 }
 
 /// A line after the header.
@@ -105,6 +108,7 @@ impl<R: BufRead> Reader<R> {
             hash: digest("hash", &record.hash)?,
             bytes: bytes.transpose()?,
             event: record.event,
+            expired: record.expired.map(|expired| expired.record),
         })))
     }
 }

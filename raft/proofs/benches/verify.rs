@@ -1,4 +1,4 @@
-//! How many events a second are verified: `cargo bench -p only1mcp-ctl --bench verify`. In memory: digest, link, reading
+//! How many events a second are verified: `cargo bench -p only1mcp-proofs --bench verify`. In memory: digest, link, reading
 //! and tree of each event, on one thread, and on two where one takes the digests. From a file: what
 //! `only1mcp audit verify` does with an export.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
@@ -8,7 +8,6 @@ use std::io::Cursor;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
-use only1mcp_ctl::audit_file::{Asked, FORMAT, Head, Header, Line, readable, verify};
 use only1mcp_domain::audit::merkle::{Frontier, leaf};
 use only1mcp_domain::audit::{
     self, AuditEvent, ChainHead, EventActor, EventKind, EventOutcome, EventResource, SealedEvent, Severity,
@@ -16,6 +15,7 @@ use only1mcp_domain::audit::{
 };
 use only1mcp_domain::ids::{AuditIndex, CallId, DecisionId, NodeId, Revision, TenantId};
 use only1mcp_domain::time::TimestampMs;
+use only1mcp_proofs::exported::{Asked, FORMAT, Head, Header, Line, readable, verify};
 
 const EVENTS: u64 = 200_000;
 const PART: usize = 1_024;
@@ -135,6 +135,7 @@ fn export(events: &[SealedEvent]) -> String {
             digest: sealed.digest.to_string(),
             hash: sealed.hash.to_string(),
             bytes: Some(only1mcp_proofs::hex(&sealed.bytes)),
+            expired: None,
             event: Some(readable(&audit::decode(&sealed.bytes).unwrap())),
             personal: None,
         };

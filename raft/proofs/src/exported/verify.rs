@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, Seek};
 
+use crate::{Pinned, Receipt, VerifierKey};
 use only1mcp_domain::audit::merkle::{Frontier, leaf};
 use only1mcp_domain::audit::{self, ChainFault, ChainHead, SealedEvent, Verifier};
 use only1mcp_domain::ids::{AuditIndex, Digest};
-use only1mcp_proofs::{Pinned, Receipt, VerifierKey};
 
+use super::expired::Expiries;
 use super::format::{Head, Header, Trailer, readable};
 use super::read::{FileFault, Item, Reader, Record, last_line};
 use super::signed::{Notes, Signatures};
@@ -23,7 +24,7 @@ pub enum Fault {
     #[error("line {line}: event {found} follows event {previous}: {}", out_of_order(code, *previous, *found))]
     OutOfOrder { line: u64, code: &'static str, previous: u64, found: u64 },
     #[error(transparent)]
-    Proof(#[from] only1mcp_proofs::Fault),
+    Proof(#[from] crate::Fault),
     #[error("line {line}: event {index} reads otherwise than its bytes say: the text was edited")]
     TextDiffers { line: u64, index: u64 },
     #[error("line {line}: event {index} has text but no bytes that it could be checked against")]
@@ -64,6 +65,7 @@ impl Fault {
                 ChainFault::Unreadable { .. } => "MALFORMED",
                 ChainFault::Truncated { .. } => "TRUNCATED",
                 ChainFault::Forked { .. } => "FORKED",
+                ChainFault::PayloadMissing { .. } => "PAYLOAD_MISSING",
             },
             Self::File(_) | Self::BadStart | Self::TextWithoutBytes { .. } => "MALFORMED",
             Self::TextDiffers { .. } => "TEXT_DIFFERS",
@@ -106,6 +108,8 @@ pub struct Report {
     pub checkpoints: Vec<u64>,
     /// Events whose proposer's signature was checked.
     pub signed_events: u64,
+    /// Places of which a record of the file says that the payload was dropped.
+    pub expired: u64,
     /// The exporting node, where its signature was checked.
     pub exported_by: Option<u64>,
 }
@@ -143,6 +147,7 @@ pub fn verify<R: BufRead + Seek>(mut input: R, asked: &Asked) -> Result<Report, 
         frontier,
         signatures: Signatures::new(asked.keys.as_ref(), &header),
         notes,
+        expiries: Expiries::new(begins.index.0, &header.tenant),
         wanted,
         found: Vec::new(),
         places: 0,
@@ -172,6 +177,7 @@ struct Walk {
     frontier: Option<Frontier>,
     signatures: Signatures,
     notes: Notes,
+    expiries: Expiries,
     wanted: BTreeSet<u64>,
     /// Hashes of the places wanted.
     found: Vec<Head>,
@@ -196,7 +202,7 @@ impl Walk {
     }
 
     fn take(&mut self, record: Record) -> Result<(), Fault> {
-        let Record { line, index, digest, hash, bytes, event } = record;
+        let Record { line, index, digest, hash, bytes, event, expired } = record;
         let chain = |fault| Fault::Chain { line, fault };
         let place = AuditIndex(index);
         self.signatures.add(place, digest, hash, bytes.is_some());
@@ -205,15 +211,21 @@ impl Walk {
             None => {
                 self.places += 1;
                 self.verifier.push_place(place, digest, hash).map_err(chain)?;
+                self.expiries.place(place, digest, expired)?;
                 if event.is_some() {
                     return Err(Fault::TextWithoutBytes { line, index });
                 }
             }
             Some(bytes) => {
+                if expired.is_some() {
+                    let problem = "an event has bytes, and is said to be expired".to_owned();
+                    return Err(FileFault::Line { line, problem }.into());
+                }
                 let sealed = SealedEvent { index: place, bytes, digest, hash };
                 self.verifier.push(&sealed).map_err(chain)?;
                 if let Ok(said) = audit::decode(&sealed.bytes) {
                     self.signatures.event(index, &said)?;
+                    self.expiries.event(index, &said)?;
                     self.notes.event(index, &said);
                     if event != Some(readable(&said)) {
                         return Err(Fault::TextDiffers { line, index });
@@ -243,11 +255,12 @@ fn out_of_place<R: BufRead>(mut reader: Reader<R>, record: Record, next: u64) ->
 }
 
 fn finish(walk: Walk, header: Header, trailer: Option<Trailer>, asked: &Asked) -> Result<Report, Fault> {
-    let Walk { verifier, signatures, notes, found, places, events, .. } = walk;
+    let Walk { verifier, signatures, notes, expiries, found, places, events, .. } = walk;
     let (start, end) = (header.start.index, verifier.head().index.0);
     if end != header.end_index {
         return Err(Fault::End(ChainFault::Truncated { expected: header.end_index, found: end }));
     }
+    let expired = expiries.finish()?;
     let signed_events = signatures.checked();
     let exported_by = match &asked.keys {
         Some(_) => Some(signatures.finish(&header, trailer.as_ref())?),
@@ -280,6 +293,7 @@ fn finish(walk: Walk, header: Header, trailer: Option<Trailer>, asked: &Asked) -
         heads: asked.heads.len() + asked.receipts.len(),
         checkpoints,
         signed_events,
+        expired,
         exported_by,
     })
 }

@@ -8,8 +8,9 @@ use only1mcp_domain::audit::{
 use only1mcp_domain::ids::{NodeId, TenantId};
 use only1mcp_domain::time::TimestampMs;
 
-use super::format::{FORMAT, Head, Header, Line, hex, readable};
+use super::format::{FORMAT, Head, Header, Line, readable};
 use super::verify::{Asked, Report, verify};
+use crate::text::hex;
 
 pub fn event(number: u64) -> AuditEvent {
     AuditEvent {
@@ -66,6 +67,7 @@ fn lines(count: u64) -> (Vec<String>, Vec<Head>) {
             digest: sealed.digest.to_string(),
             hash: sealed.hash.to_string(),
             bytes: whole.then(|| hex(&sealed.bytes)),
+            expired: None,
             event: whole.then(|| readable(&event)),
             personal: None,
         };

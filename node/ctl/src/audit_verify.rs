@@ -7,11 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use only1mcp_proofs::exported::{Asked, Head, Report, readable, verify};
 use only1mcp_proofs::{Bundle, Consistency, Pinned, Proven, Receipt, Signed, VerifierKey};
 use serde_json::{Value, json};
 
-use super::format::{Head, readable};
-use super::verify::{Asked, Report, verify};
 use crate::audit_prove::read_receipt;
 
 /// Exported audit files.
@@ -177,15 +176,19 @@ fn as_json(report: &Report) -> Value {
     json!({
         "valid": true, "events": events, "places": places, "start": start, "end": end, "tenant": tenant,
         "cluster_id": cluster_id, "epoch": epoch, "heads_found": heads, "checkpoints": report.checkpoints,
-        "signed_events": report.signed_events, "exported_by": report.exported_by,
+        "signed_events": report.signed_events, "expired": report.expired, "exported_by": report.exported_by,
     })
 }
 
 fn in_words(report: &Report, keyed: bool) -> String {
     let whole = report.events - report.places;
     let mut text = format!("valid: {} events, {whole} whole", report.events);
-    if report.places > 0 {
-        text.push_str(&format!(", {} as places in the chain only (other tenants')", report.places));
+    if report.expired > 0 {
+        text.push_str(&format!(", {} whose payload was dropped, as is recorded among them", report.expired));
+    }
+    let others = report.places.saturating_sub(report.expired);
+    if others > 0 {
+        text.push_str(&format!(", {others} as places in the chain only (other tenants')"));
     }
     if report.start.index > 0 {
         text.push_str(&format!("\nstarts after {}", report.start));

@@ -2,18 +2,18 @@
 //!
 //! `format.rs` is the file, `read.rs` reads it, `verify.rs` finds what is wrong with it.
 
-mod command;
+mod expired;
 mod format;
 mod read;
 mod signed;
 mod verify;
 
-pub use command::{AuditArgs, run};
-pub use format::{ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
-pub(crate) use format::{hex, unhex};
+pub use format::{Expired, ExportSigned, FORMAT, Head, Header, Line, Trailer, readable};
 pub use read::{FileFault, Reader};
 pub use verify::{Asked, Fault, Report, verify};
 
+#[cfg(test)]
+mod expired_tests;
 #[cfg(test)]
 mod forged_tests;
 #[cfg(test)]

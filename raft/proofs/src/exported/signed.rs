@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use only1mcp_domain::audit::merkle::Frontier;
-use only1mcp_domain::audit::{AuditEvent, ChainFault, ChainHead, Signers, Statement};
-use only1mcp_domain::ids::{AuditIndex, Digest, NodeId, PublicKey};
-use only1mcp_proofs::{
+use crate::{
     Checkpoint, ExportSigner, ExportStatement, Fault as ProofFault, Note, Origin, Pinned, VerifierKey,
     check_signers, verifies, witnessed_at,
 };
+use only1mcp_domain::audit::merkle::Frontier;
+use only1mcp_domain::audit::{AuditEvent, ChainFault, ChainHead, Signers, Statement};
+use only1mcp_domain::ids::{AuditIndex, Digest, NodeId, PublicKey};
 
-use super::format::{Header, Trailer, unhex};
+use super::format::{Header, Trailer};
 use super::verify::{Asked, Fault};
+use crate::text::unhex;
 
 /// What nodes signed themselves.
 pub struct Signatures {
