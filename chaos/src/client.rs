@@ -11,8 +11,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::sleep;
 use turmoil::net::TcpStream;
 
+use crate::linear::Level;
 use crate::node::{Answer, Ask, FRONT_PORT};
 use crate::oracle::Granted;
+use crate::registrar::STALENESS_MS_MAX;
 use crate::rng::Rng;
 use crate::scene;
 use crate::stage::{Stage, locked};
@@ -41,7 +43,7 @@ pub enum Job {
     /// Calls of the tight tenant, and at the end all that is left of its budget.
     Spend,
     Administrate,
-    /// Calls as a guest that may not, on a node that may not know it yet.
+    /// Calls as a guest that may not, on a node that may not know it yet; and calls and reads there as who may.
     Intrude,
     /// Reads and writes registers, and records what came of it.
     Register,
@@ -106,7 +108,8 @@ impl Client {
         }
     }
 
-    /// One call after the other, without waiting for answers, in the name of each guest that surely may not call.
+    /// One call after the other, without waiting for answers, in the name of each guest that surely may not call; and a
+    /// call and a local read of who may: whether the node decides and answers while it is too old is judged there.
     pub async fn intrude(mut self) {
         while !self.is_over() {
             sleep(self.rng.ms(20, 60)).await;
@@ -121,6 +124,15 @@ impl Client {
                 let call = Ask::Call { tenant, principal, work_ms: 5, hasty: false };
                 tokio::spawn(async move { ask(node, &call).await });
             }
+            let Some(caller) = self.rng.pick(&scene::CALLERS) else { return };
+            let (tenant, principal) = (tenant.to_string(), (*caller).to_owned());
+            let call = Ask::Call { tenant, principal, work_ms: 5, hasty: false };
+            tokio::spawn(async move { ask(node, &call).await });
+            let whole = self.rng.percent(50);
+            let staleness_ms_max = if whole { STALENESS_MS_MAX } else { self.rng.between(50, 1_500) };
+            let level = Level::Local { staleness_ms_max };
+            let look = Ask::Look { register: 1, level, revision_min: 0 };
+            tokio::spawn(async move { ask(node, &look).await });
         }
     }
 

@@ -13,7 +13,7 @@ use crate::scene;
 use crate::stage::locked;
 
 /// As the cluster's settings have it.
-const STALENESS_MS_MAX: u64 = 2_000;
+pub(crate) const STALENESS_MS_MAX: u64 = 2_000;
 /// The bound is the node's to keep, by a clock of its own; both tick by the millisecond.
 const TICKS_MS: u64 = 2;
 

@@ -11,6 +11,7 @@ pub mod crossing;
 pub mod election;
 pub mod escrow;
 mod fencing;
+pub mod fresh;
 mod lending;
 pub mod linearizable;
 mod local;
@@ -48,6 +49,7 @@ pub struct Watch {
     pub digests: state_machine::Digests,
     pub members: members::Members,
     pub monotonic: monotonic::Monotonic,
+    pub committed: fresh::Committed,
 }
 
 impl Watch {
@@ -57,6 +59,7 @@ impl Watch {
         self.acknowledged.restored(node);
         self.members.restored(node);
         self.monotonic.restored(node);
+        self.committed.restored();
     }
 }
 

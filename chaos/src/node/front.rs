@@ -20,6 +20,7 @@ use super::Site;
 use crate::invariants::admin::has_grant;
 use crate::linear::Level;
 use crate::oracle::{Life, RefusedCall};
+use crate::registrar::STALENESS_MS_MAX;
 use crate::scene;
 use crate::stage::locked;
 
@@ -239,6 +240,7 @@ impl Front {
         let upstream = scene::upstream_id().ok()?;
         let stage = &self.site.stage;
         let barred = locked(&stage.oracle).barred(&facts.tenant, principal);
+        let asked_ms = stage.time.ms();
         let deadline = Instant::now() + ADMIT_WITHIN;
         let admitted = self
             .enforcer
@@ -266,6 +268,10 @@ impl Front {
                 return Some(answer);
             }
         };
+        // INVARIANT: P4: it was decided no earlier than it was asked for, and on no later state than this.
+        let applied = self.enforcer.view().applied;
+        let fresh = locked(&stage.watch).committed.check(asked_ms, STALENESS_MS_MAX, applied);
+        stage.check("P4 freshness", fresh);
         let call = admitted.call();
         let known = locked(&stage.oracle).admitted(self.life, call);
         stage.check("each call is admitted once", known);
@@ -379,6 +385,12 @@ impl Front {
             Level::Linearizable | Level::Lease => Some(self.enforcer.view()),
         };
         let Some(view) = view else { return Some(Answer::NotReady) };
+        if let Level::Local { staleness_ms_max } = level {
+            let stage = &self.site.stage;
+            let now_ms = stage.time.ms();
+            let fresh = locked(&stage.watch).committed.check(now_ms, staleness_ms_max, view.applied);
+            stage.check("P8 local reads", fresh);
+        }
         let (value, revision) = scene::register_in(&view.state, register).unwrap_or_default();
         Some(Answer::Holds { index: view.state.last_applied, value, revision })
     }

@@ -25,6 +25,7 @@ pub async fn observe(site: Arc<Site>, life: Life, handle: Handle) {
         let status = handle.status();
         let (grown, elected, members) = {
             let mut watch = locked(&stage.watch);
+            watch.committed.seen(status.committed, stage.time.ms());
             let members = watch.members.seen(&status);
             (watch.monotonic.seen(life, &status), election::check(&watch.votes, &status), members)
         };
